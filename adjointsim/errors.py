@@ -1,0 +1,80 @@
+"""What can go wrong, as a tree.
+
+    AdjointSimError
+    ├── DerivationError (also SyntaxError)      a step or function that cannot be derived: user's file, line, text
+    │   ├── UnsupportedError                    a construct outside the accepted language, or a call with no rule
+    │   └── SourceUnavailableError              the function's source text cannot be read (REPL, ``python -c``)
+    ├── ArgumentError (also ValueError)         an argument with an impossible value
+    ├── StructureError (also TypeError)         a value of the wrong structure, shape or dtype
+    ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
+    ├── GradientCheckError (also AssertionError) a gradient check failed
+    └── MissingExtraError (also ImportError)    an optional dependency is not installed
+
+An exception that the user's own step raises keeps its type; it carries a note with the step number and direction.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
+    "SourceUnavailableError", "StructureError", "UnsupportedError",
+]  # fmt: skip
+
+
+class AdjointSimError(Exception):
+    """The root of every error that this library defines."""
+
+
+class DerivationError(AdjointSimError, SyntaxError):
+    """A function that cannot be derived; ``filename``, ``lineno``, ``offset`` and ``text`` point into the user's source."""
+
+    def __init__(
+        self, message: str, filename: str | None = None, lineno: int | None = None, offset: int | None = None, text: str | None = None
+    ) -> None:
+        super().__init__(message, (filename, lineno, offset, text))
+
+    def __str__(self) -> str:
+        where = f'File "{self.filename}", line {self.lineno}' if self.filename else ""
+        line = f"\n    {self.text.strip()}" if self.text else ""
+        return f"{where}{line}\n{self.msg}" if where else self.msg
+
+
+class UnsupportedError(DerivationError):
+    """A construct outside the accepted language, or a call that has no derivative rule."""
+
+
+class SourceUnavailableError(DerivationError):
+    """The source text of a function cannot be read; pass it as ``adj.step(source="...")`` or put it in a file."""
+
+
+class ArgumentError(AdjointSimError, ValueError):
+    """An argument has an impossible value; the message names it and says what is accepted."""
+
+
+class StructureError(AdjointSimError, TypeError):
+    """A value has the wrong structure, shape or dtype; the message names the leaf and both structures."""
+
+
+class NonFiniteError(AdjointSimError, ArithmeticError):
+    """NaN or Inf appeared.
+
+    Attributes: ``step`` (n; None outside the steps), ``n_steps``, ``leaf`` (for example ``"y.u"``), ``index`` (a tuple)
+    and ``direction`` ("forward", "recompute" or "reverse").
+    """
+
+    def __init__(
+        self, message: str, *, step: int | None, n_steps: int | None, leaf: str, index: tuple[int, ...], direction: str
+    ) -> None:
+        super().__init__(message)
+        self.step, self.n_steps, self.leaf, self.index, self.direction = step, n_steps, leaf, index, direction
+
+
+class GradientCheckError(AdjointSimError, AssertionError):
+    """:func:`adjointsim.testing.check_gradient` found a gradient that is not the derivative of the value."""
+
+
+class MissingExtraError(AdjointSimError, ImportError):
+    """An optional dependency is missing; the message names the ``pip install 'adjointsim[...]'`` that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'adjointsim[{extra}]'")
