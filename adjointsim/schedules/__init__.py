@@ -1,0 +1,24 @@
+"""Schedules: in which order a sweep stores, recomputes and reverses.  Integers only: no arrays, no model."""
+
+from __future__ import annotations
+
+from adjointsim.schedules.actions import (
+    ADVANCE,
+    END,
+    KINDS,
+    LOAD,
+    RECORD,
+    REVERSE,
+    STORE,
+    Action,
+    Schedule,
+    Stream,
+    actions,
+)  # fmt: skip
+from adjointsim.schedules.binomial import Binomial, F, G, P, beta, repetitions
+from adjointsim.schedules.store_all import StoreAll
+
+__all__ = [
+    "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "P", "Schedule",
+    "StoreAll", "Stream", "actions", "beta", "repetitions",
+]  # fmt: skip

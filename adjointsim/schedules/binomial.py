@@ -1,0 +1,201 @@
+"""Binomial checkpointing: the fewest primal steps for a given number of slots (Revolve).
+
+Griewank, "Achieving logarithmic growth of temporal and spatial complexity in reverse automatic differentiation",
+Optim. Methods Softw. 1 (1992); Grimm, Pottier & Rostaing-Schmidt, "Optimal time and minimum space-time product for
+reversing a certain class of programs" (1996); Griewank & Walther, "Algorithm 799: revolve", ACM TOMS 26 (2000), and
+"Evaluating Derivatives", 2nd ed. (2008), section 12.3.
+
+===================  =========================================================================================
+here                 there
+===================  =========================================================================================
+``n``, ``length``    l, the number of steps to reverse
+``s``, ``free``      s or c, the slots, the slot of the segment's first state counted
+``t``, ``r``         r, the largest number of times that any step is run
+``beta(s, t)``       C(s+t, s), the longest sweep that s slots reverse with t runs of a step
+``P(n, s)``          t(l, s) in (12.7): min over 1 <= m < n of m + P(n-m, s-1) + P(m, s);  P(1, s) = 0
+===================  =========================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb, isqrt
+from typing import ClassVar
+
+import numpy as np
+from numba import njit
+
+from adjointsim.errors import ArgumentError
+from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
+
+__all__ = ["Binomial", "F", "G", "P", "beta", "fill_binomial", "repetitions"]
+
+
+def beta(s: int, t: int) -> int:
+    """C(s+t, s): how many steps s slots can reverse if no step is run more than t times; 0 for t = -1."""
+    s, t = checked("s", s, 0), checked("t", t, -1)
+    return comb(s + t, s) if t >= 0 else 0
+
+
+def repetitions(n: int, s: int) -> int:
+    """The r with beta(s, r-1) < n <= beta(s, r): how often the most repeated step is run.  0 for n <= 1."""
+    n, s = checked("n", n, 0), checked("s", s, 1)
+    if n <= 1:
+        return 0
+    low, high = 0, 1
+    while beta(s, high) < n:
+        low, high = high, 2 * high
+    while high - low > 1:  # beta(s, low) < n <= beta(s, high)
+        middle = (low + high) // 2
+        low, high = (middle, high) if beta(s, middle) < n else (low, middle)
+    return high
+
+
+def P(n: int, s: int) -> int:
+    """The fewest un-taped primal steps that reverse n steps with s slots: r n - beta(s+1, r-1)."""
+    n, s = checked("n", n, 0), checked("s", s, 1)
+    r = repetitions(n, s)
+    return r * n - beta(s + 1, r - 1)
+
+
+def F(n: int, s: int) -> int:
+    """All primal steps if the first sweep runs the last step too, taping it: n + P(n, s)."""
+    return checked("n", n, 0) + P(n, s)
+
+
+def G(n: int, s: int) -> int:
+    """All primal steps if the first sweep reaches y_n before the reverse sweep begins: F(n+1, s) - 1."""
+    return F(checked("n", n, 0) + 1, s) - 1
+
+
+@dataclass(frozen=True)
+class Binomial(Schedule):
+    """Exactly P(n_steps, slots) primal steps, which no schedule with these slots undercuts.
+
+    ``slots`` is cut down to ``n_steps``; there all states are stored.  Among the optimal schedules this is the one with
+    the longest recorded runs, hence the fewest actions.
+    """
+
+    name: ClassVar[str] = "binomial"
+
+    n_steps: int
+    slots: int
+
+    def __post_init__(self) -> None:
+        n_steps, slots = checked_steps(self.n_steps), checked("slots", self.slots, 1)
+        if slots < n_steps and n_steps * slots >= 2**63:  # the largest product that the kernel forms
+            raise ArgumentError(f"Got n_steps={n_steps} and slots={slots}, but expected n_steps * slots < 2**63")
+        object.__setattr__(self, "n_steps", n_steps)
+        object.__setattr__(self, "slots", min(slots, max(n_steps, 1)))
+
+    @property
+    def forward_steps(self) -> int:
+        return P(self.n_steps, self.slots)
+
+    def stream(self) -> Stream:
+        n, s = self.n_steps, self.slots
+        # Levels in use at once.  A split pushes one, and has m >= free + 1 (see _emit) unless what it pushes is a leaf.
+        # As free falls by one a level, k+2 levels need n >= k (s+1) - k (k-1)/2 >= k**2 / 2 steps.
+        levels = min(s, isqrt(2 * n) + 2)
+        state = np.empty(_STACK + 3 * levels, np.int64)
+        state[:_STACK] = 0
+        state[_LEVEL], state[_STOP], state[_SLOTS] = (0 if n else -1), n, s
+        r = repetitions(n, s)
+        state[_STACK : _STACK + 3] = 0, r, beta(s, r - 1)
+        return Stream(fill_binomial, state)
+
+
+# The state of a stream.  The segment on the top of the stack, level i, is [a_i, stop); its first state belongs in slot
+# i, and all levels below have theirs stored in 0 .. i-1.  When it is reversed, stop becomes a_i and level i-1 is on top.
+_STOP = 0
+_LEVEL = 1  # -1 at the end of the sweep
+_STORED = 2  # 1 if the top's first state is in its slot; 0 if it is current instead
+_SLOTS = 3
+_SPARE = 4  # the next of the spare rows, which take what a full ``out`` could not
+_SPARES = 5  # how many they are
+_ROWS = 6
+_BURST = 5  # the most actions that one turn of _emit's loop writes
+_STACK = _ROWS + 4 * _BURST  # a, t and beta(free, t-1) of each level
+
+
+@njit(cache=True, error_model="numpy")
+def _put(out: np.ndarray, n: int, kind: int, a: int, b: int, slot: int) -> int:
+    out[n, 0] = kind
+    out[n, 1] = a
+    out[n, 2] = b
+    out[n, 3] = slot
+    return n + 1
+
+
+@njit(cache=True, error_model="numpy")
+def _emit(state: np.ndarray, out: np.ndarray) -> int:
+    """Write actions while another turn of the loop is sure to fit.
+
+    Where to split.  P(., s) is convex and piecewise linear: P(n+1, s) - P(n, s) = t for beta(s, t-1) <= n < beta(s, t).
+    So m + P(m, s) + P(length-m, s-1) is convex in m, and least wherever the slopes agree, that is where
+    m is in [beta(s, t-2), beta(s, t-1)] and length-m in [beta(s-1, t-1), beta(s-1, t)] for one t.  Both intervals' ends
+    add up to beta(s, t-1) <= length <= beta(s, t) (Pascal), which is the invariant of a level.  Of these m we take the
+    largest, min(beta(s, t-1), length - beta(s-1, t-1)).  The parts keep the invariant: the right one with (s-1, t), the
+    left one, which replaces the level when the right one is reversed, with (s, t-1).
+
+    In 64 bits.  A level carries w = beta(s, t-1) <= length, and beta(s-1, t-1) = w s / (s+t-1) is an exact division
+    whose numerator is at most n_steps * slots; beta(s, t-2) is the difference of the two.
+
+    Lengths.  A split has length > free + 1 = beta(free, 1), hence t >= 2.  If m = w, m >= free + 1.  If m < w, then
+    m >= beta(s, t-2) and this is free + 1 or more, unless t = 2; then m >= 2 and length-m = beta(free-1, 1) is a leaf.
+    So a stored segment is never shorter than 2 when its turn comes.
+    """
+    n, room = 0, out.shape[0] - _BURST
+    stop, level, stored, slots = state[_STOP], state[_LEVEL], state[_STORED], state[_SLOTS]
+    while level >= 0 and n <= room:
+        top = _STACK + 3 * level
+        a, free = state[top], slots - level
+        length = stop - a
+        if stored:
+            n = _put(out, n, LOAD, a, a, level)
+        if length <= free + 1:  # a leaf: a recorded run, and one step more from the current state if a slot is missing
+            run = min(length, free)
+            if run > 1 or not stored:
+                n = _put(out, n, RECORD, a, a + run, level)
+            if length > free:
+                n = _put(out, n, ADVANCE, stop - 2, stop - 1, -1)
+                n = _put(out, n, REVERSE, stop - 1, stop, -1)
+            n = _put(out, n, REVERSE, a, a + run, level)
+            stop, stored, level = a, 1, level - 1
+            continue
+        if not stored:
+            n = _put(out, n, STORE, a, a, level)
+        if free == 1:  # the right part is one step, and needs no slot
+            n = _put(out, n, ADVANCE, a, stop - 1, -1)
+            n = _put(out, n, REVERSE, stop - 1, stop, -1)
+            stop, stored = stop - 1, 1
+        else:
+            t, w = state[top + 1], state[top + 2]
+            w_right = w * free // (free + t - 1)
+            m = min(w, length - w_right)
+            n = _put(out, n, ADVANCE, a, a + m, -1)
+            state[top + 1], state[top + 2] = t - 1, w - w_right
+            state[top + 3], state[top + 4], state[top + 5] = a + m, t, w_right
+            level, stored = level + 1, 0
+    state[_STOP], state[_LEVEL], state[_STORED] = stop, level, stored
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def fill_binomial(state: np.ndarray, out: np.ndarray) -> int:
+    """The kernel of :class:`Binomial`: fill ``out`` as :meth:`adjointsim.schedules.Stream.fill` promises."""
+    spare = state[_ROWS:_STACK].reshape(_BURST, 4)
+    n = 0
+    while n < out.shape[0]:
+        if state[_SPARE] < state[_SPARES]:
+            for k in range(4):
+                out[n, k] = spare[state[_SPARE], k]
+            state[_SPARE] += 1
+            n += 1
+            continue
+        n += _emit(state, out[n:])
+        if n < out.shape[0]:  # at the end of the sweep, or of the rows
+            state[_SPARE], state[_SPARES] = 0, _emit(state, spare)
+            if state[_SPARES] == 0:
+                break
+    return n
