@@ -1,0 +1,76 @@
+"""The examples at a reduced size, with the numbers they must reach."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    """Import an example by its path, registered as a module so that its steps have source text and a name."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = sys.modules.setdefault(name, importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def lynx_hare():
+    return load("lynx_hare")
+
+
+@pytest.fixture(scope="module")
+def wave_inversion():
+    return load("wave_inversion")
+
+
+def test_lynx_hare_reaches_the_optimum(lynx_hare):
+    """The numbers come from a least-squares fit of an independent implementation with differences for derivatives."""
+    fit = lynx_hare.fit(lynx_hare.read(), steps_per_year=20)
+    assert fit.misfit == pytest.approx(16.149289564227, rel=1e-10)
+    np.testing.assert_allclose(fit.rates, [0.540159000, 0.0271653576, 0.796386045, 0.0236946383], rtol=2e-6)
+    np.testing.assert_allclose(fit.initial, [34.6024243, 5.84450619], rtol=2e-6)
+    for name, (mean, sd) in lynx_hare.PUBLISHED.items():
+        assert abs(getattr(fit.rates, name) - mean) < sd
+
+
+def test_lynx_hare_reads_the_columns_by_name(lynx_hare):
+    pelts = lynx_hare.read()
+    assert pelts.years[0] == 1900 and pelts.years[-1] == 1920 and pelts.counts.shape == (21, 2)
+    np.testing.assert_array_equal(pelts.counts[0], [30.0, 4.0])
+
+
+def test_lynx_hare_prints_a_table_and_saves_a_picture(lynx_hare, tmp_path, capsys):
+    path = tmp_path / "fit.png"
+    lynx_hare.main(["--steps-per-year", "5", "--output", str(path)])
+    printed = capsys.readouterr().out
+    assert "alpha       0.5402       0.550   0.0650" in printed
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_wave_inversion_recovers_the_anomaly(wave_inversion):
+    """Six iterations on a small survey; a hand-written adjoint takes the same path."""
+    result = wave_inversion.invert(
+        wave_inversion.survey(cells=36, shots=4), wave_inversion.hidden_medium(36), checkpoints=20, iterations=6
+    )
+    assert result.misfits[0] == pytest.approx(0.2130, rel=1e-3)
+    assert result.misfits[-1] < 0.002
+    assert result.error == pytest.approx(0.183, abs=0.02)
+
+
+def test_wave_inversion_memory_shrinks_and_the_bits_stay(wave_inversion):
+    report = wave_inversion.memory_report(wave_inversion.survey(cells=30, shots=2), np.ones((30, 30)), checkpoints=12)
+    assert report.endswith("the two gradients: the same bits")
+    used = [float(line.split("used")[1].split("MB")[0]) for line in report.splitlines()[:2]]
+    assert used[1] < used[0]
+
+
+def test_wave_inversion_draws(wave_inversion, tmp_path, capsys):
+    path = tmp_path / "wave.png"
+    wave_inversion.main(["--cells", "30", "--shots", "2", "--iterations", "1", "--output", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert "the same bits" in capsys.readouterr().out
