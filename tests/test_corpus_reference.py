@@ -80,6 +80,13 @@ def pairing(bar: Any, dot: Any) -> float:
     return float(np.sum(np.asarray(bar, float) * np.asarray(dot, float)))
 
 
+def assert_same(ours: Any, theirs: Any, case: Case) -> None:
+    """Equal structure, and equal numbers to 1e-12 (float32 is computed in double precision by the reference)."""
+    assert structure(ours) == structure(theirs)
+    rtol, atol = (1e-5, 1e-6) if "float32" in case.tags else (1e-12, 1e-14)
+    np.testing.assert_allclose(flat(ours), flat(theirs), rtol=rtol, atol=atol)
+
+
 def named(cases: list[Case]) -> Any:
     return pytest.mark.parametrize("case", cases, ids=lambda c: c.name)
 
@@ -141,8 +148,7 @@ def test_names_are_unique() -> None:
 @named(CASES)
 def test_python_and_reference_agree(case: Case) -> None:
     plain, ours = case.fn(*case.fresh_args()), reference_value(case.fn, case.args)
-    assert structure(ours) == structure(plain)
-    np.testing.assert_allclose(flat(ours), flat(plain), rtol=1e-12, atol=1e-14)
+    assert_same(ours, plain, case)
     assert np.all(np.isfinite(flat(plain)))
 
 
@@ -154,17 +160,16 @@ def test_reference_against_finite_differences(case: Case) -> None:
     bar = random_like(value, rng)
     bars = reference_vjp(case.fn, case.args, bar)
     if "singular" not in case.tags:
-        assert pairing(bar, value_dot) == pytest.approx(pairing(bars, dot), rel=1e-11, abs=1e-12)
+        tolerance = 1e-5 if "float32" in case.tags else 1e-11
+        assert pairing(bar, value_dot) == pytest.approx(pairing(bars, dot), rel=tolerance, abs=0.1 * tolerance)
     if not case.tags & {"singular", "kink"}:
-        h = 1e-6
+        h, tolerance = (1e-3, 1e-2) if "float32" in case.tags else (1e-6, 1e-5)
         up, down = (pairing(bar, reference_value(case.fn, moved(case.args, dot, s * h))) for s in (1.0, -1.0))
-        tolerance = 2e-2 if "float32" in case.tags else 1e-5
         assert (up - down) / (2 * h) == pytest.approx(pairing(bar, value_dot), rel=tolerance, abs=tolerance)
 
 
-@named([c for c in COMPILED if "python" not in c.tags])
+@named([c for c in COMPILED if "plain" not in c.tags])
 def test_numba_agrees(case: Case) -> None:
     compiled = numba.njit(error_model="numpy")(case.fn)
     plain, fast = case.fn(*case.fresh_args()), compiled(*case.fresh_args())
-    assert structure(fast) == structure(plain)
-    np.testing.assert_allclose(flat(fast), flat(plain), rtol=1e-12, atol=1e-14)
+    assert_same(fast, plain, case)

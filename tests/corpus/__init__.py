@@ -1,10 +1,11 @@
 """A corpus of small functions in the language of scalars and array elements, with sample arguments.
 
 Every function returns a float, an array, or a (nested) tuple of these; it runs as plain Python, under the reference and,
-unless tagged "python", under Numba.  Tags name the features that a case is about; some have a meaning of their own:
+unless tagged "plain", under Numba.  Tags name the features that a case is about; some have a meaning of their own:
 
 ==========  ====================================================================================================
 step        the signature is ``(n, y, p)``
+plain       calls functions that are not compiled, which Numba does not accept
 singular    an infinite coefficient appears at the sample arguments, so finite differences do not apply
 kink        the sample lies on a tie or jump, where the policy decides the derivative and finite differences do not
 ==========  ====================================================================================================
@@ -54,5 +55,5 @@ def tagged(*tags: str) -> list[Case]:
     return [c for c in CASES if c.tags.issuperset(tags)]
 
 
-for _module in ("scalars", "control", "overwrite"):
+for _module in ("scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps"):
     importlib.import_module(f"{__name__}.{_module}")

@@ -301,19 +301,6 @@ def early_return_at_top(x):
     return y * x
 
 
-@case(args=(0.7, 4), id="broken")
-@case(args=(0.01, 4), id="completed")
-def loop_else(x, n):
-    s = 0.0
-    for i in range(n):
-        s += x
-        if s > 1.0:
-            break
-    else:
-        s = s * s
-    return s + i
-
-
 @case(args=(0.5, 1), id="odd")
 @case(args=(0.5, 2), id="even")
 def variable_defined_in_both_branches(x, k):

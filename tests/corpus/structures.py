@@ -1,0 +1,183 @@
+"""Tuples, NamedTuples, nested arguments and results."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from . import case
+
+A3 = np.array([0.7, -1.1, 0.4])
+
+
+class Point(NamedTuple):
+    x: float
+    y: float
+
+
+class Model(NamedTuple):
+    origin: Point
+    field: np.ndarray
+    order: int
+    damped: bool
+
+
+MODEL = Model(Point(0.4, -0.9), A3, 2, True)
+
+
+@case(args=((0.4, 1.3),))
+def tuple_unpacked(p):
+    x, y = p
+    return x * y + x
+
+
+@case(args=((0.4, 1.3, -0.2),))
+def tuple_indexed(p):
+    return p[0] * p[1] + p[-1] * p[2]
+
+
+@case(args=((0.4, 1.3),))
+def tuple_result(p):
+    x, y = p
+    return y * x, x - y * y
+
+
+@case(args=((0.4, (1.3, A3)),))
+def nested_tuple_argument(p):
+    x, (y, a) = p
+    a[0] = x * y * a[1]
+    return a[0] * p[1][0] + p[1][1][2]
+
+
+@case(args=(0.4, 1.3))
+def nested_tuple_result(x, y):
+    a = np.zeros(2)
+    a[0] = x
+    a[1] = x * y
+    return (x * x, (y, a)), math.sin(x)
+
+
+@case(args=(Point(0.4, 1.3),))
+def named_tuple_fields(p):
+    return p.x * p.x + p.y * p[0] - p[-1]
+
+
+@case(args=(Point(0.4, 1.3),))
+def named_tuple_result(p):
+    return Point(p.x * p.y, p.y - p.x)
+
+
+@case(args=(Point(0.4, 1.3),))
+def named_tuple_by_keyword(p):
+    return Point(y=p.x * 2.0, x=p.y * p.x)
+
+
+@case(args=(MODEL, 0.7))
+def nested_named_tuple(m, t):
+    s = m.origin.x * t + m.origin.y
+    for i in range(m.order):
+        s = s * m.field[i] + t
+    if m.damped:
+        s = s * math.exp(-t)
+    return s
+
+
+@case(args=(MODEL,))
+def nested_named_tuple_overwritten(m):
+    f = m.field
+    for i in range(len(f)):
+        f[i] = f[i] * m.origin.x + f[i - 1]
+    return Model(Point(m.origin.y, f[0]), f, m.order + 1, not m.damped)
+
+
+@case(args=((0.4, 3), 1.5))
+def integer_rides_along(state, x):
+    s, k = state
+    return s * x**k, k + 1
+
+
+@case(args=((0.4, 1.3), 4))
+def tuple_state_in_loop(p, n):
+    for i in range(n):
+        x, y = p
+        p = (x + 0.1 * y, y - 0.1 * x * y)
+    return p
+
+
+@case(args=((0.4, 1.3), 4))
+def tuple_rebound_in_branch(p, n):
+    q = p
+    if n > 2:
+        q = (p[1] * p[0], p[0])
+    return q[0] + 2.0 * q[1]
+
+
+@case(args=(Point(0.4, 1.3), 3))
+def named_tuple_state_in_loop(p, n):
+    for i in range(n):
+        p = Point(p.x - 0.2 * p.y * i, p.y + 0.3 * p.x)
+    return p
+
+
+@case(args=((A3, A3[::-1].copy()),))
+def tuple_of_arrays(p):
+    a, b = p
+    s = 0.0
+    for i in range(len(a)):
+        a[i] = a[i] + b[i] * a[i - 1]
+        s += a[i] * b[-1 - i]
+    return s, a
+
+
+@case(args=((A3, A3[::-1].copy()), 3))
+def tuple_of_arrays_swapped(p, n):
+    u, w = p
+    for _ in range(n):
+        for i in range(len(u)):
+            w[i] = w[i] * 0.5 + u[i] * u[i - 1]
+        u, w = w, u
+    return u, w
+
+
+@case(args=((1.0, (2.0, 3.0)), 0.5))
+def tuple_built_and_passed_around(p, x):
+    q = (p[1][1] * x, (p[0], p[1][0] + x))
+    a, (b, c) = q
+    return a * b + c * q[1][1]
+
+
+@case(args=(((0.1, 0.2), (0.3, 0.4)),))
+def two_by_two_as_tuples(m):
+    (a, b), (c, d) = m
+    det = a * d - b * c
+    return (d / det, -b / det), (-c / det, a / det)
+
+
+@case(args=((0.5,),))
+def tuple_of_one(p):
+    return (p[0] * p[0],)
+
+
+@case(args=(None, 0.5))
+def none_argument(p, x):
+    return x * x
+
+
+@case(args=((np.array([1.0, 2.0], dtype=np.float32), 0.5),), tags="float32")
+def float32_in_a_tuple(p):
+    a, x = p
+    return a[0] * x + a[1] * x * x
+
+
+@case(args=((A3, np.array([2, 0, 1]), True, 0.3),))
+def mixed_leaves(p):
+    a, order, flag, x = p
+    s = 0.0
+    for i in range(3):
+        s += a[order[i]] * x**i
+    return s if flag else -s
+
+
+@case(args=((0.4, 1.3, 2.0, 0.1),))
+def length_of_tuple(p):
+    return p[0] * len(p) + p[len(p) - 1]
