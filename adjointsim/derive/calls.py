@@ -1,0 +1,346 @@
+"""Lowering of calls: what a step may call besides other Python functions, and the inlining of those.
+
+Scalar operations are in the table of :mod:`.rules`; here are the calls that make arrays, ask for lengths or convert.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import rules
+from .build import const
+from .expr import Expressions
+from .ir import Atom, Const, Var, is_float
+from .source import plain_function
+from .values import Ref, Static, Tup, Value, describe
+
+__all__ = ["Calls"]
+
+_CASTS: dict[Any, str] = {
+    float: "f8", int: "i8", bool: "b1", np.float64: "f8", np.float32: "f4", np.int64: "i8", np.int32: "i4", np.uint64: "u8", np.bool_: "b1",
+}  # fmt: skip
+
+
+class Calls(Expressions):
+    """Values of calls."""
+
+    def call(self, node: ast.Call, root: str | None) -> Value:
+        if isinstance(node.func, ast.Attribute):
+            owner = self.value(node.func.value)
+            if isinstance(owner, Ref):
+                return self._method(owner, node, root)
+            if not isinstance(owner, Static):
+                raise self.error(f"method '{node.func.attr}' of {describe(owner)} is not supported", node)
+        target = self.value(node.func)
+        if not isinstance(target, Static):
+            raise self.error(f"{describe(target)} cannot be called", node)
+        obj = target.obj
+        handler = _hashable_get(_CALLS, obj)
+        if handler is not None:
+            return handler(self, node, root)
+        op = _hashable_get(rules.FUNCTIONS, obj)
+        if op is not None:
+            return self._operation(op, node, root)
+        if isinstance(obj, type) and issubclass(obj, tuple) and hasattr(obj, "_fields"):
+            return self._namedtuple(obj, node)
+        fn = plain_function(obj)
+        if fn is not None:
+            if not _derivable(fn):
+                raise self.error(f"call of {ast.unparse(node.func)}: {_why_not(fn)}", node)
+            return self.function(fn, self._arguments(fn, node), node)
+        raise self.error(
+            f"call of {ast.unparse(node.func)}, which has no derivative rule: write it out, or give it a rule with adj.custom_vjp", node
+        )
+
+    def _arguments(self, fn: types.FunctionType, node: ast.Call) -> dict[str, Value]:
+        """Bind positional, keyword and default arguments as Python does."""
+        code = fn.__code__
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        bound: dict[str, Value] = {}
+        if len(node.args) > code.co_argcount:
+            raise self.error(f"{fn.__name__}() takes {code.co_argcount} positional arguments but {len(node.args)} were given", node)
+        for name, arg in zip(names, node.args, strict=False):
+            bound[name] = self.value(arg, name)
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise self.error("**kwargs are not supported", node)
+            if keyword.arg not in names or keyword.arg in bound:
+                raise self.error(f"{fn.__name__}() got an unexpected or repeated argument '{keyword.arg}'", node)
+            bound[keyword.arg] = self.value(keyword.value, keyword.arg)
+        defaults = dict(zip(names[code.co_argcount - len(fn.__defaults__ or ()) : code.co_argcount], fn.__defaults__ or (), strict=True))
+        defaults.update(fn.__kwdefaults__ or {})
+        for name in names:
+            if name not in bound:
+                if name not in defaults:
+                    raise self.error(f"{fn.__name__}() is missing the argument '{name}'", node)
+                bound[name] = self.literal(defaults[name], f"default:{name}", node)
+        return bound
+
+    def literal(self, obj: Any, path: str, node: ast.AST) -> Value:
+        """A default argument: numbers are literals (they are fixed when the function is defined)."""
+        if isinstance(obj, (bool, np.bool_)):
+            return const(bool(obj), "b1")
+        if isinstance(obj, (int, np.integer)):
+            return const(int(obj), "i8")
+        if isinstance(obj, float):
+            return const(float(obj), "f8")
+        if isinstance(obj, tuple):
+            return Tup(tuple(self.literal(o, path, node) for o in obj), type(obj) if hasattr(obj, "_fields") else None)
+        return self.captured(path, obj, node)
+
+    def _no_keywords(self, node: ast.Call, allowed: tuple[str, ...] = ()) -> dict[str, ast.expr]:
+        found = {k.arg or "**": k.value for k in node.keywords}
+        for name in found:
+            if name not in allowed:
+                raise self.error(f"argument '{name}' of {ast.unparse(node.func)} is not supported", node)
+        return found
+
+    def _count(self, node: ast.Call, least: int, most: int) -> None:
+        if not least <= len(node.args) <= most:
+            raise self.error(f"{ast.unparse(node.func)} takes {least}{f' to {most}' if most != least else ''} arguments here", node)
+
+    # --------------------------------------------------------------------------------------------------- scalar calls
+    def _operation(self, op: str, node: ast.Call, root: str | None) -> Value:
+        self._no_keywords(node)
+        args = [self.value(a) for a in node.args]
+        if op in ("min2", "max2"):
+            if len(args) == 1 and isinstance(args[0], Tup):
+                args = list(args[0].items)
+        elif op == "round_" and len(args) == 2:
+            op = "roundn"
+        elif op == "log" and len(args) == 2:
+            raise self.error("log with a base is not supported: write log(x) / log(base)", node)
+        arity = len(rules.OPS[op].params)
+        if len(args) != arity and not (op in ("min2", "max2") and len(args) > 1):
+            raise self.error(f"{ast.unparse(node.func)} takes {arity} argument{'s' * (arity > 1)} here, not {len(args)}", node)
+        for a in args:
+            if not isinstance(a, (Var, Const)):
+                raise self.error(f"{ast.unparse(node.func)} of {describe(a)} is not supported yet: call it for each element", node)
+        if op in ("land", "lor", "lxor", "lnot"):
+            args = [self.as_bool(a) for a in args]  # type: ignore[arg-type]
+        if op == "pow" and isinstance(args[1], Const) and args[1].dt == "i8" and is_float(args[0].dt):  # type: ignore[union-attr]
+            op = "powi"
+        try:
+            result: Atom = args[0]  # type: ignore[assignment]
+            if op in ("min2", "max2"):
+                for a in args[1:]:
+                    result = self.b.op(op, result, a, root=root)  # type: ignore[arg-type]
+                return result
+            return self.b.op(op, *args, root=root)  # type: ignore[arg-type]
+        except TypeError as exc:
+            raise self.error(str(exc), node) from None
+
+    def _cast(self, dt: str, node: ast.Call, root: str | None) -> Value:
+        self._no_keywords(node)
+        if not node.args:
+            return const(0, dt)
+        self._count(node, 1, 1)
+        value = self.scalar(node.args[0])
+        if dt == "b1":
+            return self.as_bool(value)
+        return self.b.cast(value, dt, root)
+
+    def _len(self, node: ast.Call, root: str | None) -> Value:
+        self._count(node, 1, 1)
+        value = self.value(node.args[0])
+        if isinstance(value, Tup):
+            return const(len(value.items), "i8")
+        if isinstance(value, Ref):
+            return self.shape(value)[0]
+        raise self.error(f"len() of {describe(value)}", node)
+
+    def _divmod(self, node: ast.Call, root: str | None) -> Value:
+        self._count(node, 2, 2)
+        a, b = self.scalar(node.args[0]), self.scalar(node.args[1])
+        return Tup((self.b.op("floordiv", a, b), self.b.op("mod", a, b)))
+
+    def _namedtuple(self, cls: type, node: ast.Call) -> Value:
+        fields: tuple[str, ...] = cls._fields  # type: ignore[attr-defined]
+        bound = dict(zip(fields, [self.value(a) for a in node.args], strict=False))
+        for keyword in node.keywords:
+            if keyword.arg not in fields or keyword.arg in bound:
+                raise self.error(f"{cls.__name__}() got an unexpected or repeated field '{keyword.arg}'", node)
+            bound[keyword.arg] = self.value(keyword.value)
+        for name, default in getattr(cls, "_field_defaults", {}).items():
+            if name not in bound:
+                bound[name] = self.literal(default, f"{cls.__name__}.{name}", node)
+        if len(node.args) > len(fields) or set(bound) != set(fields):
+            raise self.error(f"{cls.__name__}() takes the fields {', '.join(fields)}", node)
+        return Tup(tuple(bound[f] for f in fields), cls)
+
+    # --------------------------------------------------------------------------------------------------------- ranges
+    def range(self, node: ast.expr) -> tuple[Atom, Atom, Atom]:
+        """(lo, count, step) of ``range(...)``."""
+        target = self.value(node.func) if isinstance(node, ast.Call) else None
+        if not isinstance(target, Static) or _hashable_get(_CALLS, target.obj) is not _refuse_range:
+            raise self.error("a for loop runs over range(...) or over a tuple", node)
+        assert isinstance(node, ast.Call)
+        self._no_keywords(node)
+        self._count(node, 1, 3)
+        args = [self.integer(a, "an argument of range") for a in node.args]
+        lo, hi, step = {1: lambda: (const(0, "i8"), args[0], const(1, "i8")), 2: lambda: (*args, const(1, "i8")), 3: lambda: tuple(args)}[
+            len(args)
+        ]()
+        op, one, none = self.b.op, const(1, "i8"), const(0, "i8")
+        up = down = none
+        if not isinstance(step, Const):
+            self.check(op("eq", step, none), node, "ValueError('range() arg 3 must not be zero')")
+        elif step.value == 0:
+            raise self.error("range() arg 3 must not be zero", node)
+        if not isinstance(step, Const) or step.value > 0:  # type: ignore[operator]
+            up = op("max2", self._ceil_div(op("sub", hi, lo), step), none)
+            if isinstance(step, Const):
+                return lo, up, step
+        if not isinstance(step, Const) or step.value < 0:  # type: ignore[operator]
+            down = op("max2", self._ceil_div(op("sub", lo, hi), op("neg", step)), none)
+            if isinstance(step, Const):
+                return lo, down, step
+        del one
+        return lo, op("select", op("gt", step, none), up, down), step
+
+    def _ceil_div(self, a: Atom, b: Atom) -> Atom:
+        if isinstance(b, Const) and b.value == 1:
+            return a
+        return self.b.op("neg", self.b.op("floordiv", self.b.op("neg", a), b))
+
+    def static_items(self, node: ast.expr) -> list[Value] | None:
+        """The items of a tuple that a loop runs over; None if it runs over something else."""
+        if isinstance(node, (ast.Tuple, ast.Name, ast.Attribute, ast.Subscript)):
+            value = self.value(node)
+            if isinstance(value, Tup):
+                return list(value.items)
+            if isinstance(value, Ref):
+                raise self.error("iterating over an array is not supported yet: loop over range(len(...)) and index it", node)
+        return None
+
+    # --------------------------------------------------------------------------------------------------------- arrays
+    def _dtype(self, node: ast.expr | None) -> str:
+        if node is None:
+            return "f8"
+        value = self.value(node)
+        if isinstance(value, Static):
+            if isinstance(value.obj, np.dtype):
+                return value.obj.str[1:]
+            dt = _hashable_get(_CASTS, value.obj)
+            if dt is not None:
+                return dt
+        raise self.error("a dtype must be np.float64, np.float32, np.int64, np.int32, np.bool_, float, int, bool or a.dtype", node)
+
+    def _shape(self, node: ast.expr) -> tuple[Atom, ...]:
+        value = self.value(node)
+        items = value.items if isinstance(value, Tup) else (value,)
+        dims: list[Atom] = []
+        for item in items:
+            if not isinstance(item, (Var, Const)) or is_float(item.dt):
+                raise self.error(f"a shape is an int or a tuple of ints, got {describe(item)}", node)
+            if isinstance(item, Const):
+                if item.value < 0:  # type: ignore[operator]
+                    raise self.error("negative dimensions are not allowed", node)
+            else:
+                self.check(self.b.op("lt", item, const(0, "i8")), node, "ValueError('negative dimensions are not allowed')")
+            dims.append(item)
+        return tuple(dims)
+
+    def _make(self, fill: str, node: ast.Call, root: str | None) -> Value:
+        """np.empty, np.zeros, np.ones."""
+        keywords = self._no_keywords(node, ("dtype", "shape"))
+        self._count(node, 0 if "shape" in keywords else 1, 2)
+        dims = self._shape(keywords.get("shape") or node.args[0])
+        dt = self._dtype(keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None))
+        return self.alloc(root or "array", dt, dims, fill)
+
+    def _make_like(self, fill: str, node: ast.Call, root: str | None) -> Value:
+        """np.empty_like, np.zeros_like, np.ones_like."""
+        keywords = self._no_keywords(node, ("dtype",))
+        self._count(node, 1, 2)
+        like = self._array(node.args[0])
+        dtype = keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None)
+        return self.alloc(root or "array", self._dtype(dtype) if dtype else like.base.dt, self.shape(like), fill)
+
+    def _full(self, node: ast.Call, root: str | None) -> Value:
+        keywords = self._no_keywords(node, ("dtype",))
+        self._count(node, 2, 3)
+        dims, value = self._shape(node.args[0]), self.scalar(node.args[1])
+        dtype = keywords.get("dtype") or (node.args[2] if len(node.args) > 2 else None)
+        return self._filled(root, self._dtype(dtype) if dtype else value.dt, dims, value)
+
+    def _full_like(self, node: ast.Call, root: str | None) -> Value:
+        keywords = self._no_keywords(node, ("dtype",))
+        self._count(node, 2, 3)
+        like, value = self._array(node.args[0]), self.scalar(node.args[1])
+        dtype = keywords.get("dtype") or (node.args[2] if len(node.args) > 2 else None)
+        return self._filled(root, self._dtype(dtype) if dtype else like.base.dt, self.shape(like), value)
+
+    def _filled(self, root: str | None, dt: str, dims: tuple[Atom, ...], value: Atom) -> Ref:
+        ref = self.alloc(root or "array", dt, dims, "none")
+        self.fill(ref.base, dims, self.store_cast(value, dt, self.frame.source.node))
+        return ref
+
+    def _array(self, node: ast.expr) -> Ref:
+        value = self.value(node)
+        if not isinstance(value, Ref):
+            raise self.error(f"expected an array, got {describe(value)}", node)
+        return value
+
+    def _copy(self, node: ast.Call, root: str | None) -> Value:
+        self._no_keywords(node)
+        self._count(node, 1, 1)
+        return self.copy(self._array(node.args[0]), root or "copy")
+
+    def _method(self, owner: Ref, node: ast.Call, root: str | None) -> Value:
+        assert isinstance(node.func, ast.Attribute)
+        if node.func.attr == "copy" and not node.args and not node.keywords:
+            return self.copy(owner, root or "copy")
+        raise self.error(f"method '{node.func.attr}' of an array is not supported yet: write the loop over elements", node)
+
+
+def _hashable_get(table: dict[Any, Any], obj: Any) -> Any:
+    try:
+        return table.get(obj)
+    except TypeError:
+        return None
+
+
+def _derivable(fn: types.FunctionType) -> bool:
+    """Library code is not the user's: its meaning is a rule's business, not its Python text's."""
+    return fn.__module__.split(".")[0] not in ("numpy", "scipy", "numba", "builtins", "random", "math")
+
+
+def _why_not(fn: types.FunctionType) -> str:
+    return (
+        f"a function of {fn.__module__.split('.')[0]} that has no derivative rule: write it out, or give it a rule with adj.custom_vjp"
+    )
+
+
+def _refuse_range(self: Calls, node: ast.Call, root: str | None) -> Value:
+    raise self.error("range(...) is supported only in 'for ... in range(...)'", node)
+
+
+def _maker(fill: str, like: bool) -> Callable[[Calls, ast.Call, str | None], Value]:
+    if like:
+        return lambda self, node, root: self._make_like(fill, node, root)
+    return lambda self, node, root: self._make(fill, node, root)
+
+
+_CALLS: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
+    builtins.range: _refuse_range,
+    builtins.len: Calls._len,
+    builtins.divmod: Calls._divmod,
+    np.empty: _maker("none", False),
+    np.zeros: _maker("zero", False),
+    np.ones: _maker("one", False),
+    np.empty_like: _maker("none", True),
+    np.zeros_like: _maker("zero", True),
+    np.ones_like: _maker("one", True),
+    np.full: Calls._full,
+    np.full_like: Calls._full_like,
+    np.copy: Calls._copy,
+}
+for _type, _dt in _CASTS.items():
+    _CALLS[_type] = lambda self, node, root, dt=_dt: self._cast(dt, node, root)

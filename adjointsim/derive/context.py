@@ -1,0 +1,159 @@
+"""What lowering knows while it walks: frames of the functions being lowered, errors at the user's line, allocation."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import DerivationError
+from .build import Builder, Names
+from .ir import Alloc, Atom, Base, Const, Each, If, Raise, Stmt, Store, is_float
+from .liveness import Liveness
+from .source import Source
+from .values import Ref, Value, atoms_in, shape_of
+
+__all__ = ["BREAK", "CONTINUE", "EXIT", "GO_ON", "RET", "RETURN", "Context", "Env", "Frame", "RaiseSite", "WrittenParameter", "common_dtype"]
+
+GO_ON, CONTINUE, BREAK, RETURN = (Const(k, "i8") for k in range(4))
+EXIT, RET = "%exit", "%return"
+Env = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class RaiseSite:
+    """Where a user's exception comes from: enough to raise it again from Python."""
+
+    filename: str
+    lineno: int
+    function: str
+    text: str  # the expression after ``raise``
+
+    def literal(self) -> tuple[str, int, str, str]:
+        return (self.filename, self.lineno, self.function, self.text)
+
+
+class WrittenParameter(Exception):
+    """A parameter's memory is written: the caller decides between a copy at entry and a refusal."""
+
+    def __init__(self, base: Base, error: DerivationError) -> None:
+        super().__init__(base.name)
+        self.base, self.error = base, error
+
+
+@dataclass
+class Frame:
+    """One function being lowered (inlined ones have frames of their own)."""
+
+    source: Source
+    live: Liveness
+    env: Env = field(default_factory=dict)
+    loops: int = 0  # how many loops are open
+
+
+class Context:
+    """The state of a lowering.
+
+    ``capture(source, name, obj)`` is asked for every number or array found in a global, closure or module attribute; it
+    answers with a Value (a hidden input).
+    """
+
+    def __init__(self, names: Names, capture: Callable[[str, Any, ast.AST, Source], Value]) -> None:
+        self.names = names
+        self.b = Builder(names)
+        self.capture = capture
+        self.frames: list[Frame] = []
+        self.dims: dict[Base, tuple[Atom, ...]] = {}  # of allocated bases
+        self.sites: list[RaiseSite] = []
+
+    # ------------------------------------------------------------------------------------------------------ helpers
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    @property
+    def env(self) -> Env:
+        return self.frame.env
+
+    @env.setter
+    def env(self, env: Env) -> None:
+        self.frame.env = env
+
+    def error(self, message: str, node: ast.AST | None = None, kind: type[DerivationError] | None = None) -> DerivationError:
+        source = self.frame.source
+        return source.error(message, node, kind) if kind else source.error(message, node)
+
+    def mark(self, node: ast.AST) -> None:
+        """Statements written from here on come from this line (inlined code keeps the caller's line)."""
+        if len(self.frames) == 1:
+            self.b.line = getattr(node, "lineno", self.b.line)
+
+    def site(self, node: ast.AST, text: str) -> int:
+        source = self.frame.source
+        self.sites.append(RaiseSite(source.filename, getattr(node, "lineno", 0), source.name, text))
+        return len(self.sites) - 1
+
+    def check(self, bad: Atom, node: ast.AST, text: str) -> None:
+        """Leave with an exception if ``bad``."""
+        if isinstance(bad, Const) and not bad.value:
+            return
+        self.b.add(If(bad, (Raise(self.site(node, text), self.b.line),), (), (), self.b.line))
+
+    def shape(self, ref: Ref) -> tuple[Atom, ...]:
+        """The lengths of an array's axes."""
+        known = self.dims.get(ref.base)
+        return tuple(known[k] if known else self.b.dim(ref.base, k) for k in ref.axes())
+
+    def alloc(self, root: str, dt: str, dims: tuple[Atom, ...], fill: str) -> Ref:
+        base = Base(self.names.fresh(root), dt, len(dims), "local")
+        self.dims[base] = dims
+        self.b.add(Alloc(base, dims, fill, self.b.line))
+        return Ref(base, (None,) * len(dims))
+
+    def copy_into(self, dst: Base, src: Ref) -> None:
+        """``dst[...] = src`` element by element, cast to the destination's dtype."""
+        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), n) for k, n in enumerate(self.shape(src)))
+        index = tuple(v for v, _ in axes)
+        with self.b.block(loop=True) as body:
+            value = self.b.cast(self.b.load(src.base, src.at(index), wrap="never" if src.whole else "maybe"), dst.dt)  # type: ignore[arg-type]
+        self.b.add(Each(axes, tuple(body), (Store(dst, index, value, "set", "never", self.b.line),), "any", self.b.line))
+
+    def fill(self, dst: Base, dims: tuple[Atom, ...], value: Atom) -> None:
+        """``dst[...] = value``."""
+        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), n) for k, n in enumerate(dims))
+        store = Store(dst, tuple(v for v, _ in axes), value, "set", "never", self.b.line)
+        self.b.add(Each(axes, (), (store,), "any", self.b.line))
+
+    def copy(self, src: Ref, root: str, dt: str | None = None) -> Ref:
+        new = self.alloc(root, dt or src.base.dt, self.shape(src), "none")
+        self.copy_into(new.base, src)
+        return new
+
+    def unify(self, a: Value, c: Value, in_a: list[Stmt], in_c: list[Stmt]) -> tuple[tuple[Any, ...], list[tuple[Atom, Atom]]]:
+        """Bring two values of one shape to common dtypes; casts are written at the end of either block."""
+        pairs: list[tuple[Atom, Atom]] = []
+        for x, y in zip(atoms_in(a), atoms_in(c), strict=True):
+            dt = common_dtype(x.dt, y.dt)
+            with self.b.into(in_a):
+                x = self.b.cast(x, dt)
+            with self.b.into(in_c):
+                y = self.b.cast(y, dt)
+            pairs.append((x, y))
+        return shape_of(a), pairs
+
+    # what the classes built on this one provide
+    def value(self, node: ast.expr, root: str | None = None) -> Value:
+        raise NotImplementedError
+
+    def function(self, fn: Any, args: dict[str, Value], node: ast.AST | None = None) -> Value:
+        raise NotImplementedError
+
+
+def common_dtype(a: str, b: str) -> str:
+    """The dtype of a name that has dtype ``a`` on one path and ``b`` on another (Numba's unification)."""
+    if a == b:
+        return a
+    if is_float(a) or is_float(b):
+        return "f4" if {a, b} <= {"f4", "b1"} else "f8"
+    return "i8"

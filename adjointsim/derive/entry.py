@@ -1,0 +1,320 @@
+"""An entry function (a step, a cost, a function to differentiate) as one IR function over leaves.
+
+Every leaf of an argument is a base: a scalar leaf is memory of one cell.  So the adjoint of a kernel needs no case for
+scalars: their cotangents are shadows like any other.  Integers that the driver counts (``n``, ``k``) come by value.
+
+The function never writes its inputs: an argument that it overwrites is copied at entry, and the copy, if it is what the
+function returns, is the result's own memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import DerivationError, StructureError
+from .build import Names, const
+from .context import RaiseSite, WrittenParameter
+from .ir import Alloc, Atom, Base, Const, Fn, Var, is_float, substitute
+from .lower import Lowering
+from .source import MISSING, Source, read
+from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs
+from .values import Ref, Static, Tup, Value, describe
+
+__all__ = ["Capture", "Entry", "lower_entry", "spec_of_capture"]
+
+INT = ScalarSpec("i8")
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A number or array that the function reads from outside: a hidden, inactive input, looked up at every run."""
+
+    base: Base
+    path: str
+    source: Source
+    pick: tuple[int, ...] = ()  # into a captured tuple
+
+    def value(self) -> np.ndarray:
+        """What the name means now, as a leaf."""
+        obj = _resolve(self.source, self.path)
+        for k in self.pick:
+            obj = obj[k]
+        leaf = np.asarray(obj, dtype=self.base.dt) if not isinstance(obj, np.ndarray) else obj
+        where = f"'{self.path}', captured by {self.source.name} ({self.source.filename})"
+        if leaf.dtype.newbyteorder("=").str[1:] != self.base.dt or leaf.ndim != (self.base.rank if isinstance(obj, np.ndarray) else 0):
+            raise StructureError(f"{where} has become {leaf.dtype} of rank {leaf.ndim}; expected {self.base.dt} of rank {self.base.rank}")
+        return np.ascontiguousarray(leaf.reshape(1) if leaf.ndim == 0 else leaf)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry function in the IR.  ``fn.params`` are, in order: the by-value ints, the leaves of the other arguments,
+    the captures and the result leaves."""
+
+    fn: Fn
+    counters: tuple[Var, ...]
+    leaves: tuple[tuple[str, Base], ...]  # (path, base) over all arguments that are not counters
+    captures: tuple[Capture, ...]
+    results: tuple[tuple[str, Base], ...]
+    result_spec: Spec
+    dims: dict[Base, tuple[Atom, ...]]
+    sites: tuple[RaiseSite, ...]
+    names: Names = field(repr=False)
+
+
+def spec_of_capture(obj: Any) -> Spec | None:
+    """The structure of a captured object; None if it is not made of numbers and arrays."""
+    if isinstance(obj, (bool, np.bool_)):
+        return ScalarSpec("b1")
+    if isinstance(obj, (int, np.integer)) and not isinstance(obj, np.timedelta64):
+        return ScalarSpec("i8")
+    if isinstance(obj, np.float32):
+        return ScalarSpec("f4")
+    if isinstance(obj, (float, np.floating)):
+        return ScalarSpec("f8")
+    if isinstance(obj, np.ndarray):
+        dt = obj.dtype.newbyteorder("=").str[1:]
+        return ArraySpec(dt, obj.ndim) if dt in ("f8", "f4", "i8", "i4", "u8", "b1") and obj.ndim else None
+    if isinstance(obj, tuple):
+        items = [spec_of_capture(o) for o in obj]
+        return TupleSpec(tuple(items), type(obj) if hasattr(obj, "_fields") else None) if None not in items else None  # type: ignore[arg-type]
+    return None
+
+
+def _resolve(source: Source, path: str) -> Any:
+    if path.startswith("default:"):
+        name = path.removeprefix("default:")
+        fn = source.fn
+        code = fn.__code__
+        positional = code.co_varnames[: code.co_argcount]
+        defaults = dict(zip(positional[len(positional) - len(fn.__defaults__ or ()) :], fn.__defaults__ or (), strict=True))
+        return {**defaults, **(fn.__kwdefaults__ or {})}[name]
+    first, *rest = path.split(".")
+    obj = source.lookup(first)
+    for attr in rest:
+        obj = getattr(obj, attr, MISSING)
+    if obj is MISSING:
+        raise NameError(f"name '{path}' is not defined (read by {source.name}, {source.filename})")
+    return obj
+
+
+class _Captures:
+    """Hidden inputs, one base for each name of each function."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.found: dict[tuple[Any, str], tuple[Spec, list[Capture]]] = {}
+        self.lowering: Lowering
+
+    def __call__(self, path: str, obj: Any, node: ast.AST, source: Source) -> Value:
+        key = (source.fn, path)
+        if key not in self.found:
+            spec = spec_of_capture(obj)
+            if spec is None:
+                raise source.error(f"captured '{path}' is {_kind(obj)}: only numbers, arrays of numbers and tuples of these", node)
+            captures: list[Capture] = []
+            self._make(spec, path, source, (), captures)
+            self.found[key] = spec, captures
+        spec, captures = self.found[key]
+        bases = iter([c.base for c in captures])
+        return leaf_value(spec, bases, self.lowering)
+
+    def _make(self, spec: Spec, path: str, source: Source, pick: tuple[int, ...], out: list[Capture]) -> None:
+        if isinstance(spec, TupleSpec):
+            for k, item in enumerate(spec.items):
+                self._make(item, path, source, (*pick, k), out)
+        elif not isinstance(spec, NoneSpec):
+            rank = spec.rank if isinstance(spec, ArraySpec) else 1
+            out.append(Capture(Base(self.names.fresh("c_" + identifier(path)), spec.dt, rank, "const"), path, source, pick))
+
+    def all(self) -> tuple[Capture, ...]:
+        return tuple(c for _, captures in self.found.values() for c in captures)
+
+
+def _kind(obj: Any) -> str:
+    if isinstance(obj, np.ndarray):
+        return f"an array of dtype {obj.dtype} and rank {obj.ndim}"
+    return f"a {type(obj).__name__}"
+
+
+def identifier(path: str) -> str:
+    """A path as (part of) a Python name: ``p.c[0]`` -> ``p_c_0``."""
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in path.replace("]", "")).strip("_") or "x"
+
+
+def leaf_value(spec: Spec, bases: Any, lowering: Lowering) -> Value:
+    """The value of a structure whose leaves are bases: scalars are loaded, arrays referred to."""
+    if isinstance(spec, TupleSpec):
+        return Tup(tuple(leaf_value(item, bases, lowering) for item in spec.items), spec.cls)
+    if isinstance(spec, NoneSpec):
+        return Static(None)
+    base = next(bases)
+    if isinstance(spec, ArraySpec):
+        return Ref(base, (None,) * spec.rank)
+    return lowering.b.load(base, (const(0, "i8"),), base.name.split(".")[0], "never")
+
+
+def lower_entry(
+    fn: types.FunctionType,
+    args: Sequence[tuple[str, Spec]],
+    *,
+    counters: Sequence[str] = (),
+    result: Spec | None = None,
+    like: str | None = None,
+    frozen: Sequence[str] = (),
+) -> Entry:
+    """Lower ``fn`` for arguments of the given structures.
+
+    ``counters`` are arguments passed by value; ``result`` is the structure that it must return (None: whatever it
+    returns); with ``like`` the result's arrays must have the shapes of that argument's; ``frozen`` arguments must not be
+    written.  Raises DerivationError at the user's line.
+    """
+    copied: set[str] = set()
+    while True:
+        try:
+            return _lower(fn, args, counters, result, like, copied)
+        except WrittenParameter as written:
+            name = written.base.name
+            owner = name.split(".")[0]
+            if written.base.role == "const" or owner.split("__")[0] in frozen or name in copied:
+                raise written.error from None
+            copied.add(name)
+
+
+def _lower(
+    fn: types.FunctionType, args: Sequence[tuple[str, Spec]], counters: Sequence[str], result: Spec | None, like: str | None, copied: set[str]
+) -> Entry:
+    names = Names()
+    captures = _Captures(names)
+    low = captures.lowering = Lowering(names, captures)
+    source = read(fn)
+    code = fn.__code__
+    own = code.co_varnames[: code.co_argcount]
+    if code.co_kwonlyargcount or len(own) < len(args) or len(own) - len(fn.__defaults__ or ()) > len(args):
+        wanted = ", ".join(name for name, _ in args)
+        raise source.error(f"must take {len(args)} arguments ({wanted}), it takes ({', '.join(own)})", source.node, DerivationError)
+    bound: dict[str, Value] = {}
+    by_value: list[Var] = []
+    leaves: list[tuple[str, Base]] = []
+    like_dims: list[tuple[Atom, ...]] = []
+    for (name, spec), own_name in zip(args, own, strict=False):
+        if name in counters:
+            var = names.var(own_name, "i8")
+            by_value.append(var)
+            bound[own_name] = var
+            continue
+        bases: list[Base] = []
+        for path, leaf in leaf_specs(spec, name):
+            base = Base(names.fresh(f"{name}__{identifier(path)}" if path != name else name), leaf.dt, getattr(leaf, "rank", 1), "in")
+            leaves.append((path, base))
+            if name == like:
+                like_dims.append(tuple(low.b.dim(base, k) for k in range(base.rank)) if isinstance(leaf, ArraySpec) else ())
+            bases.append(base)
+        used = iter([_copied(low, b) if b.name in copied else b for b in bases])
+        bound[own_name] = leaf_value(spec, used, low)
+    for own_name in own[len(args) :]:
+        bound[own_name] = low.literal(fn.__defaults__[own.index(own_name) - len(own)], f"default:{own_name}", source.node)  # type: ignore[index]
+    low.b.line = source.node.lineno
+    value = low.function(fn, bound)
+    low.frames.append(_pseudo_frame(low, source))
+    spec = result if result is not None else _spec_of(value, low)
+    out: list[tuple[str, Base]] = []
+    rename: dict[Base, Base] = {}
+    _finish(low, value, spec, "result", iter(like_dims), out, rename, source, like)
+    body = substitute(tuple(low.b.stmts), lambda a: a, lambda b: rename.get(b, b))
+    dims = {rename.get(b, b): d for b, d in low.dims.items()}
+    params = (*by_value, *(b for _, b in leaves), *(c.base for c in captures.all()), *(b for _, b in out))
+    fn_ir = Fn(fn.__name__ if fn.__name__.isidentifier() else "function", params, body)
+    return Entry(fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names)
+
+
+def _pseudo_frame(low: Lowering, source: Source) -> Any:
+    from .context import Frame
+    from .liveness import Liveness
+
+    return Frame(source, Liveness([]))
+
+
+def _copied(low: Lowering, base: Base) -> Base:
+    return low.copy(Ref(base, (None,) * base.rank), base.name).base
+
+
+def _spec_of(value: Value, low: Lowering) -> Spec:
+    if isinstance(value, Tup):
+        return TupleSpec(tuple(_spec_of(i, low) for i in value.items), value.cls)
+    if isinstance(value, (Var, Const)):
+        return ScalarSpec(value.dt)
+    if isinstance(value, Ref):
+        return ArraySpec(value.base.dt, value.rank)
+    if isinstance(value, Static) and value.obj is None:
+        return NoneSpec()
+    raise low.error(f"returns {describe(value)}: only numbers, arrays and tuples of these can be returned")
+
+
+def _finish(
+    low: Lowering,
+    value: Value,
+    spec: Spec,
+    path: str,
+    like_dims: Any,
+    out: list[tuple[str, Base]],
+    rename: dict[Base, Base],
+    source: Source,
+    like: str | None,
+) -> None:
+    """Bring the returned value into result leaves; the structure must be ``spec``."""
+    returned = next((n for n in ast.walk(source.node) if isinstance(n, ast.Return)), source.node)
+
+    def wrong(expected: str) -> DerivationError:
+        got = describe(value)
+        fields = f" with fields {value.cls._fields}" if isinstance(value, Tup) and value.cls else ""  # type: ignore[attr-defined]
+        hint = f" ('{like}' in, '{like}' out: a step returns the structure of its state)" if like else ""
+        return source.error(f"returns {got}{fields} where {expected} is expected{hint}", returned, DerivationError)
+
+    if isinstance(spec, TupleSpec):
+        if not isinstance(value, Tup) or len(value.items) != len(spec.items) or (value.cls is not spec.cls and spec.cls and value.cls):
+            raise wrong(f"a {spec.cls.__name__ if spec.cls else f'tuple of {len(spec.items)}'}")
+        for k, (v, s) in enumerate(zip(value.items, spec.items, strict=True)):
+            _finish(low, v, s, f"{path}.{spec.fields[k]}" if spec.fields else f"{path}[{k}]", like_dims, out, rename, source, like)
+        return
+    if isinstance(spec, NoneSpec):
+        if not (isinstance(value, Static) and value.obj is None):
+            raise wrong("None")
+        return
+    name = low.names.fresh(identifier(path))
+    dims = next(like_dims, None)
+    if isinstance(spec, ScalarSpec):
+        if not isinstance(value, (Var, Const)):
+            raise wrong(f"a number ({spec.dt})")
+        if is_float(value.dt) and not is_float(spec.dt):
+            raise wrong(f"an {spec.dt}")
+        base = Base(name, spec.dt, 1, "result")
+        low.b.store(base, (const(0, "i8"),), value, "set", "never")
+        out.append((path, base))
+        return
+    if not isinstance(value, Ref) or value.rank != spec.rank:
+        raise wrong(f"a {spec.rank}-d array of {spec.dt}")
+    if is_float(value.base.dt) and not is_float(spec.dt):
+        raise wrong(f"a {spec.rank}-d array of {spec.dt}")
+    base = Base(name, spec.dt, spec.rank, "result")
+    out.append((path, base))
+    if dims is not None:
+        for have, want in zip(low.shape(value), dims, strict=True):
+            if have != want:
+                bad = low.b.op("ne", have, want)
+                low.check(bad, returned, f"ValueError('{source.name} returns an array of another shape than {like} has')")
+    direct = isinstance(value, Ref) and value.whole and value.base.dt == spec.dt and value.base not in rename
+    if direct and any(isinstance(s, Alloc) and s.base == value.base for s in low.b.stmts):
+        rename[value.base] = base  # its own allocation, at the top level: written straight into the caller's buffer
+    else:
+        low.dims[base] = low.shape(value)
+        low.copy_into(base, value)
+
+
+Lower = Callable[..., Entry]

@@ -1,0 +1,324 @@
+"""Lowering of expressions: one method a node, a table at the end."""
+
+from __future__ import annotations
+
+import ast
+import math
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import rules
+from .build import const
+from .context import Context
+from .ir import Atom, Const, Let, Var, is_float
+from .source import MISSING
+from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, shape_of
+
+__all__ = ["Expressions"]
+
+class Expressions(Context):
+    """Values of expressions."""
+
+    def value(self, node: ast.expr, root: str | None = None) -> Value:
+        """The value of an expression; ``root`` names the variable it is about to be bound to."""
+        handler = _EXPRESSIONS.get(type(node))
+        if handler is None:
+            raise self.error(f"{type(node).__name__} expressions are not supported", node)
+        return handler(self, node, root)
+
+    def scalar(self, node: ast.expr, root: str | None = None) -> Atom:
+        value = self.value(node, root)
+        if not isinstance(value, (Var, Const)):
+            raise self.error(f"expected a number, got {describe(value)}", node)
+        return value
+
+    def integer(self, node: ast.expr, what: str) -> Atom:
+        value = self.scalar(node)
+        if is_float(value.dt):
+            raise self.error(f"{what} must be an int, got {describe(value)}", node)
+        return self.b.cast(value, "i8") if value.dt == "b1" else value
+
+    def truth(self, node: ast.expr) -> Atom:
+        """The truth of a condition, as a bool."""
+        value = self.value(node)
+        if isinstance(value, Static):
+            return const(bool(value.obj), "b1")
+        if isinstance(value, Tup):
+            return const(bool(value.items), "b1")
+        if not isinstance(value, (Var, Const)):
+            raise self.error(f"the truth of {describe(value)} is not defined", node)
+        return self.as_bool(value)
+
+    def as_bool(self, value: Atom) -> Atom:
+        return value if value.dt == "b1" else self.b.op("ne", value, const(0, value.dt))
+
+    # -------------------------------------------------------------------------------------------------------- names
+    def name(self, name: str, node: ast.AST) -> Value:
+        value = self.env.get(name)
+        if isinstance(value, Maybe):
+            # a name bound on some paths only: Python's own error where it is not
+            self.check(self.b.op("lnot", value.flag), node, f"UnboundLocalError({f'local variable {name!r} is not bound here'!r})")
+            self.env[name] = value = value.value
+        if value is not None:
+            return value
+        source = self.frame.source
+        if name in source.fn.__code__.co_varnames:
+            raise self.error(f"local variable '{name}' is read before it is assigned", node)
+        obj = source.lookup(name)
+        if obj is MISSING:
+            raise self.error(f"name '{name}' is not defined", node)
+        return self.captured(name, obj, node)
+
+    def captured(self, path: str, obj: Any, node: ast.AST) -> Value:
+        """A value from outside: numbers and arrays become hidden inputs, everything else is static."""
+        if isinstance(obj, (bool, int, float, np.bool_, np.integer, np.floating, np.ndarray)) or (
+            isinstance(obj, tuple) and not isinstance(obj, type)
+        ):
+            return self.capture(path, obj, node, self.frame.source)
+        return Static(obj)
+
+    def _name(self, node: ast.Name, root: str | None) -> Value:
+        return self.name(node.id, node)
+
+    def _constant(self, node: ast.Constant, root: str | None) -> Value:
+        v = node.value
+        if isinstance(v, bool):
+            return const(v, "b1")
+        if isinstance(v, int):
+            if not -(2**63) <= v < 2**63:
+                raise self.error("an int constant must fit in 64 bits", node)
+            return const(v, "i8")
+        if isinstance(v, float):
+            return const(v, "f8")
+        if isinstance(v, complex):
+            raise self.error("complex numbers are not supported yet", node)
+        return Static(v)
+
+    def _tuple(self, node: ast.Tuple, root: str | None) -> Value:
+        return Tup(tuple(self.value(e) for e in node.elts))
+
+    def _attribute(self, node: ast.Attribute, root: str | None) -> Value:
+        owner = self.value(node.value)
+        if isinstance(owner, Static):
+            if isinstance(owner.obj, types.ModuleType):
+                obj = getattr(owner.obj, node.attr, MISSING)
+                if obj is MISSING:
+                    raise self.error(f"module {owner.obj.__name__} has no attribute '{node.attr}'", node)
+                if owner.obj in (math, np) and isinstance(obj, float):
+                    return const(obj, "f8")  # math.pi, np.inf: constants for good
+                return self.captured(ast.unparse(node), obj, node)
+            raise self.error(f"attribute '{node.attr}' of {describe(owner)} is not supported: pass the value in p", node)
+        if isinstance(owner, Tup) and owner.cls is not None and node.attr in owner.cls._fields:  # type: ignore[attr-defined]
+            return owner.items[owner.cls._fields.index(node.attr)]  # type: ignore[attr-defined]
+        if isinstance(owner, Ref):
+            if node.attr == "shape":
+                return Tup(self.shape(owner))
+            if node.attr == "size":
+                return self.product(self.shape(owner))
+            if node.attr == "ndim":
+                return const(owner.rank, "i8")
+            if node.attr == "dtype":
+                return Static(np.dtype(owner.base.dt))
+        raise self.error(f"attribute '{node.attr}' of {describe(owner)} is not supported", node)
+
+    def product(self, atoms: tuple[Atom, ...]) -> Atom:
+        total: Atom = const(1, "i8")
+        for a in atoms:
+            total = self.b.op("mul", total, a)
+        return total
+
+    # ---------------------------------------------------------------------------------------------------- operators
+    def binary(self, op: ast.operator, left: Value, right: Value, node: ast.AST, root: str | None = None) -> Atom:
+        name = rules.BINARY.get(type(op))
+        for side in (left, right):
+            if not isinstance(side, (Var, Const)):
+                raise self.error(f"arithmetic on {describe(side)} is not supported: write it element by element", node)
+        if name is None:
+            raise self.error(f"operator {type(op).__name__} is not supported", node)
+        if name == "pow" and isinstance(right, Const) and right.dt == "i8" and is_float(left.dt):  # type: ignore[union-attr]
+            name = "powi"
+        try:
+            return self.b.op(name, left, right, root=root)  # type: ignore[arg-type]
+        except TypeError as exc:
+            raise self.error(str(exc), node) from None
+
+    def _bin_op(self, node: ast.BinOp, root: str | None) -> Value:
+        left = self.value(node.left)
+        right = self.value(node.right)
+        if isinstance(left, Tup) and isinstance(right, Tup) and isinstance(node.op, ast.Add):
+            return Tup(left.items + right.items)
+        return self.binary(node.op, left, right, node, root)
+
+    def _unary_op(self, node: ast.UnaryOp, root: str | None) -> Value:
+        if isinstance(node.op, ast.Not):
+            return self.b.op("lnot", self.truth(node.operand), root=root)
+        value = self.scalar(node.operand)
+        if isinstance(node.op, ast.UAdd):
+            return value if value.dt != "b1" else self.b.cast(value, "i8")
+        if isinstance(node.op, ast.Invert):
+            if is_float(value.dt):
+                raise self.error("'~' of a float is not defined", node)
+            return self.b.op("invert", value, root=root)
+        return self.b.op("neg", value, root=root)
+
+    def _compare(self, node: ast.Compare, root: str | None) -> Value:
+        left = self.value(node.left)
+        result: Atom | None = None
+        for k, (op, right_node) in enumerate(zip(node.ops, node.comparators, strict=True)):
+            if k == 0:
+                left, result = self._compare_one(op, left, right_node, node)
+            else:  # a < b < c: b once, c only if a < b
+                held: list[Value] = [left]
+
+                def rest(op: ast.cmpop = op, right_node: ast.expr = right_node, held: list[Value] = held) -> Atom:
+                    held[0], bit = self._compare_one(op, held[0], right_node, node)
+                    return bit
+
+                result = self.short_circuit(result, rest, True)  # type: ignore[arg-type]
+                left = held[0]
+        return result  # type: ignore[return-value]
+
+    def _compare_one(self, op: ast.cmpop, left: Value, right_node: ast.expr, node: ast.Compare) -> tuple[Value, Atom]:
+        right = self.value(right_node)
+        if isinstance(op, (ast.Is, ast.IsNot)):
+            if isinstance(left, Static) and isinstance(right, Static):
+                return right, const((left.obj is right.obj) == isinstance(op, ast.Is), "b1")
+            if any(isinstance(v, Static) and v.obj is None for v in (left, right)):
+                return right, const(isinstance(op, ast.IsNot), "b1")
+            raise self.error("'is' is supported only for None", node)
+        if isinstance(left, Static) and isinstance(right, Static) and isinstance(op, (ast.Eq, ast.NotEq)):
+            return right, const((left.obj == right.obj) == isinstance(op, ast.Eq), "b1")
+        if type(op) not in rules.COMPARE or not isinstance(left, (Var, Const)) or not isinstance(right, (Var, Const)):
+            raise self.error(f"comparison of {describe(left)} with {describe(right)} is not supported", node)
+        return right, self.b.op(rules.COMPARE[type(op)], left, right)
+
+    def short_circuit(self, first: Atom, rest: Callable[[], Atom], conjunction: bool) -> Atom:
+        """``first and rest()`` / ``first or rest()`` of bools: the right side is run only if Python would run it."""
+        if isinstance(first, Const):
+            return rest() if bool(first.value) == conjunction else first
+        before = dict(self.env)
+        with self.b.block() as stmts:
+            second = rest()
+        self.env = before
+        if all(isinstance(s, Let) for s in stmts):  # nothing that can fail: no branch needed
+            self.b.stmts.extend(stmts)
+            return self.b.op("land" if conjunction else "lor", first, second)
+        shortcut = const(not conjunction, "b1")
+        sides = (stmts, []) if conjunction else ([], stmts)
+        pair = (second, shortcut) if conjunction else (shortcut, second)
+        return self.b.phi(first, *sides, [("both" if conjunction else "either", *pair)])[0]
+
+    def _bool_op(self, node: ast.BoolOp, root: str | None) -> Value:
+        conjunction = isinstance(node.op, ast.And)
+        result = self.truth(node.values[0])
+        for item in node.values[1:]:
+            result = self.short_circuit(result, lambda item=item: self.truth(item), conjunction)
+        return result
+
+    def _if_exp(self, node: ast.IfExp, root: str | None) -> Value:
+        test = self.truth(node.test)
+        if isinstance(test, Const):
+            return self.value(node.body if test.value else node.orelse, root)
+        found: list[Value] = []
+        blocks = []
+        before = dict(self.env)
+        for side in (node.body, node.orelse):
+            with self.b.block() as stmts:
+                found.append(self.value(side))
+            self.env = dict(before)
+            blocks.append(stmts)
+        if shape_of(found[0]) != shape_of(found[1]):
+            if isinstance(found[0], Ref) and isinstance(found[1], Ref):
+                raise self.error("one of two arrays, chosen at run time: copy the chosen one element by element", node)
+            raise self.error(f"{describe(found[0])} on one side and {describe(found[1])} on the other", node)
+        shape, pairs = self.unify(found[0], found[1], blocks[0], blocks[1])
+        merged = self.b.phi(test, blocks[0], blocks[1], [(root or "chosen", x, y) for x, y in pairs])
+        return rebuild(shape, iter(merged))
+
+    # --------------------------------------------------------------------------------------------------- subscripts
+    def items(self, value: Value, node: ast.AST) -> list[Value]:
+        """The items of something that is unpacked or iterated over at derivation."""
+        if isinstance(value, Tup):
+            return list(value.items)
+        if isinstance(value, Ref):
+            n = self.shape(value)[0]
+            if isinstance(n, Const):
+                return [self.item(value, (const(k, "i8"),)) for k in range(int(n.value))]
+            raise self.error("an array whose length is known only at run time cannot be unpacked: index it", node)
+        raise self.error(f"cannot unpack {describe(value)}", node)
+
+    def indices(self, node: ast.Subscript) -> tuple[Atom, ...]:
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if any(isinstance(p, ast.Constant) and p.value in (None, ...) for p in parts):
+            raise self.error("None and ... in an index are not supported yet", node)
+        found: list[Atom] = []
+        for part in parts:
+            value = self.value(part)
+            for item in value.items if isinstance(value, Tup) else (value,):
+                if not isinstance(item, (Var, Const)):
+                    raise self.error(f"an index must be an int, got {describe(item)}", node)
+                if is_float(item.dt):
+                    raise self.error("an index must be an int, got a float: use int(...)", node)
+                found.append(self.b.cast(item, "i8") if item.dt == "b1" else item)
+        return tuple(found)
+
+    def element(self, ref: Ref, node: ast.Subscript) -> tuple[Atom, ...]:
+        """The base's full index of one element, for a store."""
+        indices = self.indices(node)
+        if len(indices) != ref.rank:
+            raise self.error(f"{len(indices)} indices for a {ref.rank}-d array: assign element by element", node)
+        return ref.at(indices)  # type: ignore[return-value]
+
+    def item(self, ref: Ref, indices: tuple[Atom, ...], root: str | None = None) -> Value:
+        index = ref.at(indices)
+        if len(indices) == ref.rank:
+            return self.b.load(ref.base, index, root)  # type: ignore[arg-type]
+        return Ref(ref.base, index)
+
+    def _subscript(self, node: ast.Subscript, root: str | None) -> Value:
+        owner = self.value(node.value)
+        indices = self.indices(node)
+        if isinstance(owner, Ref):
+            if len(indices) > owner.rank:
+                raise self.error(f"{len(indices)} indices for a {owner.rank}-d array", node)
+            return self.item(owner, indices, root)
+        if not isinstance(owner, Tup) or len(indices) != 1:
+            raise self.error(f"{describe(owner)} cannot be indexed like this", node)
+        (k,) = indices
+        if isinstance(k, Const):
+            if not -len(owner.items) <= k.value < len(owner.items):  # type: ignore[operator]
+                raise self.error(f"index {k.value} is out of range for {describe(owner)}", node)
+            return owner.items[int(k.value)]  # type: ignore[arg-type]
+        return self._choose(owner, k, node)
+
+    def _choose(self, owner: Tup, k: Atom, node: ast.AST) -> Value:
+        """``tuple[k]`` with k known at run time: a chain of selections among items of one kind."""
+        atoms = [a for item in owner.items for a in atoms_in(item)]
+        if not owner.items or any(not isinstance(i, (Var, Const)) for i in owner.items) or len({a.dt for a in atoms}) != 1:
+            raise self.error(f"an index known only at run time needs a tuple of numbers of one dtype, not {describe(owner)}", node)
+        n = const(len(atoms), "i8")
+        k = self.b.op("select", self.b.op("lt", k, const(0, "i8")), self.b.op("add", k, n), k)
+        bad = self.b.op("lor", self.b.op("lt", k, const(0, "i8")), self.b.op("ge", k, n))
+        self.check(bad, node, "IndexError('tuple index out of range')")
+        result: Atom = atoms[-1]
+        for j in range(len(atoms) - 2, -1, -1):
+            result = self.b.op("select", self.b.op("eq", k, const(j, "i8")), atoms[j], result)
+        return result
+
+
+_EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, str | None], Value]] = {
+    ast.Name: Expressions._name,
+    ast.Constant: Expressions._constant,
+    ast.Tuple: Expressions._tuple,
+    ast.Attribute: Expressions._attribute,
+    ast.BinOp: Expressions._bin_op,
+    ast.UnaryOp: Expressions._unary_op,
+    ast.Compare: Expressions._compare,
+    ast.BoolOp: Expressions._bool_op,
+    ast.IfExp: Expressions._if_exp,
+    ast.Subscript: Expressions._subscript,
+    ast.Call: lambda self, node, root: self.call(node, root),
+}

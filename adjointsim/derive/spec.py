@@ -1,0 +1,91 @@
+"""Structures of values: what a state, a parameter set or an argument is made of, without its numbers.
+
+A spec is hashable and is part of a derivation's signature.  Leaves are numbered depth first, left to right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Union
+
+from .ir import is_float
+
+__all__ = ["ArraySpec", "NoneSpec", "ScalarSpec", "Spec", "TupleSpec", "leaf_specs", "leaves_of", "signature"]
+
+
+@dataclass(frozen=True)
+class ScalarSpec:
+    """A number of dtype ``dt`` ("f8", "i8", "b1", ...)."""
+
+    dt: str
+
+    def __str__(self) -> str:
+        return self.dt
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """An array of ``rank`` axes with elements of dtype ``dt``."""
+
+    dt: str
+    rank: int
+
+    def __str__(self) -> str:
+        return f"{self.dt}[{','.join(':' * self.rank)}]"
+
+
+@dataclass(frozen=True)
+class NoneSpec:
+    """``None``: no value at all."""
+
+    def __str__(self) -> str:
+        return "None"
+
+
+@dataclass(frozen=True)
+class TupleSpec:
+    """A tuple, or a NamedTuple when ``cls`` is its class."""
+
+    items: tuple[Spec, ...]
+    cls: type | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...] | None:
+        return getattr(self.cls, "_fields", None)
+
+    def __str__(self) -> str:
+        if self.fields:
+            inner = ", ".join(f"{name}: {item}" for name, item in zip(self.fields, self.items, strict=True))
+            return f"{self.cls.__name__}({inner})"  # type: ignore[union-attr]
+        return f"({', '.join(map(str, self.items))}{',' * (len(self.items) == 1)})"
+
+
+Spec = Union[ScalarSpec, ArraySpec, NoneSpec, TupleSpec]
+
+
+def leaf_specs(spec: Spec, path: str = "") -> Iterator[tuple[str, ScalarSpec | ArraySpec]]:
+    """Pairs (path, leaf) in order; a path reads as in Python, ``p.c`` or ``y[1].u``, with the root's name in front."""
+    if isinstance(spec, TupleSpec):
+        for k, item in enumerate(spec.items):
+            yield from leaf_specs(item, f"{path}.{spec.fields[k]}" if spec.fields else f"{path}[{k}]")
+    elif not isinstance(spec, NoneSpec):
+        yield path, spec
+
+
+def leaves_of(spec: Spec) -> list[ScalarSpec | ArraySpec]:
+    """The leaves in order, without paths."""
+    return [leaf for _, leaf in leaf_specs(spec)]
+
+
+def differentiable(leaf: ScalarSpec | ArraySpec) -> bool:
+    """Whether a leaf can carry a derivative (integer and bool leaves ride along, inert)."""
+    return is_float(leaf.dt)
+
+
+def signature(spec: Spec) -> str:
+    """A text that is equal for equal structures, across processes."""
+    if isinstance(spec, TupleSpec):
+        name = f"{spec.cls.__module__}.{spec.cls.__qualname__}{spec.fields}" if spec.cls else ""
+        return f"{name}({','.join(signature(i) for i in spec.items)})"
+    return str(spec)

@@ -1,0 +1,124 @@
+"""What a name can be bound to while a function is lowered.
+
+``Value = Atom | Ref | Tup | Static | Maybe``.  A value splits into a *shape*, fixed at derivation, and a list of atoms,
+which may differ between paths: only the atoms are merged by phis or carried by loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Union
+
+from .ir import Atom, Base, Const, Var
+
+__all__ = ["Maybe", "Ref", "Static", "Tup", "Value", "atoms_in", "describe", "rebuild", "shape_of"]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An array or a view of one: ``index`` has an entry for each axis of the base, None where the axis is free."""
+
+    base: Base
+    index: tuple[Atom | None, ...]
+
+    @property
+    def rank(self) -> int:
+        return sum(i is None for i in self.index)
+
+    @property
+    def whole(self) -> bool:
+        return all(i is None for i in self.index)
+
+    def axes(self) -> list[int]:
+        """The base's axes that are free, in order."""
+        return [k for k, i in enumerate(self.index) if i is None]
+
+    def at(self, indices: tuple[Atom, ...]) -> tuple[Atom | None, ...]:
+        """The base's index after the first free axes are fixed."""
+        rest = iter(indices)
+        return tuple(next(rest, None) if i is None else i for i in self.index)
+
+
+@dataclass(frozen=True)
+class Tup:
+    """A tuple or NamedTuple."""
+
+    items: tuple[Value, ...]
+    cls: type | None = None
+
+
+@dataclass(frozen=True)
+class Static:
+    """A Python object known at derivation: a function, a module, a class, None, a dtype, a string."""
+
+    obj: Any
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """A name that is bound on some paths only: ``flag`` tells at run time whether it is."""
+
+    value: Value
+    flag: Atom
+
+
+Value = Union[Var, Const, Ref, Tup, Static, Maybe]
+
+
+def shape_of(v: Value) -> tuple[Any, ...]:
+    """The part of a value that must agree where paths meet."""
+    if isinstance(v, (Var, Const)):
+        return ("scalar",)
+    if isinstance(v, Ref):
+        return ("array", v.base, tuple(i is None for i in v.index))
+    if isinstance(v, Tup):
+        return ("tuple", v.cls, tuple(shape_of(i) for i in v.items))
+    if isinstance(v, Maybe):
+        return ("maybe", shape_of(v.value))
+    return ("static", v.obj)
+
+
+def atoms_in(v: Value) -> Iterator[Atom]:
+    """The atoms of a value, in the order in which :func:`rebuild` takes them."""
+    if isinstance(v, (Var, Const)):
+        yield v
+    elif isinstance(v, Ref):
+        yield from (i for i in v.index if i is not None)
+    elif isinstance(v, Tup):
+        for item in v.items:
+            yield from atoms_in(item)
+    elif isinstance(v, Maybe):
+        yield from atoms_in(v.value)
+        yield v.flag
+
+
+def rebuild(shape: tuple[Any, ...], atoms: Iterator[Atom]) -> Value:
+    """The value of a given shape with the given atoms."""
+    kind = shape[0]
+    if kind == "scalar":
+        return next(atoms)
+    if kind == "array":
+        return Ref(shape[1], tuple(None if free else next(atoms) for free in shape[2]))
+    if kind == "tuple":
+        return Tup(tuple(rebuild(s, atoms) for s in shape[2]), shape[1])
+    if kind == "maybe":
+        value = rebuild(shape[1], atoms)
+        return Maybe(value, next(atoms))
+    return Static(shape[1])
+
+
+def describe(v: Value | None) -> str:
+    """A value in words, for messages."""
+    words = {"f8": "a float", "f4": "a float32", "i8": "an int", "i4": "an int32", "u8": "a uint64", "b1": "a bool"}
+    if v is None:
+        return "nothing"
+    if isinstance(v, (Var, Const)):
+        return words.get(v.dt, v.dt)
+    if isinstance(v, Ref):
+        return f"a {v.rank}-d array"
+    if isinstance(v, Tup):
+        return f"a {v.cls.__name__}" if v.cls else f"a tuple of {len(v.items)}"
+    if isinstance(v, Maybe):
+        return describe(v.value)
+    return "None" if v.obj is None else f"{getattr(v.obj, '__name__', repr(v.obj))}"
