@@ -68,16 +68,8 @@ def _digamma(x: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def polygamma(m: int, x: float) -> float:
-    """The m-th derivative of digamma (m >= 0), for every real x; NaN, or inf for odd m, at the poles 0, -1, -2, ...
-
-    Accurate to 1e-14 of the result, or of the larger term of the reflection formula where x < 0 is near a zero.
-    """
-    if x <= 0.0:
-        if x == np.floor(x):
-            return math.inf if m % 2 == 1 else math.nan
-        mirrored = polygamma(m, 1.0 - x)
-        return (-mirrored if m % 2 == 1 else mirrored) - _cot_derivative(m, x)
+def _positive(m: int, x: float) -> float:
+    """polygamma at x > 0."""
     if m == 0:
         return _digamma(x)
     # (-1)^(m+1) times the value is the sum of m! / (x + k)^(m+1), all positive: sum until Euler-Maclaurin is exact
@@ -96,3 +88,17 @@ def polygamma(m: int, x: float) -> float:
         f *= (2 * k + m - 2) * (2 * k + m - 1) / (x * x)
         total += _BERNOULLI[k - 1] * f
     return total if m % 2 == 1 else -total
+
+
+@njit(cache=True, error_model="numpy")
+def polygamma(m: int, x: float) -> float:
+    """The m-th derivative of digamma (m >= 0), for every real x; NaN, or inf for odd m, at the poles 0, -1, -2, ...
+
+    Accurate to 1e-14 of the result, or of the larger term of the reflection formula where x < 0 is near a zero.
+    """
+    if x > 0.0:
+        return _positive(m, x)
+    if x == np.floor(x):
+        return math.inf if m % 2 == 1 else math.nan
+    mirrored = _positive(m, 1.0 - x)  # not a call of polygamma: Numba 0.68 aborts when it loads a recursive function's cache
+    return (-mirrored if m % 2 == 1 else mirrored) - _cot_derivative(m, x)
