@@ -13,7 +13,9 @@ import numba
 import numpy as np
 import pytest
 from corpus import CASES, Case
+from hypothesis import HealthCheck, given, settings
 from reference import RULES, Dual, apply, reference_grad, reference_jvp, reference_value, reference_vjp
+from strategies import Program, load, programs
 
 COMPILED = CASES if os.environ.get("CORPUS") == "all" else CASES[3::17]
 
@@ -173,3 +175,28 @@ def test_numba_agrees(case: Case) -> None:
     compiled = numba.njit(error_model="numpy")(case.fn)
     plain, fast = case.fn(*case.fresh_args()), compiled(*case.fresh_args())
     assert_same(fast, plain, case)
+
+
+QUICK = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+
+
+@settings(QUICK, max_examples=60)
+@given(programs())
+def test_random_programs_run(program: Program) -> None:
+    f = load(program)
+    case = Case("program", f, program.args, frozenset())
+    value = f(*case.fresh_args())
+    assert_same(reference_value(f, program.args), value, case)
+    assert max(map(abs, flat(value))) < 10.0
+    rng = np.random.default_rng(3)
+    dot, bar = random_like(program.args, rng), random_like(value, rng)
+    forward = pairing(bar, reference_jvp(f, program.args, dot)[1])
+    assert forward == pytest.approx(pairing(reference_vjp(f, program.args, bar), dot), rel=1e-10, abs=1e-12)
+
+
+@settings(QUICK, max_examples=4)
+@given(programs(calls=False))
+def test_random_programs_compile(program: Program) -> None:
+    f = load(program)
+    case = Case("program", f, program.args, frozenset())
+    assert_same(numba.njit(error_model="numpy")(f)(*case.fresh_args()), f(*case.fresh_args()), case)
