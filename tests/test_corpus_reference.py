@@ -15,6 +15,7 @@ import pytest
 from corpus import CASES, Case
 from hypothesis import HealthCheck, given, settings
 from reference import RULES, Dual, apply, reference_grad, reference_jvp, reference_value, reference_vjp
+from refused import REFUSED, Refused
 from strategies import Program, load, programs
 
 COMPILED = CASES if os.environ.get("CORPUS") == "all" else CASES[3::17]
@@ -200,3 +201,9 @@ def test_random_programs_compile(program: Program) -> None:
     f = load(program)
     case = Case("program", f, program.args, frozenset())
     assert_same(numba.njit(error_model="numpy")(f)(*case.fresh_args()), f(*case.fresh_args()), case)
+
+
+@pytest.mark.parametrize("entry", REFUSED, ids=lambda r: r.name)
+def test_refused_sources_are_programs(entry: Refused) -> None:
+    assert callable(load(entry.source))
+    assert len(entry.linenos) == len(entry.lines)
