@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from . import special
-from .ir import INTS, Alloc, Atom, Base, Block, Call, Const, Dim, Each, Fn, For, If, Let, Load, Need, Raise, Store, While, is_float
+from . import ir, special
+from .ir import INTS, Atom, Base, Block, Const, Fn, is_float
 from .rules import FIXED
 
 __all__ = ["NeedMore", "StepRaised", "evaluate", "run"]
 
+_GIVEN = "%given"  # the key under which a call's scope holds the names of its parameters
 Number = Any  # bool, int, float, complex, mpf or mpc
 
 
@@ -41,7 +42,9 @@ class NeedMore(Exception):
         self.base, self.size = base, size
 
 
-def run(fns: Mapping[str, Fn], name: str, args: Sequence[Number | np.ndarray], *, number: type = float, poison: bool = False) -> tuple:
+def run(
+    fns: Mapping[str, Fn], name: str, args: Sequence[Number | np.ndarray], *, number: type = float, poison: bool = False
+) -> tuple[Number, ...]:
     """Call function ``name`` of a module with scalars and arrays (which it writes in place); returns its scalar results.
 
     ``number`` is what float memory and float literals are made of: ``float``, ``complex`` or ``mpmath.mpf`` (then every
@@ -60,10 +63,11 @@ class _Machine:
         """Bind the parameters, run, evaluate the results.  Names are unique in a function: one flat scope is enough."""
         if len(args) != len(fn.params):
             raise TypeError(f"{fn.name} takes {len(fn.params)} arguments, got {len(args)}")
-        env = {p.name: a for p, a in zip(fn.params, args)}
+        env = {p.name: a.item() if isinstance(a, np.generic) else a for p, a in zip(fn.params, args)}
         for p in fn.params:
             if isinstance(p, Base) and env[p.name].ndim != p.rank:
                 raise TypeError(f"{fn.name}: {p.name} has rank {p.rank}, got an array of rank {env[p.name].ndim}")
+        env[_GIVEN] = {p.name for p in fn.params}
         self.block(fn.body, env)
         return tuple(self.value(a, env) for a in fn.results)
 
@@ -76,34 +80,34 @@ class _Machine:
             return self.number(a.value) if is_float(a.dt) and self.number is not complex else a.value
         return env[a.name]
 
-    def index(self, s: Load | Store, env: dict[str, Any]) -> tuple[int, ...]:
+    def index(self, s: ir.Load | ir.Store, env: dict[str, Any]) -> tuple[int, ...]:
         index = tuple(int(self.value(i, env)) for i in s.index)
         if s.wrap == "never" and min(index) < 0:
             raise IndexError(f"{s.base}{list(index)}: a negative index where none was expected")
         return index
 
-    def do_Let(self, s: Let, env: dict[str, Any]) -> None:
+    def do_Let(self, s: ir.Let, env: dict[str, Any]) -> None:
         values = [self.value(a, env) for a in s.args]
         if self.number not in (float, complex) and is_float(s.var.dt):  # exact from the first operation on
             fixed = FIXED.get(s.op, (-1, ""))[0]
             values = [self.number(v) if type(v) in (int, float) and i != fixed else v for i, v in enumerate(values)]
         env[s.var.name] = evaluate(s.op, values, s.var.dt)
 
-    def do_Dim(self, s: Dim, env: dict[str, Any]) -> None:
+    def do_Dim(self, s: ir.Dim, env: dict[str, Any]) -> None:
         env[s.var.name] = env[s.base.name].shape[s.axis]
 
-    def do_Load(self, s: Load, env: dict[str, Any]) -> None:
+    def do_Load(self, s: ir.Load, env: dict[str, Any]) -> None:
         v = env[s.base.name][self.index(s, env)]
         env[s.var.name] = v.item() if isinstance(v, np.generic) else v
 
-    def do_Store(self, s: Store, env: dict[str, Any]) -> None:
+    def do_Store(self, s: ir.Store, env: dict[str, Any]) -> None:
         self.store(s, self.index(s, env), self.value(s.value, env), env)
 
-    def store(self, s: Store, index: tuple[int, ...], v: Number, env: dict[str, Any]) -> None:
+    def store(self, s: ir.Store, index: tuple[int, ...], v: Number, env: dict[str, Any]) -> None:
         array = env[s.base.name]
         array[index] = array[index] + v if s.mode == "add" else v
 
-    def do_Alloc(self, s: Alloc, env: dict[str, Any]) -> None:
+    def do_Alloc(self, s: ir.Alloc, env: dict[str, Any]) -> None:
         dtype = np.dtype(s.base.dt)
         fill: Number = {"zero": 0, "one": 1, "none": 0}[s.fill]
         if is_float(s.base.dt):
@@ -112,9 +116,13 @@ class _Machine:
             fill = self.number(math.nan if self.poison and s.fill == "none" else fill)
         elif self.poison and s.fill == "none" and s.base.dt != "b1":
             fill = np.iinfo(dtype).max
+        if s.base.name in env[_GIVEN]:  # memory of the caller's: only filled
+            if s.fill != "none" or self.poison:
+                env[s.base.name][...] = fill
+            return
         env[s.base.name] = np.full([max(0, self.value(d, env)) for d in s.dims], fill, dtype)
 
-    def do_Each(self, s: Each, env: dict[str, Any]) -> None:
+    def do_Each(self, s: ir.Each, env: dict[str, Any]) -> None:
         writes = []
         for point in itertools.product(*(range(self.value(count, env)) for _, count in s.axes)):
             env.update(zip((v.name for v, _ in s.axes), point))
@@ -123,17 +131,17 @@ class _Machine:
         for store, index, v in writes:
             self.store(store, index, v, env)
 
-    def do_Call(self, s: Call, env: dict[str, Any]) -> None:
+    def do_Call(self, s: ir.Call, env: dict[str, Any]) -> None:
         args = [env[a.name] if isinstance(a, Base) else self.value(a, env) for a in s.args]
         env.update(zip((v.name for v in s.results), self.call(self.fns[s.fn], args), strict=True))
 
-    def do_If(self, s: If, env: dict[str, Any]) -> None:
+    def do_If(self, s: ir.If, env: dict[str, Any]) -> None:
         test = bool(self.value(s.test, env))
         self.block(s.then if test else s.orelse, env)
         merged = [self.value(a if test else b, env) for _, a, b in s.phis]
         env.update(zip((v.name for v, _, _ in s.phis), merged))
 
-    def do_For(self, s: For, env: dict[str, Any]) -> None:
+    def do_For(self, s: ir.For, env: dict[str, Any]) -> None:
         lo, count, step = (self.value(a, env) for a in (s.lo, s.count, s.step))
         carried = [self.value(a, env) for _, a in s.carries]
         trips = 0
@@ -145,7 +153,7 @@ class _Machine:
                 break
         self.leave(s, carried, trips, env)
 
-    def do_While(self, s: While, env: dict[str, Any]) -> None:
+    def do_While(self, s: ir.While, env: dict[str, Any]) -> None:
         carried = [self.value(a, env) for _, a in s.carries]
         trips = 0
         while True:
@@ -159,21 +167,21 @@ class _Machine:
                 break
         self.leave(s, carried, trips, env)
 
-    def iteration(self, s: For | While, carried: list[Number], env: dict[str, Any]) -> tuple[list[Number], bool]:
+    def iteration(self, s: ir.For | ir.While, carried: list[Number], env: dict[str, Any]) -> tuple[list[Number], bool]:
         """One run of the body: the next carried values, and whether to stop."""
         env.update(zip((v.name for v, _ in s.carries), carried))
         self.block(s.body, env)
         return [self.value(a, env) for a in s.yields], s.stop is not None and bool(self.value(s.stop, env))
 
-    def leave(self, s: For | While, carried: list[Number], trips: int, env: dict[str, Any]) -> None:
+    def leave(self, s: ir.For | ir.While, carried: list[Number], trips: int, env: dict[str, Any]) -> None:
         env.update(zip((v.name for v in s.results), carried, strict=True))
         if s.trips is not None:
             env[s.trips.name] = trips
 
-    def do_Raise(self, s: Raise, env: dict[str, Any]) -> None:
+    def do_Raise(self, s: ir.Raise, env: dict[str, Any]) -> None:
         raise StepRaised(s.site)
 
-    def do_Need(self, s: Need, env: dict[str, Any]) -> None:
+    def do_Need(self, s: ir.Need, env: dict[str, Any]) -> None:
         size = self.value(s.size, env)
         if env[s.base.name].shape[0] < size:
             raise NeedMore(s.base.name, size)
@@ -266,7 +274,7 @@ def _fmod(a: Number, b: Number) -> Number:
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return math.fmod(a, b) if b != 0 and math.isfinite(a) else math.nan
     q = _div(_re(a), _re(b))
-    return a - b * (math.trunc(q) if _finite(q) else math.nan)
+    return a - b * (_trunc(q) if _finite(q) else math.nan)
 
 
 def _pow(a: Number, b: Number) -> Number:
@@ -413,7 +421,8 @@ def _mp_logaddexp(mp: Any, a: Number, b: Number) -> Number:
 
 #: what mpmath does not have under the name of the operation
 _MP: dict[str, Callable[..., Number]] = {
-    "exp2": lambda mp, x: mp.power(2, x), "log2": lambda mp, x: mp.log(x) / mp.log(2), "log10": lambda mp, x: mp.log(x) / mp.log(10),
+    "exp2": lambda mp, x: mp.exp(x * mp.log(2)), "log2": lambda mp, x: mp.log(x) / mp.log(2),
+    "log10": lambda mp, x: mp.log(x) / mp.log(10),
     "cbrt": _mp_cbrt, "hypot": lambda mp, a, b: mp.sqrt(a * a + b * b), "atan2": _mp_atan2, "lgamma": _mp_lgamma,
     "polygamma": lambda mp, m, x: mp.psi(m, x), "logaddexp": _mp_logaddexp,
     "logaddexp2": lambda mp, a, b: _mp_logaddexp(mp, a * mp.log(2), b * mp.log(2)) / mp.log(2),
@@ -422,10 +431,11 @@ _NUMPY = {
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh, "acosh": np.arccosh,
     "atanh": np.arctanh,
 }  # fmt: skip
-_FUNCTIONS = frozenset(
+_FUNCTION_NAMES = (
     "sqrt cbrt hypot exp expm1 exp2 log log1p log2 log10 logaddexp logaddexp2 sin cos tan asin acos atan atan2 sinh cosh tanh"
-    " asinh acosh atanh erf erfc gamma lgamma polygamma".split()
+    " asinh acosh atanh erf erfc gamma lgamma polygamma"
 )
+_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 
 
 def _function(op: str, values: Sequence[Number]) -> Number:
@@ -449,8 +459,10 @@ def _real(op: str, values: Sequence[float]) -> float:
     try:
         return float(getattr(math, op)(*values))
     except (AttributeError, ValueError, OverflowError):
-        if op in ("gamma", "lgamma"):
-            return math.inf if op == "lgamma" or values[0] > 0 else math.nan
+        if op == "gamma":  # a pole, or overflow
+            return math.nan if values[0] < 0 else math.copysign(math.inf, values[0])
+        if op == "lgamma":
+            return math.inf
         with np.errstate(all="ignore"):
             return float(_NUMPY.get(op, getattr(np, op, None))(*map(float, values)))
 

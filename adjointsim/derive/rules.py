@@ -225,7 +225,8 @@ _FINITE: dict[str, Callable[[float], bool]] = {"div": bool, "powi": lambda n: n 
 #: arguments of one dtype only: (which, dtype).  Those that are not the condition of ``select`` must be literal integers
 FIXED = {"powi": (1, "i8"), "polygamma": (0, "i8"), "roundn": (1, "i8"), "select": (0, "b1")}
 
-#: what a step may call, by the object it calls; casts (float, int, np.float32 ..) are statements, not entries
+#: what a step may call, by the object it calls; casts (float, int, np.float32 ..) are statements, not entries.  A ufunc has the
+#: types of its operation: float64 for a float32 with an integer, though Numba's ufuncs (not its operators) keep float32
 FUNCTIONS: dict[object, str] = {
     builtins.abs: "abs", builtins.min: "min2", builtins.max: "max2", builtins.pow: "pow", builtins.round: "round_",
     math.floor: "ifloor", math.ceil: "iceil", math.trunc: "itrunc", math.pow: "fpow",
