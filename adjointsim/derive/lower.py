@@ -319,6 +319,8 @@ class Lowering(Calls):
             self.b.add(While(carries, tuple(head), test[0], stmts, yields, results, trips, stop, s.lineno if len(self.frames) == 1 else self.b.line))
 
         self._loop(s, assigned(s.body), body, finish, enter)
+        if isinstance(test[0], Const) and test[0].value and not _breaks(s.body):
+            self.env[EXIT] = RETURN  # ``while True`` without a break is left by return (or raise) only
 
     def _loop(
         self,
@@ -460,9 +462,17 @@ def _leaves(body: list[ast.stmt]) -> bool:
     return isinstance(last, ast.If) and _leaves(last.body) and _leaves(last.orelse)
 
 
+def _breaks(body: list[ast.stmt]) -> bool:
+    """Whether a loop body contains a break of its own loop."""
+    return any(
+        isinstance(s, ast.Break) or (isinstance(s, ast.If) and (_breaks(s.body) or _breaks(s.orelse))) for s in body
+    )
+
+
 def _left(env: Env) -> bool:
+    """Whether a path has left the function: what its names are bound to is then never seen (after a break it is)."""
     code = env[EXIT]
-    return isinstance(code, Const) and code.value != GO_ON.value
+    return isinstance(code, Const) and code.value == RETURN.value
 
 
 _STATEMENTS: dict[type[ast.stmt], Callable[[Lowering, Any], None]] = {

@@ -1,0 +1,147 @@
+"""Facts about a primal function that the reverse pass needs: where values are defined, what is overwritten, what varies.
+
+Every analysis answers "no" (or "unknown") for what it does not list: a new node kind makes things slower, not wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from . import rules
+from .ir import Alloc, Atom, Base, Block, Call, Dim, For, If, Let, Load, Stmt, Store, Var, While, inner_defined, is_float, walk
+
+__all__ = ["EXACT", "Layout", "varied"]
+
+#: operations whose result is the same bits wherever they are compiled (IEEE 754 and integers; not the libm functions)
+EXACT = frozenset(
+    "add sub mul div neg pos abs fabs sqrt floor ceil trunc rint sign copysign min2 max2 minimum maximum fmin fmax cast copy select"
+    " lt le gt ge eq ne land lor lxor lnot band bor bxor invert lshift rshift isnan isinf isfinite floordiv mod ifloor iceil itrunc"
+    " square".split()
+)
+
+
+@dataclass
+class _Access:
+    order: int
+    loops: tuple[int, ...]  # ids of the enclosing loops, outermost first
+
+
+@dataclass
+class Layout:
+    """Where everything stands in a function body.
+
+    owner     Var -> id of the innermost loop in whose body (or head) it is defined, None at the function's level
+    made      Var -> the statement that defines it (its loop, for indices and carries)
+    tests     Var -> the tests of the branches around its definition, within its loop
+    parent    loop id -> id of the enclosing loop
+    """
+
+    owner: dict[Var, int | None] = field(default_factory=dict)
+    made: dict[Var, Stmt] = field(default_factory=dict)
+    parent: dict[int, int | None] = field(default_factory=dict)
+    tests: dict[Var, tuple[Atom, ...]] = field(default_factory=dict)
+    heads: set[Var] = field(default_factory=set)  # loop indices and carries
+    place: dict[int, _Access] = field(default_factory=dict)  # id(statement) -> where
+    kills: dict[Base, list[_Access]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, body: Block) -> Layout:
+        layout = cls()
+        layout._block(body, (), ())
+        return layout
+
+    def _block(self, block: Block, loops: tuple[int, ...], tests: tuple[Atom, ...]) -> None:
+        for s in block:
+            here = _Access(len(self.place), loops)
+            self.place[id(s)] = here
+            owner = loops[-1] if loops else None
+            for v in _defines(s):
+                self.owner[v] = owner
+                self.made[v] = s
+                self.tests[v] = tests
+            if isinstance(s, (Store, Alloc)):
+                self.kills.setdefault(s.base, []).append(here)
+            elif isinstance(s, Call):
+                for a in s.args:
+                    if isinstance(a, Base):
+                        self.kills.setdefault(a, []).append(here)
+            if isinstance(s, (For, While)):
+                self.parent[id(s)] = owner
+                for v in inner_defined(s):
+                    self.owner[v] = id(s)
+                    self.made[v] = s
+                    self.tests[v] = ()
+                    self.heads.add(v)
+                inner = (*loops, id(s))
+                if isinstance(s, While):
+                    self._block(s.head, inner, ())
+                self._block(s.body, inner, ())
+            elif isinstance(s, If):
+                self._block(s.then, loops, (*tests, s.test))
+                self._block(s.orelse, loops, (*tests, s.test))
+
+    def inside(self, v: Var, loop: int | None) -> bool:
+        """Whether v is defined in the body of a loop, at any depth."""
+        if loop is None:
+            return True
+        at = self.owner.get(v)
+        while at is not None:
+            if at == loop:
+                return True
+            at = self.parent[at]
+        return False
+
+    def final(self, load: Load) -> bool:
+        """Whether the cell that a load reads is never written at a later time.
+
+        A write comes later if it stands after the load, or shares a loop with it (the next iteration).
+        """
+        here = self.place.get(id(load))
+        if here is None:
+            return False
+        return not any(k.order > here.order or (k.loops and here.loops and k.loops[0] == here.loops[0]) for k in self.kills.get(load.base, ()))
+
+
+def _defines(s: Stmt) -> list[Var]:
+    from .ir import defined
+
+    return list(defined(s))
+
+
+def varied(body: Block, bases: set[Base], everything: bool = False) -> tuple[set[Var], set[Base]]:
+    """Scalars and bases that depend differentiably on the given bases; with ``everything``, all of float dtype."""
+    scalars: set[Var] = set()
+    memory = set(bases)
+    statements = list(walk(body))
+    if everything:
+        for s in statements:
+            scalars.update(v for v in (*_defines(s), *inner_defined(s)) if is_float(v.dt))
+            if isinstance(s, (Store, Alloc, Load)) and is_float(s.base.dt):
+                memory.add(s.base)
+        return scalars, {b for b in memory if b.role != "const"}
+
+    def has(a: Atom) -> bool:
+        return isinstance(a, Var) and a in scalars
+
+    while True:
+        before = len(scalars), len(memory)
+        for s in statements:
+            if isinstance(s, Let):
+                if is_float(s.var.dt) and any(has(a) and rules.OPS[s.op].term(k) is not None for k, a in enumerate(s.args)):
+                    scalars.add(s.var)
+            elif isinstance(s, Load):
+                if s.base in memory and is_float(s.base.dt):
+                    scalars.add(s.var)
+            elif isinstance(s, Store):
+                if has(s.value) and is_float(s.base.dt):
+                    memory.add(s.base)
+            elif isinstance(s, If):
+                scalars.update(v for v, a, b in s.phis if is_float(v.dt) and (has(a) or has(b)))
+            elif isinstance(s, (For, While)):
+                for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
+                    if is_float(v.dt) and (has(init) or has(y) or v in scalars):
+                        scalars.update((v, r))
+            elif not isinstance(s, (Dim, Alloc)) and isinstance(s, Call):
+                raise NotImplementedError("calls have summaries of their own")
+        if (len(scalars), len(memory)) == before:
+            return scalars, memory

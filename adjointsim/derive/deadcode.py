@@ -1,0 +1,138 @@
+"""Removal of what nothing needs: statements whose results are unused, and stores to memory that is never read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from .ir import (
+    Alloc, Atom, Base, Block, Call, Dim, Each, For, If, Let, Load, Need, Raise, Stmt, Store, Var, While, atoms_of, defined,
+)  # fmt: skip
+
+__all__ = ["remove_dead"]
+
+
+class _Live:
+    """Variables and bases that matter, found by a fixpoint from the effects that a caller can see."""
+
+    def __init__(self, body: Block, bases: Iterable[Base], results: Iterable[Atom]) -> None:
+        self.vars: set[Var] = {a for a in results if isinstance(a, Var)}
+        self.bases: set[Base] = set(bases)
+        size = (-1, -1)
+        while size != (len(self.vars), len(self.bases)):
+            size = len(self.vars), len(self.bases)
+            self.mark(body)
+
+    def use(self, atoms: Iterable[Atom | None]) -> None:
+        self.vars.update(a for a in atoms if isinstance(a, Var))
+
+    def mark(self, block: Block) -> bool:
+        """Mark what the block's live statements use; True if the block has any effect."""
+        effect = False
+        for s in reversed(block):
+            effect |= self.statement(s)
+        return effect
+
+    def statement(self, s: Stmt) -> bool:
+        if isinstance(s, (Let, Dim, Load)):
+            if s.var in self.vars:
+                self.use(atoms_of(s))
+                if isinstance(s, Load):
+                    self.bases.add(s.base)
+                return True
+            return False
+        if isinstance(s, Store):
+            if s.base in self.bases:
+                self.use(atoms_of(s))
+                return True
+            return False
+        if isinstance(s, Alloc):
+            self.use(s.dims if s.base in self.bases else ())
+            return s.base in self.bases
+        if isinstance(s, (Raise, Need)):
+            self.use(atoms_of(s))
+            return True
+        if isinstance(s, Call):
+            self.use(atoms_of(s))
+            self.bases.update(a for a in s.args if isinstance(a, Base))
+            return True
+        if isinstance(s, If):
+            for v, a, b in s.phis:
+                if v in self.vars:
+                    self.use((a, b))
+            effect = self.mark(s.then) | self.mark(s.orelse) | any(v in self.vars for v in defined(s))
+            if effect:
+                self.use((s.test,))
+            return effect
+        if isinstance(s, Each):
+            effect = self.mark(s.stores)
+            if effect:
+                self.mark(s.body)
+                self.use(c for _, c in s.axes)
+            return effect
+        # a loop: carries that matter make their yields matter
+        needed = any(v in self.vars for v in defined(s))
+        for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
+            if v in self.vars or r in self.vars:
+                self.use((init, y))
+        effect = self.mark(s.body)
+        for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
+            if v in self.vars or r in self.vars:
+                self.vars.add(v)
+                self.use((init, y))
+        if effect or needed:
+            self.use((s.stop,))
+            if isinstance(s, For):
+                self.use((s.lo, s.count, s.step))
+            else:
+                self.use((s.test,))
+                self.mark(s.head)
+            return True
+        return False
+
+
+def _keep(block: Block, live: _Live) -> Block:
+    out: list[Stmt] = []
+    for s in block:
+        if isinstance(s, (Let, Dim, Load)):
+            if s.var in live.vars:
+                out.append(s)
+        elif isinstance(s, (Store, Alloc)):
+            if s.base in live.bases:
+                out.append(s)
+        elif isinstance(s, If):
+            then, orelse = _keep(s.then, live), _keep(s.orelse, live)
+            phis = tuple(p for p in s.phis if p[0] in live.vars)
+            if then or orelse or phis:
+                out.append(replace(s, then=then, orelse=orelse, phis=phis))
+        elif isinstance(s, Each):
+            stores = tuple(st for st in s.stores if st.base in live.bases)
+            if stores:
+                out.append(replace(s, body=_keep(s.body, live), stores=stores))
+        elif isinstance(s, (For, While)):
+            body = _keep(s.body, live)
+            keep = [k for k, ((v, _), r) in enumerate(zip(s.carries, s.results, strict=True)) if v in live.vars or r in live.vars]
+            if not body and not any(v in live.vars for v in defined(s)):
+                continue
+            parts = {
+                "carries": tuple(s.carries[k] for k in keep),
+                "yields": tuple(s.yields[k] for k in keep),
+                "results": tuple(s.results[k] for k in keep),
+                "body": body,
+            }
+            if isinstance(s, While):
+                parts["head"] = _keep(s.head, live)
+            out.append(replace(s, **parts))  # type: ignore[arg-type]
+        else:
+            out.append(s)
+    return tuple(out)
+
+
+def remove_dead(body: Block, bases: Iterable[Base], results: Iterable[Atom] = ()) -> Block:
+    """The block without what does not matter to ``bases`` (memory that the caller reads afterwards) or ``results``.
+
+    Loops that do nothing go, whatever their trip count; a ``raise`` and a demand for space stay.
+    """
+    return _keep(body, _Live(body, bases, results))
+
+

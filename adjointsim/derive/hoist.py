@@ -1,0 +1,78 @@
+"""Loop-invariant code moves out of loops: so that its cotangent is carried in a scalar and added to memory once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .build import const, zero
+from .ir import Alloc, Base, Block, Call, Const, Dim, For, If, Let, Load, Stmt, Store, Var, While, atoms_of, defined, inner_defined, walk
+
+__all__ = ["hoist"]
+
+
+def hoist(block: Block) -> Block:
+    """Move out of each loop the pure statements at its body's own level that do not depend on it.
+
+    Arithmetic cannot fail and moves freely.  A load moves if its memory is never written in the function; where the loop
+    may run no iteration it is guarded, because its index need not be valid then.
+    """
+    written = {s.base for s in walk(block) if isinstance(s, (Store, Alloc))}
+    written |= {a for s in walk(block) if isinstance(s, Call) for a in s.args if isinstance(a, Base)}
+    return _block(block, written)
+
+
+def _block(block: Block, written: set[Base]) -> Block:
+    out: list[Stmt] = []
+    for s in block:
+        if isinstance(s, If):
+            out.append(replace(s, then=_block(s.then, written), orelse=_block(s.orelse, written)))
+        elif isinstance(s, For):
+            s = replace(s, body=_block(s.body, written))
+            moved, body = _split(s, s.body, written)
+            runs = isinstance(s.count, Const) and s.count.value > 0  # type: ignore[operator]
+            out += moved if runs else _guarded(moved, s)
+            out.append(replace(s, body=body))
+        elif isinstance(s, While):
+            s = replace(s, body=_block(s.body, written))
+            moved, body = _split(s, s.body, written, loads=False)
+            out += moved
+            out.append(replace(s, body=body))
+        else:
+            out.append(s)
+    return tuple(out)
+
+
+def _split(loop: For | While, body: Block, written: set[Base], loads: bool = True) -> tuple[list[Stmt], Block]:
+    inside = {v for s in walk((loop,)) for v in (*defined(s), *inner_defined(s))}
+    moved: list[Stmt] = []
+    rest: list[Stmt] = []
+    for s in body:
+        pure = isinstance(s, (Let, Dim)) or (loads and isinstance(s, Load) and s.base not in written)
+        if pure and not any(a in inside for a in atoms_of(s)):
+            moved.append(s)
+            inside.difference_update(defined(s))
+        else:
+            rest.append(s)
+    return moved, tuple(rest)
+
+
+def _guarded(moved: list[Stmt], loop: For) -> list[Stmt]:
+    """Loads (and what depends on them) under a test that the loop runs at all."""
+    if not any(isinstance(s, Load) for s in moved):
+        return moved
+    free: list[Stmt] = []
+    held: list[Stmt] = []
+    bound: set[Var] = set()
+    for s in moved:
+        if isinstance(s, Load) or any(a in bound for a in atoms_of(s)):
+            held.append(s)
+            bound.update(defined(s))
+        else:
+            free.append(s)
+    names = {v: Var(v.name + "_", v.dt) for s in held for v in defined(s)}
+    from .ir import substitute
+
+    inner = substitute(tuple(held), lambda a: names.get(a, a))  # type: ignore[arg-type, call-overload]
+    runs = Var(f"{loop.var.name}_runs", "b1")
+    phis = tuple((v, names[v], zero(v.dt)) for v in names)
+    return [*free, Let(runs, "gt", (loop.count, const(0, "i8")), loop.line), If(runs, inner, (), phis, loop.line)]

@@ -1,0 +1,97 @@
+"""Kernels: the functions of a derived module, each an IR function with a fixed order of parameters.
+
+    primal   counters, leaves, captures                                            -> result leaves (written)
+    vjp      counters, leaves, captures, result_bars (used up), leaf_bars (+=), arenas
+
+``leaf_bars`` are those of the active leaves only; an inactive leaf costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from .deadcode import remove_dead
+from .entry import Entry
+from .hoist import hoist
+from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
+from .loops import each_to_loops
+from .reverse import adjoint
+
+__all__ = ["Kernel", "primal_kernel", "vjp_kernel"]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An IR function and the roles of its parameters."""
+
+    fn: Fn
+    inputs: tuple[Base, ...]
+    captures: tuple[Base, ...]
+    results: tuple[Base, ...] = ()  # primal: result leaves
+    result_bars: tuple[Base | None, ...] = ()  # vjp: None for an inert leaf
+    leaf_bars: tuple[Base | None, ...] = ()  # vjp: None for an inactive leaf
+    arenas: tuple[Base, ...] = ()
+
+
+def primal_kernel(entry: Entry, level: int = 1) -> Kernel:
+    """The primal, writing its result leaves."""
+    results = tuple(b for _, b in entry.results)
+    body = remove_dead(prepared(entry, level), results)
+    return Kernel(
+        Fn(entry.fn.name, entry.fn.params, body), tuple(b for _, b in entry.leaves), tuple(c.base for c in entry.captures), results
+    )
+
+
+def prepared(entry: Entry, level: int) -> Block:
+    """The primal body as the reverse pass takes it."""
+    body = each_to_loops(entry.fn.body, entry.names)
+    return hoist(body) if level else body
+
+
+def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1) -> Kernel:
+    """The adjoint with respect to the leaves whose paths are in ``active``."""
+    chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
+    results = [b for _, b in entry.results]
+    adj = adjoint(prepared(entry, level), entry.names, chosen, results, level)
+    given = [adj.shadows[b] for b in (*results, *chosen) if is_float(b.dt)]
+    # memory that the primal gets from its caller and the adjoint must bring itself: results, and shadows of inactive leaves
+    owners = {shadow: b for b, shadow in adj.shadows.items()}
+    allocated = {s.base for s in walk((*adj.record, *adj.reverse)) if isinstance(s, Alloc)}
+    missing = dict.fromkeys(
+        b
+        for s in walk((*adj.record, *adj.reverse))
+        for b in bases_of(s)
+        if b not in allocated and (b.role == "result" or (b.role == "shadow" and b not in given))
+    )
+    head: list[Dim | Alloc] = []
+    for b in missing:
+        head += _alloc_like(entry, b, owners.get(b, b))
+    # results are read by nobody after an adjoint: a store to one survives only if the adjoint itself loads it
+    body = remove_dead((*head, *adj.record, *adj.reverse), given)
+    leaves = tuple(b for _, b in entry.leaves)
+    captures = tuple(c.base for c in entry.captures)
+    params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *given, *adj.arenas)
+    return Kernel(
+        Fn(f"{entry.fn.name}_vjp", params, body), leaves, captures,
+        result_bars=tuple(adj.shadows[b] if is_float(b.dt) else None for b in results),
+        leaf_bars=tuple(adj.shadows[b] if b in chosen else None for b in leaves),
+        arenas=adj.arenas,
+    )  # fmt: skip
+
+
+def _alloc_like(entry: Entry, b: Base, owner: Base) -> list[Dim | Alloc]:
+    fill = "zero" if b.role == "shadow" else "none"
+    if owner in entry.dims:
+        return [Alloc(b, entry.dims[owner], fill, 0, "linear" if b.role == "shadow" else "primal")]
+    if owner.role == "result":  # a scalar leaf
+        from .build import const
+
+        return [Alloc(b, (const(1, "i8"),), fill)]
+    dims: list[Atom] = []
+    head: list[Dim | Alloc] = []
+    for axis in range(owner.rank):
+        var = entry.names.var(f"{owner.name}_n{axis}", "i8")
+        head.append(Dim(var, owner, axis))
+        dims.append(var)
+    return [*head, Alloc(b, tuple(dims), fill)]
