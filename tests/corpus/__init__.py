@@ -3,12 +3,15 @@
 Every function returns a float, an array, or a (nested) tuple of these; it runs as plain Python, under the reference and,
 unless tagged "plain", under Numba.  Tags name the features that a case is about; some have a meaning of their own:
 
-==========  ====================================================================================================
-step        the signature is ``(n, y, p)``
-plain       calls functions that are not compiled, which Numba does not accept
-singular    an infinite coefficient appears at the sample arguments, so finite differences do not apply
-kink        the sample lies on a tie or jump, where the policy decides the derivative and finite differences do not
-==========  ====================================================================================================
+========  ======================================================================================================
+step      the signature is ``(n, y, p)``
+plain     calls functions that are not compiled, which Numba does not accept
+closure   the function was made by another function
+float32   a leaf is float32; the reference computes in double precision
+trap      an infinite or undefined value lurks on a path that is not taken
+singular  an infinite coefficient meets the sample arguments, so finite differences do not apply
+kink      the sample lies on a tie or jump: the policy decides the derivative, finite differences do not apply
+========  ======================================================================================================
 """
 
 from __future__ import annotations
@@ -55,5 +58,5 @@ def tagged(*tags: str) -> list[Case]:
     return [c for c in CASES if c.tags.issuperset(tags)]
 
 
-for _module in ("scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps"):
+for _module in ("scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards"):
     importlib.import_module(f"{__name__}.{_module}")
