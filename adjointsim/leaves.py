@@ -1,0 +1,265 @@
+"""Values and their leaves: a state, a parameter set or an argument as a flat list of arrays, and back.
+
+A *leaf* is a C-contiguous, aligned, writable array in native byte order.  A scalar is a leaf of shape ``(1,)``.  A
+*bar* list has the same order, with None for the leaves that carry no derivative (integers and bools, or not asked for).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from adjointsim.derive.spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, differentiable, leaf_specs, leaves_of
+from adjointsim.errors import StructureError
+
+__all__ = [
+    "Bars", "Leaves", "Shapes", "bar_leaves", "first_nonfinite", "flatten", "nbytes", "require_like", "shapes_of", "spec_of",
+    "stacked_spec", "unflatten", "unflatten_bar", "zeros_like_leaves",
+]  # fmt: skip
+
+Leaves = list[np.ndarray]
+Bars = list[np.ndarray | None]
+Shapes = tuple[tuple[int, ...], ...]
+
+_CODES = {np.dtype(name): name for name in ("f8", "f4", "i8", "i4")} | {np.dtype(bool): "b1"}
+_ACCEPTED = "float64 or float32 (int64, int32 and bool ride along without a derivative)"
+_STRUCTURES = f"a number, an array of {_ACCEPTED}, a tuple or NamedTuple of these, or None"
+_NAMES = {"f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "b1": "bool"}
+
+
+# ------------------------------------------------------------------------------------------------ structures of values
+def spec_of(value: Any, path: str) -> Spec:
+    """The structure of ``value``; ``path`` is its name in messages.
+
+    Raises StructureError, naming the leaf, for anything but numbers and arrays of the accepted dtypes, tuples,
+    NamedTuples and None.
+    """
+    if isinstance(value, float) and not isinstance(value, np.generic):
+        return ScalarSpec("f8")
+    if isinstance(value, np.ndarray):
+        if isinstance(value, (np.ma.MaskedArray, np.matrix)):
+            raise StructureError(f"Got {path} as a {_type_name(value)}, but expected a plain array: np.asarray({path})")
+        code = _code(value.dtype, path)
+        return ArraySpec(code, value.ndim) if value.ndim else ScalarSpec(code)
+    if value is None:
+        return NoneSpec()
+    if isinstance(value, bool):
+        return ScalarSpec("b1")
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise StructureError(f"Got {path}={value}, but expected an integer that fits int64")
+        return ScalarSpec("i8")
+    if isinstance(value, np.generic):
+        return ScalarSpec(_code(value.dtype, path))
+    if isinstance(value, tuple):
+        fields = getattr(type(value), "_fields", None)
+        if fields is None and type(value) is not tuple:
+            raise StructureError(f"Got {path} as a {_type_name(value)}, but expected a tuple or a NamedTuple: tuple({path})")
+        names = [f"{path}.{field}" for field in fields] if fields is not None else [f"{path}[{k}]" for k in range(len(value))]
+        return TupleSpec(tuple(map(spec_of, value, names)), None if fields is None else type(value))
+    raise StructureError(f"Got {path} as a {_type_name(value)}, but expected {_STRUCTURES}{_repair(value, path)}")
+
+
+def _code(dtype: np.dtype, path: str) -> str:
+    code = _CODES.get(dtype if dtype.isnative else dtype.newbyteorder("="))
+    if code is None:
+        advice = "; complex numbers are not supported yet: pass real and imaginary parts" if dtype.kind == "c" else ""
+        raise StructureError(f"Got {path} of dtype {dtype}, but expected {_ACCEPTED}{advice}")
+    return code
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _repair(value: Any, path: str) -> str:
+    """The call that would turn ``value`` into something accepted."""
+    if isinstance(value, list):
+        return f": use a tuple for a structure, np.array({path}) for numbers"
+    if isinstance(value, dict) or hasattr(value, "__dataclass_fields__"):
+        return ": use a NamedTuple"
+    if isinstance(value, complex):
+        return "; complex numbers are not supported yet: pass real and imaginary parts"
+    if hasattr(value, "to_numpy"):
+        return f": pass {path}.to_numpy()"
+    if hasattr(value, "__array__"):
+        return f": pass np.asarray({path})"
+    return ""
+
+
+def stacked_spec(spec: Spec) -> Spec:
+    """The structure of several values stacked along a new first axis."""
+    if isinstance(spec, TupleSpec):
+        return TupleSpec(tuple(map(stacked_spec, spec.items)), spec.cls)
+    if isinstance(spec, NoneSpec):
+        return spec
+    return ArraySpec(spec.dt, (spec.rank if isinstance(spec, ArraySpec) else 0) + 1)
+
+
+# --------------------------------------------------------------------------------------------------- values and leaves
+def flatten(value: Any, spec: Spec, path: str, *, copy: bool = False) -> Leaves:
+    """The leaves of ``value``, whose structure must be ``spec`` (else StructureError).
+
+    An array that is a leaf already is returned as it is, unless ``copy``; read-only, strided, unaligned and byte-swapped
+    arrays are copied.
+    """
+    got = spec_of(value, path)
+    if got != spec:
+        raise StructureError(_difference(got, spec, path))
+    return [_leaf(v, s, copy) for v, s in zip(_parts(value, spec), leaves_of(spec), strict=True)]
+
+
+def _parts(value: Any, spec: Spec) -> Iterator[Any]:
+    if isinstance(spec, TupleSpec):
+        for item, sub in zip(value, spec.items, strict=True):
+            yield from _parts(item, sub)
+    elif not isinstance(spec, NoneSpec):
+        yield value
+
+
+def _leaf(value: Any, spec: ScalarSpec | ArraySpec, copy: bool) -> np.ndarray:
+    if isinstance(spec, ScalarSpec):
+        return np.full(1, value, spec.dt)
+    if copy or not (value.dtype.isnative and value.flags.carray):
+        return np.array(value, spec.dt, order="C")
+    return value if type(value) is np.ndarray else value.view(np.ndarray)
+
+
+def unflatten(spec: Spec, leaves: Iterable[np.ndarray]) -> Any:
+    """The value whose leaves are given; array leaves are handed over, not copied.
+
+    Scalars come back as Python numbers, those of 4 bytes as ``np.float32`` and ``np.int32``, so that they keep their
+    structure.
+    """
+    return _build(spec, iter(leaves), False)
+
+
+def unflatten_bar(spec: Spec, bars: Iterable[np.ndarray | None]) -> Any:
+    """The structure of cotangents (or tangents): as ``spec``, with None for each leaf or whole part that has none."""
+    return _build(spec, iter(bars), True)
+
+
+def _build(spec: Spec, leaves: Iterator[np.ndarray | None], bars: bool) -> Any:
+    if isinstance(spec, TupleSpec):
+        items = [_build(item, leaves, bars) for item in spec.items]
+        if bars and all(item is None for item in items):
+            return None
+        return spec.cls._make(items) if spec.cls else tuple(items)  # type: ignore[attr-defined]
+    if isinstance(spec, NoneSpec):
+        return None
+    leaf = next(leaves)
+    if leaf is None or isinstance(spec, ArraySpec):
+        return leaf
+    number = leaf[0]
+    return number if spec.dt in ("f4", "i4") else number.item()
+
+
+def shapes_of(leaves: Sequence[np.ndarray]) -> Shapes:
+    """The shapes of leaves."""
+    return tuple(leaf.shape for leaf in leaves)
+
+
+def nbytes(leaves: Iterable[np.ndarray | None]) -> int:
+    """The bytes of leaves or bars."""
+    return sum(leaf.nbytes for leaf in leaves if leaf is not None)
+
+
+def require_like(value: Any, spec: Spec, shapes: Shapes, name: str) -> Leaves:
+    """The leaves of ``value`` (not copied), which must have this structure and these shapes.
+
+    A floating leaf may have the other width, and is cast.  Raises StructureError, naming the leaf, otherwise.
+    """
+    got = spec_of(value, name)
+    if got != spec and _same_but_width(got, spec):
+        leaves = [_leaf(v, s, s != g) for v, s, g in zip(_parts(value, spec), leaves_of(spec), leaves_of(got), strict=True)]
+    else:
+        leaves = flatten(value, spec, name)
+    for leaf, shape, (path, _) in zip(leaves, shapes, leaf_specs(spec, name), strict=True):
+        if leaf.shape != shape:
+            raise StructureError(f"Got {path} of shape {leaf.shape}, but expected shape {shape}")
+    return leaves
+
+
+def _same_but_width(got: Spec, want: Spec) -> bool:
+    if isinstance(got, TupleSpec) and isinstance(want, TupleSpec):
+        same = got.cls is want.cls and len(got.items) == len(want.items)
+        return same and all(map(_same_but_width, got.items, want.items))
+    if isinstance(got, ArraySpec) and isinstance(want, ArraySpec):
+        return got.rank == want.rank and (got.dt == want.dt or (differentiable(got) and differentiable(want)))
+    if isinstance(got, ScalarSpec) and isinstance(want, ScalarSpec):
+        return got.dt == want.dt or (differentiable(got) and differentiable(want))
+    return isinstance(got, NoneSpec) and isinstance(want, NoneSpec)
+
+
+def _difference(got: Spec, want: Spec, path: str) -> str:
+    """A sentence about the first place where two structures differ."""
+    if isinstance(got, TupleSpec) and isinstance(want, TupleSpec) and got.cls is want.cls and len(got.items) == len(want.items):
+        for k, (g, w) in enumerate(zip(got.items, want.items, strict=True)):
+            if g != w:
+                return _difference(g, w, f"{path}.{want.fields[k]}" if want.fields is not None else f"{path}[{k}]")
+    same_kind = type(got) is type(want) and isinstance(got, (ScalarSpec, ArraySpec))
+    if same_kind and getattr(got, "rank", 0) == getattr(want, "rank", 0):
+        return f"Got {path} of dtype {_NAMES[got.dt]}, but expected {_NAMES[want.dt]}"  # type: ignore[union-attr]
+    return f"Got {path} with structure {got}, but expected {want}"
+
+
+# ---------------------------------------------------------------------------------------------- cotangents and tangents
+def zeros_like_leaves(spec: Spec, shapes: Shapes) -> Bars:
+    """A zero for each floating leaf, None for the others."""
+    return [np.zeros(shape, s.dt) if differentiable(s) else None for s, shape in zip(leaves_of(spec), shapes, strict=True)]
+
+
+def bar_leaves(value: Any, spec: Spec, shapes: Shapes, name: str) -> Bars:
+    """The leaves of a cotangent or tangent of a value with this structure: fresh arrays in the dtypes of ``spec``.
+
+    None stands for zeros, for the whole or any part.  What is given for integer and bool leaves is ignored.  A
+    NamedTuple may be given as a plain tuple.  Raises StructureError, naming the leaf, if the structure or a shape differs.
+    """
+    bars: Bars = []
+    _collect_bars(value, spec, iter(shapes), name, bars)
+    return bars
+
+
+def _collect_bars(value: Any, spec: Spec, shapes: Iterator[tuple[int, ...]], path: str, out: Bars) -> None:
+    if isinstance(spec, NoneSpec):
+        if value is not None:
+            raise StructureError(f"Got {path} as a {_type_name(value)}, but expected None")
+    elif isinstance(spec, TupleSpec):
+        if value is None:
+            value = (None,) * len(spec.items)
+        plain = isinstance(value, tuple) and (type(value) is tuple or getattr(value, "_fields", None) == spec.fields)
+        if not plain or len(value) != len(spec.items):
+            got = f"a {_type_name(value)}" + (f" of {len(value)} items" if isinstance(value, tuple) else "")
+            raise StructureError(f"Got {path} as {got}, but expected the structure {spec}")
+        for k, (item, sub) in enumerate(zip(value, spec.items, strict=True)):
+            _collect_bars(item, sub, shapes, f"{path}.{spec.fields[k]}" if spec.fields is not None else f"{path}[{k}]", out)
+    else:
+        shape = next(shapes)
+        out.append(_bar(value, spec, shape, path) if differentiable(spec) else None)
+
+
+def _bar(value: Any, spec: ScalarSpec | ArraySpec, shape: tuple[int, ...], path: str) -> np.ndarray:
+    if value is None:
+        return np.zeros(shape, spec.dt)
+    if not isinstance(value, (bool, int, float, np.generic, np.ndarray)):
+        raise StructureError(f"Got {path} as a {_type_name(value)}, but expected {spec}{_repair(value, path)}")
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise StructureError(f"Got {path} of dtype {array.dtype}, but expected {_NAMES[spec.dt]}")
+    expected = () if isinstance(spec, ScalarSpec) else shape
+    if array.shape != expected:
+        raise StructureError(f"Got {path} of shape {array.shape}, but expected {f'shape {expected}' if expected else 'a number'}")
+    return np.array(array, spec.dt, order="C").reshape(shape)
+
+
+def first_nonfinite(leaves: Iterable[np.ndarray | None], spec: Spec, name: str) -> tuple[str, tuple[int, ...], float] | None:
+    """Path, index and value of the first NaN or Inf in a list of leaves or bars; the index of a scalar is ()."""
+    for leaf, (path, s) in zip(leaves, leaf_specs(spec, name), strict=True):
+        if leaf is None or not differentiable(s) or np.isfinite(leaf).all():
+            continue
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(leaf))[0])
+        return path, index if isinstance(s, ArraySpec) else (), float(leaf[index])
+    return None
