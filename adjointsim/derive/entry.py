@@ -66,6 +66,31 @@ class Entry:
     dims: dict[Base, tuple[Atom, ...]]
     sites: tuple[RaiseSite, ...]
     names: Names = field(repr=False)
+    source: Source = field(repr=False)
+    globals: dict[str, dict[str, Any]] = field(repr=False)  # of each file that can raise
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return self.source.lines
+
+    def globals_of(self, site: RaiseSite) -> dict[str, Any]:
+        return self.globals.get(site.filename, {})
+
+    def result_shapes(self, arrays: dict[Base, np.ndarray]) -> list[tuple[int, ...]] | None:
+        """The shapes of the result leaves for given inputs; None if they are known only while the function runs."""
+        from .scratch import scratch_of
+
+        results = tuple(b for _, b in self.results)
+        probe = Fn(self.fn.name, tuple(p for p in self.fn.params if p not in results), self._with_allocs(results))
+        plan = scratch_of(probe, [p for p in probe.params if isinstance(p, Base)])
+        if any(b not in plan.bases for b in results):
+            return None
+        found = dict(zip(plan.bases, plan.shapes(arrays), strict=True))
+        return [found[b] for b in results]
+
+    def _with_allocs(self, results: tuple[Base, ...]) -> tuple[Any, ...]:
+        have = {s.base for s in self.fn.body if isinstance(s, Alloc)}
+        return (*self.fn.body, *(Alloc(b, self.dims.get(b, (const(1, "i8"),))) for b in results if b not in have))
 
 
 def spec_of_capture(obj: Any) -> Spec | None:
@@ -231,7 +256,8 @@ def _lower(
     dims = {rename.get(b, b): d for b, d in low.dims.items()}
     params = (*by_value, *(b for _, b in leaves), *(c.base for c in captures.all()), *(b for _, b in out))
     fn_ir = Fn(fn.__name__ if fn.__name__.isidentifier() else "function", params, body)
-    return Entry(fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names)
+    files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
+    return Entry(fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files)
 
 
 def _pseudo_frame(low: Lowering, source: Source) -> Any:

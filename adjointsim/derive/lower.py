@@ -36,6 +36,7 @@ class Lowering(Calls):
         frame = Frame(source, Liveness(source.body), dict(args))
         frame.env[EXIT] = GO_ON
         self.frames.append(frame)
+        self.seen.append(frame)
         try:
             self.statements(source.body, frozenset())
             exit_code = self.env[EXIT]

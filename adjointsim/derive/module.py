@@ -1,0 +1,105 @@
+"""Generated modules: text to an imported module with Numba's disk cache, safely shared between processes.
+
+The file's name is a hash of its whole text and of the versions of everything that gives the text its meaning, so a stale
+module cannot be found: all that a user can change (the step, its helpers, their types, the active leaves) is in the text,
+and captured values are inputs of the functions.  Numba keys its own cache by CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import llvmlite
+import numba
+import numpy as np
+
+__all__ = ["cache_directory", "load_module"]
+
+_LOCK = threading.RLock()
+_fallback: Path | None = None
+
+
+def cache_directory() -> Path:
+    """ADJOINTSIM_CACHE_DIR if set, else ``adjointsim`` in the platform's folder for caches."""
+    named = os.environ.get("ADJOINTSIM_CACHE_DIR")
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        root = Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local")))
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "adjointsim"
+
+
+def _library_hash() -> str:
+    """A hash of this package's own sources, which generated code calls and which gave it its form."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_library: str = ""
+
+
+def module_name(text: str) -> str:
+    global _library
+    _library = _library or _library_hash()
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version(), platform.machine(), _library)
+    return "adjointsim_" + hashlib.sha256("\0".join([text, *versions]).encode()).hexdigest()[:24]
+
+
+def load_module(text: str) -> ModuleType:
+    """The module of this text, from this process, from the disk, or written now.
+
+    An unwritable cache folder is replaced by a temporary one: compiled code then lasts as long as the process.
+    """
+    name = module_name(text)
+    with _LOCK:
+        if name in sys.modules:
+            return sys.modules[name]
+        path = _write(name, text)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # before it runs: Numba finds a cached function's module by name
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+
+def _write(name: str, text: str) -> Path:
+    global _fallback
+    for folder in (cache_directory(), None):
+        if folder is None:
+            if _fallback is None:
+                _fallback = Path(tempfile.mkdtemp(prefix="adjointsim_"))
+            folder = _fallback
+        path = folder / f"{name}.py"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                continue
+            if not path.exists() or path.read_text() != text:
+                handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+                with os.fdopen(handle, "w") as f:
+                    f.write(text)
+                os.replace(temporary, path)
+            return path
+        except OSError:
+            if folder is _fallback:
+                raise
+    raise OSError("no writable folder for generated code")

@@ -1,0 +1,74 @@
+"""Which memory of a kernel its driver can allocate once: lengths known before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import interp
+from .ir import Alloc, Atom, Base, Dim, Fn, If, Let, Load, Stmt, Store, Var, defined, free_vars, walk
+
+__all__ = ["Scratch", "scratch_of"]
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Bases to allocate, and the little program that computes their lengths from the inputs."""
+
+    bases: tuple[Base, ...]
+    ranks: tuple[int, ...]
+    program: Fn
+
+    def shapes(self, arrays: Mapping[Base, np.ndarray]) -> list[tuple[int, ...]]:
+        if not self.bases:
+            return []
+        lengths = iter(interp.run({"shapes": self.program}, "shapes", [arrays[p] for p in self.program.params]))  # type: ignore[index]
+        return [tuple(max(0, int(next(lengths))) for _ in range(rank)) for rank in self.ranks]
+
+    def allocate(self, arrays: Mapping[Base, np.ndarray]) -> list[np.ndarray]:
+        return [np.zeros(shape, dtype=base.dt) for base, shape in zip(self.bases, self.shapes(arrays), strict=True)]
+
+
+def scratch_of(fn: Fn, fixed: Collection[Base]) -> Scratch:
+    """The allocations of ``fn`` whose lengths follow from shapes and from the contents of the ``fixed`` parameters."""
+    given = {p for p in fn.params if isinstance(p, Base)}
+    written = {s.base for s in walk(fn.body) if isinstance(s, Store)}
+    known: dict[Var, Stmt] = {}
+    for s in fn.body:
+        if _pure(s, given, set(fixed) - written) and all(a in known for a in free_vars((s,))):
+            known.update(dict.fromkeys(defined(s), s))
+    bases: list[Base] = []
+    lengths: list[Atom] = []
+    for s in walk(fn.body):
+        if isinstance(s, Alloc) and s.base not in given and s.base not in bases and all(d in known for d in s.dims if isinstance(d, Var)):
+            bases.append(s.base)
+            lengths += s.dims
+    needed: set[Var] = {a for a in lengths if isinstance(a, Var)}
+    program: list[Stmt] = []
+    for s in reversed(fn.body):
+        if any(v in needed and known.get(v) is s for v in defined(s)):
+            program.append(s)
+            needed.update(free_vars((s,)))
+    body = tuple(reversed(program))
+    params = tuple(dict.fromkeys(b for s in walk(body) for b in _bases(s)))
+    return Scratch(tuple(bases), tuple(b.rank for b in bases), Fn("shapes", params, body, tuple(lengths)))
+
+
+def _bases(s: Stmt) -> tuple[Base, ...]:
+    return (s.base,) if isinstance(s, (Dim, Load)) else ()
+
+
+def _pure(s: Stmt, given: Collection[Base], fixed: Collection[Base]) -> bool:
+    if isinstance(s, Let):
+        return True
+    if isinstance(s, Dim):
+        return s.base in given
+    if isinstance(s, Load):
+        return s.base in fixed
+    if isinstance(s, If):
+        return all(_pure(inner, given, fixed) for block in (s.then, s.orelse) for inner in block)
+    return False
+
+

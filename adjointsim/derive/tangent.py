@@ -1,0 +1,310 @@
+"""The tangent: from a function of the representation to one that computes it and its directional derivative together.
+
+Every active scalar gets a second scalar ``<name>_dot``, every active base a second base of the same shape, carries and phis
+are doubled, and each statement is followed by its linear form.  The form comes from the rules table alone, so that this pass
+is the check of the table, and because arenas and cotangents are ordinary bases and values, the tangent of an adjoint is one
+more run of it.
+
+The parameters of ``f_dot`` are those of ``f``, followed by the tangents of the active ones in the same order; its results
+those of ``f``, followed by the tangents of the active ones in the same order.  Active is what is named at the call, and what
+receives an active value in the function: a base that is only written to (a result, an arena of floats) brings its tangent
+too.  All statements of ``f`` become primal ones, a cotangent being just a number here; the new ones are linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from . import ir
+from .build import Builder, Names, zero
+from .ir import Atom, Base, Block, Const, Fn, Stmt, Var, is_float
+from .rules import OPS, apply_term
+
+__all__ = ["Tangent", "Tangents", "tangent"]
+
+Param = Var | Base
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """A tangent function; ``dots`` maps each active parameter to its tangent, ``results`` lists the active results."""
+
+    fn: Fn
+    dots: dict[Param, Param]
+    results: tuple[int, ...]
+
+
+def tangent(fn: Fn, active: Collection[str], fns: Mapping[str, Fn] | None = None) -> Fn:
+    """The tangent of ``fn`` with respect to the float parameters named in ``active``.
+
+    It calls tangents of the functions that ``fn`` calls; :class:`Tangents` makes and keeps those as well.
+    """
+    return Tangents(fns or {}).of(fn, active).fn
+
+
+@dataclass
+class Tangents:
+    """The tangents of a module: ``fns`` are its functions, ``made`` the tangents so far, by name.
+
+    A function has one tangent for every set of active parameters that occurs: ``f_dot``, ``f_dot2``, ...
+    """
+
+    fns: Mapping[str, Fn]
+    made: dict[str, Tangent] = field(default_factory=dict)
+    _found: dict[tuple[str, frozenset[str]], Tangent] = field(default_factory=dict)
+    _active: dict[tuple[str, frozenset[str]], set[Param]] = field(default_factory=dict)
+
+    def of(self, fn: Fn, active: Collection[str]) -> Tangent:
+        """The tangent of ``fn`` for a set of names of active parameters; a name that is no float parameter is an error."""
+        unknown = {*active} - {p.name for p in fn.params if is_float(p.dt)}
+        if unknown:
+            raise ValueError(f"{fn.name} has no float parameter {', '.join(sorted(unknown))}")
+        key = fn.name, frozenset(active)
+        if key not in self._found:
+            made = _Pass(self, fn, self.activity(fn, key[1])).run(self._name(fn))
+            self._found[key] = self.made[made.fn.name] = made
+        return self._found[key]
+
+    def activity(self, fn: Fn, active: frozenset[str]) -> set[Param]:
+        """The variables and bases of ``fn`` that may have a tangent other than 0."""
+        key = fn.name, active
+        if key not in self._active:
+            found: set[Param] = {p for p in fn.params if p.name in active}
+            size = -1
+            while size != len(found):  # carries, and memory that is stored to late and loaded early, take another round
+                size = len(found)
+                for s in ir.walk(fn.body):
+                    self._spread(s, found)
+            self._active[key] = found
+        return self._active[key]
+
+    def callee(self, s: ir.Call) -> Fn:
+        if s.fn not in self.fns:
+            raise KeyError(f"the tangent of a call of {s.fn} needs that function")
+        return self.fns[s.fn]
+
+    def passed(self, s: ir.Call, active: Collection[Param]) -> frozenset[str]:
+        """The parameters of the callee that receive an active argument."""
+        return frozenset(p.name for p, a in zip(self.callee(s).params, s.args) if a in active)
+
+    def _name(self, fn: Fn) -> str:
+        name, k = f"{fn.name}_dot", 1
+        while name in self.made or name in self.fns:
+            k += 1
+            name = f"{fn.name}_dot{k}"
+        return name
+
+    def _spread(self, s: Stmt, found: set[Param]) -> None:
+        """Add what a statement makes active."""
+        if isinstance(s, ir.Let):
+            if is_float(s.var.dt) and any(a in found and OPS[s.op].term(k) is not None for k, a in enumerate(s.args)):
+                found.add(s.var)
+        elif isinstance(s, ir.Load):
+            if s.base in found:
+                found.add(s.var)
+        elif isinstance(s, ir.Store):
+            if s.value in found:
+                found.add(s.base)
+        elif isinstance(s, ir.If):
+            found.update(v for v, a, b in s.phis if a in found or b in found)
+        elif isinstance(s, (ir.For, ir.While)):
+            for (v, a), y, r in zip(s.carries, s.yields, s.results):
+                if not found.isdisjoint((v, a, y)):
+                    found.update((v, r))
+        elif isinstance(s, ir.Call):
+            callee = self.callee(s)
+            inner = self.activity(callee, self.passed(s, found))
+            found.update(a for p, a in zip(callee.params, s.args) if isinstance(a, Base) and p in inner)
+            found.update(v for r, v in zip(callee.results, s.results) if r in inner)
+
+
+class _Pass(Builder):
+    """Writes the tangent of one function."""
+
+    def __init__(self, module: Tangents, fn: Fn, active: set[Param]) -> None:
+        super().__init__(_Fresh(fn))
+        self.module, self.fn, self.active = module, fn, active
+        self.values: dict[Var, Atom] = {}  # the tangents that are not known to be 0
+        self.memory: dict[Base, Base] = {}
+        self.linear: set[Atom] = set()
+
+    def run(self, name: str) -> Tangent:
+        dots: dict[Param, Param] = {}
+        for p in self.fn.params:
+            if p in self.active:
+                dots[p] = self.shadow(p) if isinstance(p, Base) else self.double(p)
+        self.block_of(self.fn.body)
+        results = tuple(k for k, r in enumerate(self.fn.results) if r in self.active)
+        values = (*self.fn.results, *(self.dot_or_zero(self.fn.results[k]) for k in results))
+        return Tangent(Fn(name, (*self.fn.params, *dots.values()), tuple(self.stmts), values), dots, results)
+
+    # ------------------------------------------------------------------------------------------------------- tangents
+    def dot(self, a: Atom) -> Atom | None:
+        """The tangent of a value, None for 0."""
+        return self.values.get(a) if isinstance(a, Var) else None
+
+    def dot_or_zero(self, a: Atom) -> Atom:
+        return self.dot(a) or zero(a.dt)
+
+    def double(self, v: Var) -> Var:
+        """A new variable as the tangent of ``v``."""
+        var = Var(self.names.fresh_dot(v), v.dt)
+        self.values[v] = var
+        self.linear.add(var)
+        return var
+
+    def shadow(self, base: Base) -> Base:
+        """The memory of the tangent of ``base``."""
+        if base not in self.memory:
+            role = "arena" if base.role == "arena" else "shadow"
+            self.memory[base] = Base(self.names.fresh_dot(base), base.dt, base.rank, role)
+        return self.memory[base]
+
+    def op(self, op: str, *args: Atom, root: str | None = None, dt: str | None = None) -> Atom:
+        """A statement is linear if it acts on a tangent; the others compute coefficients."""
+        self.part = "linear" if any(a in self.linear for a in args) else "primal"
+        result = super().op(op, *args, root=root, dt=dt)
+        if self.part == "linear" and isinstance(result, Var):
+            self.linear.add(result)
+        return result
+
+    # ----------------------------------------------------------------------------------------------------- statements
+    def block_of(self, block: Block) -> None:
+        for s in block:
+            self.line = s.line
+            getattr(self, f"do_{type(s).__name__}")(replace(s, part="primal"))
+
+    def same(self, s: Stmt) -> None:
+        """Nothing of these statements varies."""
+        self.add(s)
+
+    do_Dim = do_Raise = same
+
+    def do_Let(self, s: ir.Let) -> None:
+        self.add(s)
+        if s.var not in self.active:
+            return
+        root = f"{_root(s.var)}_dot"
+        total: Atom | None = None
+        for k, a in enumerate(s.args):
+            t = self.dot(a)
+            if t is None or OPS[s.op].term(k) is None:
+                continue
+            part = apply_term(self.op, s.op, k, t, s.args, s.var)
+            if not _is_zero(part):
+                total = part if total is None else self.op("add", total, part, root=root)
+        if total is not None:
+            self.values[s.var] = self.cast(total, s.var.dt, root=root)
+
+    def do_Load(self, s: ir.Load) -> None:
+        self.add(s)
+        if s.base in self.active:
+            self.add(replace(s, var=self.double(s.var), base=self.shadow(s.base), part="linear"))
+
+    def do_Store(self, s: ir.Store) -> None:
+        self.add(s)
+        t = self.dot(s.value)
+        if s.base in self.active and (s.mode == "set" or t is not None):
+            self.add(replace(s, base=self.shadow(s.base), value=t or zero(s.base.dt), part="linear"))
+
+    def do_Alloc(self, s: ir.Alloc) -> None:
+        self.add(s)
+        if s.base in self.active:
+            self.add(replace(s, base=self.shadow(s.base), fill="zero", part="linear"))
+
+    def do_Need(self, s: ir.Need) -> None:
+        self.add(s)
+        if s.base in self.active:
+            self.add(replace(s, base=self.shadow(s.base)))
+
+    def do_Call(self, s: ir.Call) -> None:
+        passed = self.module.passed(s, self.active)
+        if not passed:
+            self.add(s)
+            return
+        made = self.module.of(self.module.callee(s), passed)
+        given = dict(zip(self.module.callee(s).params, s.args))
+        args = [self.shadow(a) if isinstance(a, Base) else self.dot_or_zero(a) for a in (given[p] for p in made.dots)]
+        results = [self.double(s.results[k]) for k in made.results]
+        self.add(replace(s, fn=made.fn.name, args=(*s.args, *args), results=(*s.results, *results)))
+
+    def do_Each(self, s: ir.Each) -> None:
+        with self.block() as body:
+            self.block_of(s.body)
+            with self.block() as stores:
+                self.block_of(s.stores)
+        self.add(replace(s, body=tuple(body), stores=tuple(stores)))  # type: ignore[arg-type]
+
+    def do_If(self, s: ir.If) -> None:
+        sides = []
+        for block in (s.then, s.orelse):
+            with self.block() as stmts:
+                self.block_of(block)
+            sides.append(tuple(stmts))
+        phis = [(self.dot(a), self.dot(b), v) for v, a, b in s.phis]
+        doubled = [(self.double(v), a or zero(v.dt), b or zero(v.dt)) for a, b, v in phis if a is not None or b is not None]
+        self.add(replace(s, then=sides[0], orelse=sides[1], phis=(*s.phis, *doubled)))
+
+    def do_For(self, s: ir.For) -> None:
+        where, carries = self.carried(s)
+        with self.block(loop=True) as body:
+            self.block_of(s.body)
+        yields = [self.dot_or_zero(s.yields[k]) for k in where]
+        self.add(
+            replace(s, carries=carries, body=tuple(body), yields=(*s.yields, *yields), results=self.leaving(s.results, where))
+        )
+
+    def do_While(self, s: ir.While) -> None:
+        where, carries = self.carried(s)
+        with self.block(loop=True) as head:
+            self.block_of(s.head)
+            with self.block() as body:  # sees what the head defines
+                self.block_of(s.body)
+        yields = (*s.yields, *(self.dot_or_zero(s.yields[k]) for k in where))
+        results = self.leaving(s.results, where)
+        self.add(replace(s, carries=carries, head=tuple(head), body=tuple(body), yields=yields, results=results))
+
+    def carried(self, s: ir.For | ir.While) -> tuple[list[int], tuple[tuple[Var, Atom], ...]]:
+        """The active carries of a loop, and all of its carries with their tangents."""
+        where = [k for k, (v, _) in enumerate(s.carries) if v in self.active]
+        starts = [self.dot_or_zero(s.carries[k][1]) for k in where]
+        return where, (*s.carries, *((self.double(s.carries[k][0]), a) for k, a in zip(where, starts)))
+
+    def leaving(self, results: Sequence[Var], where: list[int]) -> tuple[Var, ...]:
+        return (*results, *(self.double(results[k]) for k in where))
+
+
+class _Fresh(Names):
+    """Names that a function does not use yet."""
+
+    def __init__(self, fn: Fn) -> None:
+        super().__init__()
+        self.used = {p.name for p in fn.params}
+        for s in ir.walk(fn.body):
+            self.used.update(v.name for v in (*ir.defined(s), *ir.inner_defined(s)))
+            self.used.update(b.name for b in ir.bases_of(s))
+
+    def fresh(self, root: str) -> str:
+        name = super().fresh(root)
+        while name in self.used:
+            name = super().fresh(root)
+        self.used.add(name)
+        return name
+
+    def fresh_dot(self, x: Param) -> str:
+        """``x_dot`` for x, ``x_dot.3`` for x.3; both unless taken."""
+        root, *counter = x.name.split(".")
+        name = ".".join([f"{root}_dot", *counter])
+        if name in self.used:
+            return self.fresh(f"{root}_dot")
+        self.used.add(name)
+        return name
+
+
+def _root(v: Var) -> str:
+    return v.name.split(".")[0]
+
+
+def _is_zero(a: Atom) -> bool:
+    return isinstance(a, Const) and a.value == 0
