@@ -151,16 +151,24 @@ class FunctionKernel:
         return HEADER + "\n\n" + compiled.text
 
 
+_kernels: dict[tuple[Any, ...], FunctionKernel] = {}
+
+
 def function_kernel(fn: types.FunctionType, specs: Sequence[Spec], *, result: Spec | None = None, role: str = "function") -> FunctionKernel:
     """The kernel of ``fn`` for arguments of the given structures.
 
     role "step": arguments (n, y, p), the result has the structure and shapes of y, and writing p is refused;
-    "cost": the names are those of the function's own parameters; "function": likewise.
+    "cost", "function": the arguments are those of the function itself, and it may overwrite them (it has copies).
+    Kernels are kept until a name that the function uses from outside means something else.
     """
-    if role == "step":
-        return FunctionKernel(fn, specs, result if result is not None else specs[1], role, ("n", "y", "p"), ("n",))
-    names = fn.__code__.co_varnames[: fn.__code__.co_argcount][: len(specs)]
-    names = (*names, *(f"argument_{k}" for k in range(len(names), len(specs))))
-    return FunctionKernel(fn, specs, result, role, names, ())
-
-
+    key = (fn, tuple(specs), result, role)
+    kernel = _kernels.get(key)
+    if kernel is None or kernel.entry.stale():
+        if role == "step":
+            kernel = FunctionKernel(fn, specs, result if result is not None else specs[1], role, ("n", "y", "p"), ("n",))
+        else:
+            names = fn.__code__.co_varnames[: fn.__code__.co_argcount][: len(specs)]
+            names = (*names, *(f"argument_{k}" for k in range(len(names), len(specs))))
+            kernel = FunctionKernel(fn, specs, result, role, names, ())
+        _kernels[key] = kernel
+    return kernel

@@ -66,6 +66,7 @@ class Context:
         self.frames: list[Frame] = []
         self.dims: dict[Base, tuple[Atom, ...]] = {}  # of allocated bases
         self.sites: list[RaiseSite] = []
+        self.outside: dict[tuple[Source, str], Any] = {}  # what names from outside meant
         self.seen: list[Frame] = []  # every function entered
 
     # ------------------------------------------------------------------------------------------------------ helpers

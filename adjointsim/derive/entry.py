@@ -68,6 +68,21 @@ class Entry:
     names: Names = field(repr=False)
     source: Source = field(repr=False)
     globals: dict[str, dict[str, Any]] = field(repr=False)  # of each file that can raise
+    outside: dict[tuple[Source, str], Any] = field(repr=False)  # what names from outside meant
+
+    def stale(self) -> bool:
+        """Whether a name from outside now means something that the derivation did not see: another function or class, a
+        number of another type (another *value* is no matter: it is an input)."""
+        for (source, path), then in self.outside.items():
+            try:
+                now = _resolve(source, path)
+            except (NameError, KeyError):
+                return True
+            if now is not then:
+                spec = spec_of_capture(then)
+                if spec is None or spec != spec_of_capture(now):
+                    return True
+        return False
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -257,7 +272,7 @@ def _lower(
     params = (*by_value, *(b for _, b in leaves), *(c.base for c in captures.all()), *(b for _, b in out))
     fn_ir = Fn(fn.__name__ if fn.__name__.isidentifier() else "function", params, body)
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
-    return Entry(fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files)
+    return Entry(fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files, low.outside)
 
 
 def _pseudo_frame(low: Lowering, source: Source) -> Any:

@@ -74,6 +74,7 @@ class Expressions(Context):
 
     def captured(self, path: str, obj: Any, node: ast.AST) -> Value:
         """A value from outside: numbers and arrays become hidden inputs, everything else is static."""
+        self.outside[(self.frame.source, path)] = obj
         if isinstance(obj, (bool, int, float, np.bool_, np.integer, np.floating, np.ndarray)) or (
             isinstance(obj, tuple) and not isinstance(obj, type)
         ):

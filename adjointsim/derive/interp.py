@@ -76,9 +76,11 @@ class _Machine:
             getattr(self, f"do_{type(s).__name__}")(s, env)
 
     def value(self, a: Atom, env: dict[str, Any]) -> Number:
-        if isinstance(a, Const):
-            return self.number(a.value) if is_float(a.dt) and self.number is not complex else a.value
-        return env[a.name]
+        if not isinstance(a, Const):
+            return env[a.name]
+        if not is_float(a.dt) or self.number is complex:
+            return a.value
+        return self.number(np.float32(a.value) if a.dt == "f4" else a.value)
 
     def index(self, s: ir.Load | ir.Store, env: dict[str, Any]) -> tuple[int, ...]:
         index = tuple(int(self.value(i, env)) for i in s.index)

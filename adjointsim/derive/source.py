@@ -24,14 +24,14 @@ __all__ = ["MISSING", "Source", "plain_function", "read", "reachable"]
 MISSING: Any = object()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A function with its syntax tree."""
 
-    fn: types.FunctionType = field(compare=False)
+    fn: types.FunctionType
     filename: str
     lines: tuple[str, ...] = field(repr=False)
-    node: ast.FunctionDef | ast.Lambda = field(repr=False, compare=False)
+    node: ast.FunctionDef | ast.Lambda = field(repr=False)
     text: str
 
     @property

@@ -128,6 +128,7 @@ class _Pass(Builder):
         self.values: dict[Var, Atom] = {}  # the tangents that are not known to be 0
         self.memory: dict[Base, Base] = {}
         self.linear: set[Atom] = set()
+        self.root: str | None = None  # of the tangent that is being computed
 
     def run(self, name: str) -> Tangent:
         dots: dict[Param, Param] = {}
@@ -163,9 +164,10 @@ class _Pass(Builder):
 
     def op(self, op: str, *args: Atom, root: str | None = None, dt: str | None = None) -> Atom:
         """A statement is linear if it acts on a tangent; the others compute coefficients."""
-        self.part = "linear" if any(a in self.linear for a in args) else "primal"
-        result = super().op(op, *args, root=root, dt=dt)
-        if self.part == "linear" and isinstance(result, Var):
+        linear = any(a in self.linear for a in args)
+        self.part = "linear" if linear else "primal"
+        result = super().op(op, *args, root=self.root if linear else root, dt=dt)
+        if linear and isinstance(result, Var):
             self.linear.add(result)
         return result
 
@@ -185,7 +187,7 @@ class _Pass(Builder):
         self.add(s)
         if s.var not in self.active:
             return
-        root = f"{_root(s.var)}_dot"
+        self.root = f"{s.var.name.split('.')[0]}_dot"
         total: Atom | None = None
         for k, a in enumerate(s.args):
             t = self.dot(a)
@@ -193,9 +195,9 @@ class _Pass(Builder):
                 continue
             part = apply_term(self.op, s.op, k, t, s.args, s.var)
             if not _is_zero(part):
-                total = part if total is None else self.op("add", total, part, root=root)
+                total = part if total is None else self.op("add", total, part)
         if total is not None:
-            self.values[s.var] = self.cast(total, s.var.dt, root=root)
+            self.values[s.var] = self.cast(total, s.var.dt)
 
     def do_Load(self, s: ir.Load) -> None:
         self.add(s)
@@ -300,10 +302,6 @@ class _Fresh(Names):
             return self.fresh(f"{root}_dot")
         self.used.add(name)
         return name
-
-
-def _root(v: Var) -> str:
-    return v.name.split(".")[0]
 
 
 def _is_zero(a: Atom) -> bool:

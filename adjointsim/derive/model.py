@@ -1,0 +1,93 @@
+"""A simulation's functions as compiled kernels and one driver."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from . import driver
+from .api import Compiled
+from .emit import HEADER
+from .entry import Entry, lower_entry
+from .ir import Base, is_float
+from .kernel import primal_kernel, vjp_kernel
+from .module import load_module
+from .spec import ScalarSpec, Spec
+
+__all__ = ["CompiledModel"]
+
+_INDEX = ScalarSpec("i8")
+_NUMBER = ScalarSpec("f8")
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """The kernels of a step and its costs for given structures; ``functions`` has "step" and any of "running", "observe"
+    and "misfit".  Only the leaves of p whose paths are in ``active`` have cotangents."""
+
+    functions: Mapping[str, types.FunctionType]
+    y_spec: Spec
+    p_spec: Spec
+    active: Collection[str]
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        n, y, p = ("n", _INDEX), ("y", self.y_spec), ("p", self.p_spec)
+        found: dict[str, Entry] = {}
+        for verb, fn in self.functions.items():
+            if verb == "step":
+                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], result=self.y_spec, like="y", frozen=["p"])
+            elif verb == "running":
+                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], result=_NUMBER, frozen=["p"])
+            elif verb == "observe":
+                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], frozen=["p"])
+            elif verb == "misfit":
+                args = [("k", _INDEX), ("observation", found["observe"].result_spec), p]
+                found[verb] = lower_entry(fn, args, counters=["k"], result=_NUMBER, frozen=["p"])
+        return found
+
+    def _leaves(self, verb: str, name: str) -> tuple[Base, ...]:
+        return tuple(b for path, b in self.entries[verb].leaves if _argument(path) == name)
+
+    def _model(self, reverse: bool) -> driver.Model:
+        kernels: dict[str, Compiled] = {}
+        for verb, entry in self.entries.items():
+            fixed = [b for path, b in entry.leaves if _argument(path) == "p"]
+            kernels[verb] = Compiled(primal_kernel(entry), entry, fixed)
+            if reverse:
+                active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
+                kernels[f"{verb}_vjp"] = Compiled(vjp_kernel(entry, active), entry, fixed)
+        y, p = self._leaves("step", "y"), self._leaves("step", "p")
+        on = tuple(path in self.active and is_float(b.dt) for path, b in self.entries["step"].leaves if _argument(path) == "p")
+        observed = len(self.entries["observe"].results) if "observe" in self.entries else 0
+        return driver.Model(y, p, on, kernels, observed)
+
+    @cached_property
+    def forward(self) -> driver.Model:
+        return self._model(False)
+
+    @cached_property
+    def full(self) -> driver.Model:
+        return self._model(True)
+
+    def text(self, reverse: bool) -> str:
+        """The whole generated module: kernels and driver."""
+        model = self.full if reverse else self.forward
+        return HEADER + "\n\n" + driver.driver_text(model, "sweep", reverse)
+
+    @cached_property
+    def march(self) -> Any:
+        """The compiled driver without the way back."""
+        return load_module(self.text(False)).sweep
+
+    @cached_property
+    def sweep(self) -> Any:
+        """The compiled driver."""
+        return load_module(self.text(True)).sweep
+
+
+def _argument(path: str) -> str:
+    return path.split(".")[0].split("[")[0]
