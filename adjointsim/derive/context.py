@@ -65,6 +65,7 @@ class Context:
         self.capture = capture
         self.frames: list[Frame] = []
         self.dims: dict[Base, tuple[Atom, ...]] = {}  # of allocated bases
+        self.carriers: dict[Base, Base] = {}  # memory of rebound array names -> the array that the name had before the loop
         self.sites: list[RaiseSite] = []
         self.outside: dict[tuple[Source, str], Any] = {}  # what names from outside meant
         self.seen: list[Frame] = []  # every function entered

@@ -16,10 +16,10 @@ from . import fence, rules
 from .build import const, same, zero
 from .calls import Calls
 from .context import BREAK, CONTINUE, EXIT, GO_ON, RET, RETURN, Env, Frame, WrittenParameter, common_dtype
-from .ir import Atom, Block, Const, For, Raise, Var, While, is_float
+from .ir import Atom, Block, Const, For, Raise, Store, Var, While, is_float, walk
 from .liveness import Liveness, assigned
 from .source import read
-from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
+from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, refs_in, shape_of
 
 __all__ = ["Lowering"]
 
@@ -355,12 +355,12 @@ class Lowering(Calls):
                 if name not in initial:
                     self.env.pop(name, None)
             sites = len(self.sites)
-            mark = len(self.b.stmts)
             enter()
             with self.b.block(loop=True) as stmts:
                 self.frame.loops += 1
                 body()
                 self.frame.loops -= 1
+                self._copy_carried_arrays(initial, live, s)
                 code = self.env[EXIT]
                 stop = self._stop(code)
                 if returns:
@@ -375,7 +375,7 @@ class Lowering(Calls):
             if widened is None:
                 break
             initial = widened
-            del self.sites[sites:], self.b.stmts[mark:]
+            del self.sites[sites:]
         self.b.line = line
         results = [self.names.var(v.name, v.dt) for v, _ in carries]
         finish(tuple(carries), tuple(stmts), tuple(yields), tuple(results), stop)
@@ -422,22 +422,60 @@ class Lowering(Calls):
                 continue
             value = self._as_carried(value, start)
             if shape_of(value) != shape_of(start):
-                if isinstance(value, Ref) and isinstance(start, Ref):
-                    raise self.error(f"array '{name}' is another array after an iteration: copy its elements instead of rebinding the name", node)
+                if isinstance(value, Ref) and isinstance(start, Ref) and value.rank == start.rank and value.base.dt == start.base.dt:
+                    new[name] = self._outside(lambda start=start, name=name: self._carrier(start, name))
+                    changed = True
+                    continue
                 raise self.error(f"'{name}' is {describe(start)} before the loop and {describe(value)} after an iteration", node)
             dts = [common_dtype(a.dt, b.dt) for a, b in zip(atoms_in(start), atoms_in(value), strict=True)]
             if any(dt != a.dt for dt, a in zip(dts, atoms_in(start), strict=True)):
-                new[name] = rebuild(shape_of(start), iter([self._cast_outside(a, dt) for a, dt in zip(atoms_in(start), dts, strict=True)]))
+                new[name] = rebuild(shape_of(start), iter([self._outside(lambda a=a, dt=dt: self.b.cast(a, dt)) for a, dt in zip(atoms_in(start), dts, strict=True)]))
                 changed = True
         return new if changed else None
 
-    def _cast_outside(self, a: Atom, dt: str) -> Atom:
-        """A cast written in the block around the one that is open."""
+    def _outside(self, make: Callable[[], Any]) -> Any:
+        """Write something in the block around the one that is open."""
         inner = self.b.scopes.pop()
         try:
-            return self.b.cast(a, dt)
+            return make()
         finally:
             self.b.scopes.append(inner)
+
+    # an array name that is bound to another array after an iteration (``u, v = v, u``; ``u = f(u)``) gets memory of its
+    # own, into which the new array is copied at the end of each iteration: legal if no other name sees either array
+    def _carrier(self, start: Ref, name: str) -> Ref:
+        ref = self.copy(start, name)
+        self.carriers[ref.base] = start.base
+        return ref
+
+    def _copy_carried_arrays(self, initial: Env, live: frozenset[str], node: ast.AST) -> None:
+        moves: list[tuple[str, Ref, Ref]] = []
+        for name, start in initial.items():
+            now = self.env.get(name)
+            if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref) and now != start:
+                moves.append((name, start, now))
+        if not moves:
+            return
+        written = {s.base for s in walk(tuple(self.b.stmts)) if isinstance(s, Store)}
+        carried = {start.base for _, start, _ in moves}
+        for name, start, now in moves:
+            for other, value in self.env.items():
+                if other == name or other not in live:
+                    continue
+                for ref in refs_in(value):
+                    if ref.base == now.base or (ref.base == self.carriers[start.base] and start.base in written):
+                        raise self.error(
+                            f"'{name}' and '{other}' would be one array in the next iteration: copy elements instead of rebinding the name", node
+                        )
+        # all at once: an array that is overwritten here and read there is copied first
+        sources = [self.copy(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
+        for (name, start, now), source in zip(moves, sources, strict=True):
+            for have, want in zip(self.shape(now), self.shape(start), strict=True):
+                if have != want:
+                    bad = self.b.op("ne", have, want)
+                    self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
+            self.copy_into(start.base, source)
+            self.env[name] = start
 
     def _unrolled(self, s: ast.For, items: list[Value]) -> None:
         """A loop over a tuple: its items may differ in kind, so it is written out."""

@@ -12,7 +12,7 @@ from typing import Any, Union
 
 from .ir import Atom, Base, Const, Var
 
-__all__ = ["Maybe", "Ref", "Static", "Tup", "Value", "atoms_in", "describe", "rebuild", "shape_of"]
+__all__ = ["Maybe", "Ref", "Static", "Tup", "Value", "atoms_in", "describe", "rebuild", "refs_in", "shape_of"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,17 @@ def atoms_in(v: Value) -> Iterator[Atom]:
     elif isinstance(v, Maybe):
         yield from atoms_in(v.value)
         yield v.flag
+
+
+def refs_in(v: Value) -> Iterator[Ref]:
+    """The arrays that a value refers to."""
+    if isinstance(v, Ref):
+        yield v
+    elif isinstance(v, Tup):
+        for item in v.items:
+            yield from refs_in(item)
+    elif isinstance(v, Maybe):
+        yield from refs_in(v.value)
 
 
 def rebuild(shape: tuple[Any, ...], atoms: Iterator[Atom]) -> Value:
