@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,7 @@ from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs
+from .tangent import Tangent, Tangents
 
 __all__ = ["FunctionKernel", "function_kernel", "raise_site"]
 
@@ -84,6 +86,12 @@ class FunctionKernel:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
         return Compiled(vjp_kernel(self.entry, active), self.entry, [b for _, b in self.entry.leaves])
 
+    @cached_property
+    def _jvp(self) -> tuple[Compiled, Tangent]:
+        kernel = primal_kernel(self.entry)
+        made = Tangents({}).of(kernel.fn, {base.name for _, base in self.entry.leaves if is_float(base.dt)})
+        return Compiled(replace(kernel, fn=made.fn), self.entry, [b for _, b in self.entry.leaves]), made
+
     # --------------------------------------------------------------------------------------------------------- calls
     def _split(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray]]:
         """By-value ints, and the leaves of the other arguments."""
@@ -143,11 +151,30 @@ class FunctionKernel:
 
     def jvp(self, leaves: Leaves, dots: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """Result leaves and their tangents; ``dots`` has None (or anything) for inert leaves."""
-        raise NotImplementedError
+        counters, rest = self._split(leaves)
+        captures = [c.value() for c in self.entry.captures]
+        env = self._env(rest, captures)
+        compiled, made = self._jvp
+        results = self._results(env, rest)
+        given: dict[Base, np.ndarray] = {}
+        inputs = [(path, dot) for path, dot in zip(self.paths, dots, strict=True) if path not in self.counters]
+        for (_, dot), leaf, base in zip(inputs, rest, compiled.kernel.inputs, strict=True):
+            if is_float(base.dt):
+                given[base] = np.zeros_like(leaf) if dot is None else np.ascontiguousarray(dot, dtype=base.dt)
+        out: list[np.ndarray | None] = []
+        for result, (_, base) in zip(results, self.entry.results, strict=True):
+            out.append(np.zeros_like(result) if is_float(base.dt) else None)
+            if out[-1] is not None:
+                given[base] = out[-1]
+        tangents = [given[p] for p in made.dots]  # type: ignore[index]
+        env.update(zip([base for _, base in self.entry.results], results, strict=True))
+        status = compiled.function(*counters, *rest, *captures, *results, *tangents, *compiled.scratch.allocate(env))
+        self._check(status)
+        return results, out
 
     def source(self, kind: str = "vjp") -> str:
         """The derived code, readable: "primal", "vjp" or "jvp"."""
-        compiled = {"primal": lambda: self._primal, "vjp": lambda: self._vjp}[kind]()
+        compiled = {"primal": lambda: self._primal, "vjp": lambda: self._vjp, "jvp": lambda: self._jvp[0]}[kind]()
         return HEADER + "\n\n" + compiled.text
 
 

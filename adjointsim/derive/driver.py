@@ -20,10 +20,11 @@ from ..schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE
 from .api import Compiled
 from .ir import Base, is_float
 
-__all__ = ["BPARITY", "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "N", "OBSERVED", "PARITY", "PAUSE", "PLACE", "REVERSED", "ROW", "STAGE", "TURN",
+__all__ = ["BPARITY", "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "N", "OBSERVED", "PARITY", "PAUSE", "PLACE", "REVERSED", "ROW", "SEED_ACTION", "STAGE", "TURN",
            "TURNED", "TURN_ACTION", "UNOBSERVED", "VJPS", "Model", "driver_text"]  # fmt: skip
 
 DONE, TURN, PAUSE = 0, -2, -3
+SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, -1): add the cotangents of the observations at y_N
 TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step into the other buffer
 
 #: places in ``ctl``
@@ -164,8 +165,9 @@ class _Driver:
                 self.put(inner, f"copy_{b.rank}(og_{k}, ob_{k}[unseen - 1])")
         obar = [f"og_{k}" for k, b in _observation(self.m) if is_float(b.dt)]
         if "misfit_vjp" in self.verbs:
-            self.put(inner, "cell[0] = seeds[0]")
-            self.call(inner, "misfit_vjp", ["unseen - 1", *self.obs("o", "unseen - 1"), *self.p(), "cell", *obar, *self.p_bars()])
+            self.put(inner, "if seeds[0] != 0.0:")
+            self.put(inner + 1, "cell[0] = seeds[0]")
+            self.call(inner + 1, "misfit_vjp", ["unseen - 1", *self.obs("o", "unseen - 1"), *self.p(), "cell", *obar, *self.p_bars()])
         if staged:
             self.put(inner, "stage = 3")
         self.call(depth + 1, "observe_vjp", [n, *state, *self.p(), *obar, *bars, *self.p_bars()])
@@ -218,6 +220,7 @@ class _Driver:
         self._record()
         self._turn()
         if self.reverse:
+            self._seed()
             self._reverse()
         self.put(2, f"n = -1\nrow += 1\nif left <= 0 and row < count:\n    status = {PAUSE}\n    break")
         self.put(1, f"ctl[{PARITY}] = parity\nctl[{ROW}] = row\nctl[{N}] = n\nctl[{HIGH}] = high\nctl[{BUDGET}] = left\nctl[{FORWARD}] = forward")
@@ -259,16 +262,35 @@ class _Driver:
         self.copies(3, self.y("a"), self.y("s", "j"))
 
     def _turn(self) -> None:
-        """The last step, from the state that its VJP will start from, which must survive: into the other buffer."""
+        """The last step, from the state that its VJP will start from, which must survive: into the other buffer.
+
+        A row with lo == hi runs no step: the other buffer holds y_N already.
+        """
         a, b = self.y("a"), self.y("b")
         self.put(2, f"elif kind == {TURN_ACTION}:")
         self.put(3, "n = lo\nif slot >= 0:")
         self.copies(4, a, self.y("s", "slot"))
-        self.visit(3, a, "lo")
-        self.call(3, "step", ["lo", *a, *self.p(), *b])
-        self.put(3, "forward += 1\nleft -= 1")
-        if "observe" in self.verbs:
-            self.observe(3, b, "hi")
+        self.put(3, "while n < hi:")
+        self.visit(4, a)
+        self.call(4, "step", ["n", *a, *self.p(), *b])
+        self.put(4, "n += 1\nforward += 1\nleft -= 1")
+        self.put(3, "if status != 0:\n    break")
+        self.observe(3, b, "hi")
+
+    def _seed(self) -> None:
+        """The cotangents of the observations at y_N, which is in the other buffer."""
+        self.put(2, f"elif kind == {SEED_ACTION}:")
+        self.put(3, f"ctl[{REVERSED}] = 1\nn = lo")
+        staged = self._staged()
+        if staged:
+            self.put(3, "stage = max(stage, 2)")
+        self.unobserve(3, self.y("b"), "n", self.bars("ba"), staged)
+        if staged:
+            self.put(3, "stage = 0")
+
+    def _staged(self) -> bool:
+        """Whether a kernel after the step's VJP may run out of arena: those before it must then not be run again."""
+        return any(self.m.kernels[v].kernel.arenas for v in self.verbs if v in ("running_vjp", "observe_vjp", "misfit_vjp"))
 
     def _reverse(self) -> None:
         self.put(2, f"elif kind == {REVERSE}:")
@@ -286,8 +308,7 @@ class _Driver:
         self.put(depth, "while n >= end:")
         if row is not None:
             self.put(depth + 1, "j = slot + n - lo")
-        # a kernel that runs out of arena is called again: those before it in the same step must then not be
-        staged = any(self.m.kernels[v].kernel.arenas for v in self.verbs if v in ("running_vjp", "observe_vjp", "misfit_vjp"))
+        staged = self._staged()
         inner = depth + 1
         if staged:
             self.put(depth + 1, "if stage == 0:")
@@ -298,8 +319,8 @@ class _Driver:
         if staged:
             self.put(inner, "stage = 1")
         if "running_vjp" in self.verbs:
-            if staged:
-                self.put(depth + 1, "if stage == 1:")
+            inner = depth + 2
+            self.put(depth + 1, "if stage == 1 and seeds[0] != 0.0:" if staged else "if seeds[0] != 0.0:")
             self.put(inner, "cell[0] = seeds[0]")
             self.call(inner, "running_vjp", ["n", *state, *self.p(), "cell", *bb, *self.p_bars()])
         if staged:

@@ -128,8 +128,8 @@ class _Emitter:
             return False
         for later in rest:
             if s.var in atoms_of(later):
-                # not into a loop's yields or stop, nor a phi: these are evaluated elsewhere
-                return isinstance(later, (Let, Store)) or (isinstance(later, Load) and later.wrap != "never")
+                # not into a loop's yields or stop, nor a phi: these are evaluated elsewhere; mulz writes its argument thrice
+                return (isinstance(later, Let) and later.op != "mulz") or isinstance(later, Store) or (isinstance(later, Load) and later.wrap != "never")
             if isinstance(later, (If, For, While)):
                 return False
         return False

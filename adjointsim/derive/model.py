@@ -49,6 +49,13 @@ class CompiledModel:
                 found[verb] = lower_entry(fn, args, counters=["k"], result=_NUMBER, frozen=["p"])
         return found
 
+    @property
+    def observation_spec(self) -> Spec:
+        """What ``observe`` returns."""
+        index = ("n", _INDEX)
+        args = [index, ("y", self.y_spec), ("p", self.p_spec)]
+        return lower_entry(self.functions["observe"], args, counters=["n"], frozen=["p"]).result_spec
+
     def _leaves(self, verb: str, name: str) -> tuple[Base, ...]:
         return tuple(b for path, b in self.entries[verb].leaves if _argument(path) == name)
 
@@ -77,6 +84,10 @@ class CompiledModel:
         """The whole generated module: kernels and driver."""
         model = self.full if reverse else self.forward
         return HEADER + "\n\n" + driver.driver_text(model, "sweep", reverse)
+
+    def stale(self) -> bool:
+        """Whether a name that the functions use from outside means something else than when they were derived."""
+        return any(entry.stale() for entry in self.entries.values())
 
     @cached_property
     def march(self) -> Any:
