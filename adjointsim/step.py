@@ -12,14 +12,13 @@ import operator
 import sys
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, overload
-
-import numpy as np
+from collections.abc import Callable
+from typing import Any, overload
 
 from adjointsim.derive.source import from_text, plain_function
-from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec
+from adjointsim.derive.spec import NoneSpec, Spec
 from adjointsim.errors import ArgumentError, StructureError, UnsupportedError
+from adjointsim.kernels import INDEX, index_leaf, kernel_of
 from adjointsim.leaves import (
     Bars,
     Leaves,
@@ -33,32 +32,7 @@ from adjointsim.leaves import (
     unflatten_bar,
 )  # fmt: skip
 
-if TYPE_CHECKING:
-    from adjointsim.derive.api import FunctionKernel
-
-__all__ = ["INDEX", "Local", "Step", "index_leaf", "kernel_of", "step"]
-
-#: the structure of a step number
-INDEX = ScalarSpec("i8")
-
-
-def index_leaf(n: int) -> np.ndarray:
-    """A step number as a leaf."""
-    return np.full(1, n, np.int64)
-
-
-def kernel_of(fn: Callable[..., Any], specs: Sequence[Spec], *, role: str, result: Spec | None = None) -> FunctionKernel:
-    """The derived kernel of a plain, lambda or @njit function for these structures of its arguments.
-
-    There is no cache here: only the deriver knows what a kernel depends on (helpers, types of captured values), and it
-    keeps its own.
-    """
-    plain = plain_function(fn)
-    if plain is None:
-        raise StructureError(f"Got {fn!r}, but expected a Python function, a lambda or an @njit function ({role})")
-    from adjointsim.derive import api  # late: it brings Numba, and a hand-written step may never need it
-
-    return api.function_kernel(plain, tuple(specs), result=result, role=role)
+__all__ = ["Local", "Step", "step"]
 
 
 # ----------------------------------------------------------------------------------------- a step for given structures
@@ -291,7 +265,8 @@ def step(
 ) -> Step | Callable[[Callable[..., Any]], Step]:
     """Make a step of ``f(n, y, p) -> y_next``; ``@step`` bare or with options.
 
-    vjp:    a hand-written ``g(n, y, p, y_next_bar) -> (y_bar, p_bar)`` in place of the derived one.
+    vjp:    a hand-written ``g(n, y, p, y_next_bar) -> (y_bar, p_bar)`` in place of the derived one.  Numba compiles both
+            functions, and as it does, keeps the values of the globals that they read.
     jit:    False for a step (with its ``vjp``) that Numba cannot compile; it is then called as plain Python.
     source: the text of the step, for notebooks and ``python -c``, where functions have none that can be read.  Names in it
             mean what they mean in the module that calls ``step``; the last function of the text is the step.

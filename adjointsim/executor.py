@@ -1,0 +1,135 @@
+"""What carries out a schedule's actions on a step and its costs: the interface, and what it is given.
+
+There are two executors.  :mod:`.python_engine` calls a step and a VJP from Python, whatever they are; :mod:`.engine` runs
+derived ones compiled.  Both do the same additions in the same order, so they differ by rounding of the step only, and
+each gives the same bits for every schedule.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from adjointsim.derive.spec import Spec
+from adjointsim.leaves import Bars, Leaves, Shapes
+from adjointsim.step import Step
+
+__all__ = ["Executor", "Problem", "annotate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A simulation for one structure of y and p.
+
+    ``observe_at`` is a sorted int64 array, empty without ``observe``.  ``p_active`` says for each leaf of p whether its
+    cotangent is wanted.
+    """
+
+    step: Step
+    n_steps: int
+    y_spec: Spec
+    p_spec: Spec
+    y_shapes: Shapes
+    p_shapes: Shapes
+    state_bytes: int
+    parameter_bytes: int
+    p_active: tuple[bool, ...]
+    terminal: Callable[..., Any] | None = None
+    running: Callable[..., Any] | None = None
+    observe: Callable[..., Any] | None = None
+    observe_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    misfit: Callable[..., Any] | None = None
+
+    @property
+    def has_cost(self) -> bool:
+        return not (self.terminal is None and self.running is None and self.misfit is None)
+
+
+class Executor(ABC):
+    """Carries out one sweep.  It is made for one call and owns all its memory.
+
+    The order of calls is ``run`` (until it stops), ``turn``, ``seed``, ``run`` (until the actions end).  If the remaining
+    actions only read slots, ``seed`` and ``run`` may follow again, any number of times.
+
+    ``run`` makes no bookkeeping of steps: that is the sweep's, which sees the same actions.  An exception raised by the
+    user's code leaves it with its type and a note that names the step (:func:`annotate`).
+
+    The value is sum of running + sum of misfits + terminal, where each sum is accumulated by itself in float64, in the
+    order of n and of k, when a step is run for the *first* time.  Cotangents are accumulated in the order
+
+        seed:        y_bar, then terminal, then the observations at N (k descending)
+        step n:      the step's VJP, then running(n), then the observations at n (k descending);
+                     for each observation first its misfit's VJP (into observation_bar and p_bar), then observe's
+
+    In a sum of no costs nothing is added: a ``value_bar`` of 0 skips all costs, so that zero seeds give exact zeros.
+    """
+
+    #: states and parameter sets in the working set of a gradient, and states in that of a run: see :meth:`working_bytes`
+    working_states: ClassVar[int]
+    working_parameters: ClassVar[int]
+    forward_states: ClassVar[int]
+
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
+        """``y0`` and ``p`` are read, never written; ``slots`` >= 0 states are stored by the actions to come."""
+        self.problem, self.p, self.slots = problem, p, slots
+        self.y: Leaves = []  #: y_N, from turn() on
+        self.observation_spec: Spec | None = None  #: the structure of one observation, if something is observed
+        self.observations: Leaves = []  #: all observations, stacked along a first axis; complete from turn() on
+        self.y_bar: Bars = []  #: from seed() on, the cotangent of the last state reached; new arrays for each seed()
+        self.p_bar: Bars = []  #: the same for p; None for a leaf that is inert or not active
+
+    @abstractmethod
+    def run(self, actions: np.ndarray) -> int:
+        """Carry out rows (kind, a, b, slot) of an int64 array and return how many.
+
+        Before :meth:`seed` it stops before the first REVERSE (it contains step N-1), and remembers where y_{N-1} is.
+        """
+
+    @abstractmethod
+    def turn(self) -> None:
+        """Run step N-1 from y_{N-1}, which stays; observe y_N and add the terminal cost.  For N = 0, y_N is y_0."""
+
+    @abstractmethod
+    def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
+        """Set the cotangents of y_N and p: value_bar times those of the value at N, plus ``y_bar``.
+
+        ``observations_bar`` are stacked as :attr:`observations` are, and are added when a step with observations is
+        reversed.  The bars that are given are kept and not modified.
+        """
+
+    @property
+    @abstractmethod
+    def totals(self) -> tuple[float, float, float]:
+        """The sums so far: running, misfits, terminal."""
+
+    @property
+    @abstractmethod
+    def state(self) -> Leaves:
+        """The current state, to look at."""
+
+    @property
+    @abstractmethod
+    def bytes_peak(self) -> int:
+        """The most bytes that the sweep's own arrays took, observations apart."""
+
+    @property
+    def value(self) -> float | None:
+        """The value, from turn() on; None without a cost."""
+        running, misfits, terminal = self.totals
+        return running + misfits + terminal if self.problem.has_cost else None
+
+    @classmethod
+    def working_bytes(cls, problem: Problem, reverse: bool = True) -> int:
+        """The bytes that a gradient (or a run only, without ``reverse``) takes apart from its slots, predicted."""
+        states = cls.working_states if reverse else cls.forward_states
+        return states * problem.state_bytes + (cls.working_parameters if reverse else 0) * problem.parameter_bytes
+
+
+def annotate(error: BaseException, what: str, n: int, n_steps: int, direction: str) -> None:
+    """Say in an exception of the user's where it was raised; ``direction`` as in NonFiniteError."""
+    sweep = {"forward": "forward sweep", "recompute": "recomputation", "reverse": "reverse sweep"}[direction]
+    error.add_note(f"adjointsim: raised in {what} n={n} of {n_steps} ({sweep})")

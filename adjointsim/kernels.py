@@ -1,0 +1,65 @@
+"""The deriver as the layers above it see it: the kernel of a function for given structures of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjointsim.derive.source import plain_function
+from adjointsim.derive.spec import ScalarSpec, Spec, differentiable
+from adjointsim.errors import StructureError
+from adjointsim.leaves import Bars, Leaves
+
+if TYPE_CHECKING:
+    from adjointsim.derive.api import FunctionKernel
+
+__all__ = ["INDEX", "ScalarKernel", "index_leaf", "kernel_of"]
+
+#: the structure of a step number
+INDEX = ScalarSpec("i8")
+
+
+def index_leaf(n: int) -> np.ndarray:
+    """A step number as a leaf."""
+    return np.full(1, n, np.int64)
+
+
+def kernel_of(fn: Callable[..., Any], specs: Sequence[Spec], *, role: str, result: Spec | None = None) -> FunctionKernel:
+    """The derived kernel of a plain, lambda or @njit function; ``role`` is "step", "cost" or "function".
+
+    There is no cache here: only the deriver knows what a kernel depends on (helpers, types of captured values), and it
+    keeps its own.
+    """
+    plain = plain_function(fn)
+    if plain is None:
+        raise StructureError(f"Got {fn!r}, but expected a Python function, a lambda or an @njit function")
+    from adjointsim.derive import api  # late: it brings Numba, and a hand-written step may never need it
+
+    return api.function_kernel(plain, tuple(specs), result=result, role=role)
+
+
+class ScalarKernel:
+    """The kernel of a function that returns one floating number; StructureError if it returns anything else."""
+
+    def __init__(self, fn: Callable[..., Any], specs: Sequence[Spec], name: str, role: str = "cost") -> None:
+        self.kernel = kernel_of(fn, specs, role=role)
+        spec = self.kernel.result_spec
+        if not (isinstance(spec, ScalarSpec) and differentiable(spec)):
+            hint = ", whose derivative is not zero everywhere" if isinstance(spec, ScalarSpec) else ""
+            raise StructureError(f"Got {spec} from {name}, but expected one number: a float{hint}")
+        self.dt = spec.dt
+
+    def value(self, leaves: Leaves) -> float:
+        """The number, as a float64."""
+        return float(self.kernel.value(leaves)[0][0])
+
+    def vjp(self, leaves: Leaves, value_bar: float) -> Bars:
+        """``value_bar`` times the derivative: new arrays, None for inert leaves."""
+        return self.kernel.vjp(leaves, [np.full(1, value_bar, self.dt)])
+
+    def jvp(self, leaves: Leaves, dots: Bars) -> tuple[float, float]:
+        """The number and its derivative along ``dots``."""
+        value, dot = self.kernel.jvp(leaves, dots)
+        return float(value[0][0]), float(dot[0][0])  # type: ignore[index]

@@ -1,0 +1,55 @@
+"""What a run did and what it took: the ledger that every result carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Ledger", "readable"]
+
+
+def readable(count: int) -> str:
+    """A number of bytes for reading: ``readable(25_600_000) == "25.6 MB"``."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000.0, larger
+    return f"{count} B" if unit == "B" else f"{size:.3g} {unit}"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Counts of one call.
+
+    ``forward_steps`` are primal steps, recomputed ones included.  The replay of a step that is part of its own VJP is not
+    among them, and the last step, run once on the way to y_N and reversed next, counts as such a replay: a binomial
+    sweep counts P(n, s), the proven minimum.  Runs, and sweeps that store every state, go through to the end as a plain
+    loop does, and count n.
+
+    ``bytes_planned`` and ``bytes_peak`` are those of the sweep's own arrays (stored states and working set), predicted
+    and counted; observations, which are results, and memory that a step allocates for itself are not in them.
+    """
+
+    schedule: str
+    n_steps: int
+    slots: int
+    forward_steps: int
+    recomputed_steps: int
+    vjp_steps: int
+    bytes_planned: int
+    bytes_peak: int
+    seconds: float
+    resumed_at: int | None = None
+
+    def __str__(self) -> str:
+        factor = f" ({self.forward_steps / self.n_steps:.2f} per step)" if self.n_steps else ""
+        lines = [
+            f"{self.schedule}, {self.n_steps} steps, {self.slots} slots",
+            f"  primal steps  {self.forward_steps}{factor}, {self.recomputed_steps} of them recomputed",
+            f"  vjp steps     {self.vjp_steps}",
+            f"  memory        {readable(self.bytes_planned)} planned, {readable(self.bytes_peak)} used",
+            f"  time          {self.seconds:.3g} s",
+        ]
+        if self.resumed_at is not None:
+            lines.append(f"  resumed at    step {self.resumed_at}")
+        return "\n".join(lines)

@@ -1,0 +1,184 @@
+"""The executor that is driven from Python: for hand-written VJPs, and the yardstick of the compiled one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from adjointsim.costs import Costs, accumulate
+from adjointsim.errors import AdjointSimError, ArgumentError
+from adjointsim.executor import Executor, Problem, annotate
+from adjointsim.leaves import Bars, Leaves, nbytes, zeros_like_leaves
+from adjointsim.schedules import ADVANCE, KINDS, LOAD, RECORD, REVERSE, STORE
+
+__all__ = ["PythonExecutor"]
+
+
+class PythonExecutor(Executor):
+    """Calls the step and its VJP from Python, one call a step, and checks the preconditions of every action."""
+
+    # Held: the current state, y_N, y_bar and p_bar.  Passing through: on the way forward a copy of y and what the user
+    # returns for it; on the way back copies of y and of y_bar, what the user returns, and its copy as leaves.
+    forward_states: ClassVar[int] = 4
+    working_states: ClassVar[int] = 7
+    working_parameters: ClassVar[int] = 3
+
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
+        super().__init__(problem, y0, p, slots)
+        self._local = problem.step.local(problem.y_spec, problem.p_spec, problem.y_shapes, problem.p_shapes)
+        self._costs = Costs(problem, p)
+        self.observation_spec = self._costs.observation_spec
+        self._name = problem.step.__name__
+        self._state = [leaf.copy() for leaf in y0]
+        self._n = 0  # of the current state
+        self._visited = 0  # steps whose costs have been added
+        self._arena = [np.empty((slots, *leaf.shape), leaf.dtype) for leaf in y0]
+        self._held = [-1] * slots  # the n of the state in each slot
+        self._last = -1  # the slot that holds y_{N-1}; -1: the current state
+        self._left: int | None = None  # steps still to be reversed, from seed() on
+        self._peak = 0
+        self._actions = {
+            ADVANCE: self._advance, STORE: self._store, LOAD: self._load, RECORD: self._record, REVERSE: self._reverse,
+        }  # fmt: skip
+
+    # -------------------------------------------------------------------------------------------------------- actions
+    def run(self, actions: np.ndarray) -> int:
+        for row, (kind, a, b, slot) in enumerate(actions.tolist()):
+            if kind == REVERSE and self._left is None:
+                self._last = slot + (b - 1 - a) if slot >= 0 else -1
+                return row
+            try:
+                self._actions[kind](a, b, slot)
+            except AssertionError as error:
+                if error.args != (self,):  # the user's own
+                    raise
+                found = f"y_{self._n} is current, {self._held} are in the slots, {self._left} steps are left"
+                raise ArgumentError(f"Got {KINDS[kind]}({a}, {b}, {slot}) from the schedule, but {found}") from None
+        return len(actions)
+
+    def _need(self, condition: bool) -> None:
+        if not condition:
+            raise AssertionError(self)
+
+    def _advance(self, a: int, b: int, slot: int) -> None:
+        self._need(a == self._n and b < (self.problem.n_steps if self._left is None else self._left))
+        for n in range(a, b):
+            self._step(n)
+
+    def _store(self, a: int, b: int, slot: int) -> None:
+        self._need(a == self._n and 0 <= slot < self.slots)
+        for arena, leaf in zip(self._arena, self._state, strict=True):
+            arena[slot] = leaf
+        self._held[slot] = a
+
+    def _load(self, a: int, b: int, slot: int) -> None:
+        self._need(0 <= slot < self.slots and self._held[slot] == a)
+        for arena, leaf in zip(self._arena, self._state, strict=True):
+            leaf[...] = arena[slot]
+        self._n = a
+
+    def _record(self, a: int, b: int, slot: int) -> None:
+        self._store(a, a, slot)
+        for n in range(a, b - 1):
+            self._advance(n, n + 1, -1)
+            self._store(n + 1, n + 1, slot + n + 1 - a)
+
+    def _reverse(self, a: int, b: int, slot: int) -> None:
+        self._need(b == self._left)
+        for n in range(b - 1, a - 1, -1):
+            self._vjp(n, self._at(n, slot + n - a if slot >= 0 else -1))
+            self._left = n
+
+    def _at(self, n: int, slot: int) -> Leaves:
+        """y_n, which must be in the slot, or current if that is -1."""
+        if slot < 0:
+            self._need(self._n == n)
+            return self._state
+        self._need(slot < self.slots and self._held[slot] == n)
+        return [arena[slot] for arena in self._arena]
+
+    # ---------------------------------------------------------------------------------------------------------- steps
+    def _next(self, n: int, y: Leaves) -> Leaves:
+        """The leaves of y_{n+1}, to be copied; the costs at y_n are added the first time."""
+        first = n == self._visited
+        what = f"the costs of {self._name}, step"
+        try:
+            if first:
+                self._costs.visit(n, y)
+                self._visited = n + 1
+            what = "step"
+            return self._local.value(n, y, self.p)
+        except Exception as error:
+            self._annotate(error, what, n, "forward" if first else "recompute")
+            raise
+
+    def _step(self, n: int) -> None:
+        for leaf, new in zip(self._state, self._next(n, self._state), strict=True):
+            leaf[...] = new
+        self._n = n + 1
+
+    def turn(self) -> None:
+        n_steps = self.problem.n_steps
+        y = self._next(n_steps - 1, self._at(n_steps - 1, self._last)) if n_steps else self._state
+        self.y = [leaf.copy() for leaf in y]
+        try:
+            self._costs.finish(self.y)
+        except Exception as error:
+            self._annotate(error, "the costs at", n_steps, "forward")
+            raise
+        self.observations = self._costs.stacked()
+        self._count_bytes(2, 0)
+
+    def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
+        problem = self.problem
+        self.y_bar = zeros_like_leaves(problem.y_spec, problem.y_shapes)
+        zeros = zeros_like_leaves(problem.p_spec, problem.p_shapes)
+        self.p_bar = [bar if active else None for bar, active in zip(zeros, problem.p_active, strict=True)]
+        if y_bar is not None:
+            accumulate(self.y_bar, y_bar)
+        self._left = problem.n_steps
+        try:
+            self._costs.seed(value_bar, observations_bar, self.y, self.y_bar, self.p_bar)
+        except Exception as error:
+            self._annotate(error, "the derivatives of the costs at", problem.n_steps, "reverse")
+            raise
+
+    def _vjp(self, n: int, y: Leaves) -> None:
+        what = "the VJP of step"
+        try:
+            new, p_bar = self._local.vjp(n, y, self.p, self.y_bar)
+            for bar, value in zip(self.y_bar, new, strict=True):
+                if bar is not None and value is not None:
+                    bar[...] = value
+            accumulate(self.p_bar, p_bar)
+            what = "the derivatives of the costs at"
+            self._costs.reverse(n, y, self.y_bar, self.p_bar)
+        except Exception as error:
+            self._annotate(error, what, n, "reverse")
+            raise
+        if n == 0:
+            self._count_bytes(4, 2)
+
+    def _annotate(self, error: Exception, what: str, n: int, direction: str) -> None:
+        if not isinstance(error, AdjointSimError):  # ours name the step already
+            annotate(error, what, n, self.problem.n_steps, direction)
+
+    # ------------------------------------------------------------------------------------------------------ to look at
+    @property
+    def totals(self) -> tuple[float, float, float]:
+        running, misfits, terminal = self._costs.totals
+        return running, misfits, terminal
+
+    @property
+    def state(self) -> Leaves:
+        return self._state
+
+    def _count_bytes(self, states: int, parameters: int) -> None:
+        held = nbytes([*self._arena, *self._state, *self.y, *self.y_bar, *self.p_bar])
+        passing = states * self.problem.state_bytes + parameters * self.problem.parameter_bytes
+        self._peak = max(self._peak, held + passing)
+
+    @property
+    def bytes_peak(self) -> int:
+        return self._peak

@@ -1,0 +1,324 @@
+"""Simulations: a step repeated, with costs and observations, and the derivatives of the whole."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from adjointsim.derive.spec import NoneSpec, differentiable, leaves_of
+from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.executor import Executor, Problem
+from adjointsim.kernels import kernel_of
+from adjointsim.leaves import (
+    Bars,
+    Leaves,
+    bar_leaves,
+    flatten,
+    nbytes,
+    shapes_of,
+    spec_of,
+    stacked_spec,
+    unflatten,
+    unflatten_bar,
+)  # fmt: skip
+from adjointsim.ledger import Ledger
+from adjointsim.progress import checked_progress, reporting
+from adjointsim.results import Gradient, Solution, SolutionTangent
+from adjointsim.schedules import Schedule
+from adjointsim.schedules.actions import checked, checked_steps
+from adjointsim.selection import select
+from adjointsim.step import Step
+from adjointsim.storage import Plan, choose, parse_bytes, plan
+from adjointsim.sweep import (
+    Forward,
+    Sweep,
+    check_given,
+    check_gradient_finite,
+    check_solution_finite,
+    executor_class,
+    make_executor,
+)  # fmt: skip
+from adjointsim.tangent import TangentSweep
+
+__all__ = ["Simulation"]
+
+Cost = Callable[..., Any]
+Wrt = str | Iterable[str]
+Pullback = Callable[..., Gradient]
+
+
+class Simulation:
+    """``n_steps`` steps ``y_{n+1} = step(n, y_n, p)`` and the value
+
+        sum over n < N of running(n, y_n, p)  +  sum over k of misfit(k, observation_k, p)  +  terminal(y_N, p),
+
+    where observation_k is ``observe(n, y_n, p)`` at n = ``observe_at[k]``, sorted step numbers from 0 to N.
+
+    At most one of ``memory`` (bytes, or "200MB"), ``checkpoints`` (stored states) and ``schedule`` bounds what a gradient
+    stores; without one, every state is.  The value and the gradient have the same bits in any case.  ``progress`` is True
+    for a bar (the extra ``progress``), or a function of (done, total).
+
+    Wherever ``y0`` is expected, a function ``y0(p)`` will do: then ``Gradient.p`` is the whole derivative with respect to
+    p, and ``Gradient.y0`` the derivative with respect to the initial state alone.  Arguments are never modified, and a
+    Simulation may be used by several threads at once.
+
+    Raises ArgumentError and StructureError for arguments that make no simulation.
+    """
+
+    def __init__(
+        self,
+        step: Step | Callable[..., Any],
+        n_steps: int,
+        *,
+        terminal: Cost | None = None,
+        running: Cost | None = None,
+        observe: Cost | None = None,
+        observe_at: Sequence[int] | np.ndarray | None = None,
+        misfit: Cost | None = None,
+        until: Cost | None = None,
+        memory: int | str | None = None,
+        checkpoints: int | None = None,
+        schedule: Schedule | None = None,
+        directory: Any = None,
+        progress: bool | Callable[[int, int], object] = False,
+    ) -> None:
+        self.step = step if isinstance(step, Step) else Step(step)
+        self.n_steps = checked_steps(n_steps)
+        for name, cost in (("terminal", terminal), ("running", running), ("observe", observe), ("misfit", misfit)):
+            if cost is not None and not callable(cost):
+                raise StructureError(f"Got {name} as a {type(cost).__name__}, but expected a function")
+        for name, given in (("until", until), ("directory", directory)):
+            if given is not None:
+                raise ArgumentError(f"Got {name}={given!r}, but {name}= is not supported yet")
+        if misfit is not None and observe is None:
+            raise ArgumentError("Got misfit= without observe=, but a misfit is a cost of observations")
+        if (observe is None) != (observe_at is None):
+            raise ArgumentError("Got only one of observe= and observe_at=, but expected both: what to observe, and when")
+        self.terminal, self.running, self.observe, self.misfit = terminal, running, observe, misfit
+        self.observe_at = _observation_times(observe_at, self.n_steps)
+        bounds = {"memory": memory, "checkpoints": checkpoints, "schedule": schedule}
+        if sum(bound is not None for bound in bounds.values()) > 1:
+            given_names = ", ".join(f"{name}=" for name, bound in bounds.items() if bound is not None)
+            raise ArgumentError(f"Got {given_names}, but expected at most one of memory=, checkpoints= and schedule=")
+        if schedule is not None and not isinstance(schedule, Schedule):
+            raise StructureError(f"Got schedule as a {type(schedule).__name__}, but expected an adjointsim.schedules.Schedule")
+        self.memory = None if memory is None else parse_bytes(memory)
+        self.checkpoints = None if checkpoints is None else checked("checkpoints", checkpoints, 1)
+        self.schedule = schedule
+        if schedule is not None:
+            choose(self.n_steps, 0, 0, schedule=schedule)  # for its errors
+        self.progress = checked_progress(progress)
+
+    # ----------------------------------------------------------------------------------------------------------- verbs
+    def run(self, y0: Any, p: Any = None) -> Solution:
+        """Run to y_N, storing nothing."""
+        call = _Call(self, y0, p)
+        sweep = call.sweep(Forward(self.n_steps))
+        call.forward(sweep)
+        return call.solution(sweep)
+
+    def value_and_grad(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[float, Gradient]:
+        """The value, and its derivatives with respect to what ``wrt`` names: "y0", "p", or a part such as "p.c".
+
+        Raises ArgumentError without a cost or for an unknown name, NonFiniteError if a NaN or Inf comes out.
+        """
+        if not self._has_cost:
+            raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
+        call = _Call(self, y0, p, wrt)
+        sweep = call.sweep(call.schedule())
+        call.forward(sweep)
+        call.reverse(sweep, 1.0)
+        value = sweep.executor.value
+        assert value is not None
+        return value, call.gradient(sweep, sweep.ledger(call.planned))
+
+    def vjp(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[Solution, Pullback]:
+        """The solution and ``pullback(value_bar=None, y_bar=None, observations_bar=None) -> Gradient``.
+
+        The gradient is that of value_bar * value + y_bar . y_N + observations_bar . observations; what is not given is
+        zero, but ``pullback()`` stands for ``value_bar=1``.  It may be called any number of times, by several threads,
+        and holds the stored states as long as it lives.  If the way back has used them up, it runs forward again.
+        """
+        call = _Call(self, y0, p, wrt, copy=True)
+        schedule = call.schedule()
+        first = call.sweep(schedule)
+        call.forward(first)
+        solution = call.solution(first)
+        observation_spec, observation_shapes = first.executor.observation_spec, shapes_of(first.executor.observations)
+        ready = [first]  # at the turn; list.pop and append are atomic
+        del first
+
+        def pullback(value_bar: float | None = None, y_bar: Any = None, observations_bar: Any = None) -> Gradient:
+            bars = o_bars = None
+            if y_bar is not None:
+                bars = bar_leaves(y_bar, call.problem.y_spec, call.problem.y_shapes, "y_bar")
+                check_given(bars, call.problem.y_spec, "y_bar")
+            if observations_bar is not None:
+                if observation_spec is None:
+                    raise ArgumentError("Got observations_bar, but the simulation has no observe=")
+                stacked = stacked_spec(observation_spec)
+                o_bars = bar_leaves(observations_bar, stacked, observation_shapes, "observations_bar")
+                check_given(o_bars, stacked, "observations_bar")
+            seed = self._value_bar(value_bar, bars is None and o_bars is None)
+            try:
+                sweep, since = ready.pop(), True
+            except IndexError:
+                sweep, since = call.sweep(schedule), False
+                call.forward(sweep)
+            before = sweep.ledger(call.planned) if since else None
+            call.reverse(sweep, seed, bars, o_bars)
+            gradient = call.gradient(sweep, sweep.ledger(call.planned, since=before, again=not since))
+            if sweep.repeatable:
+                ready.append(sweep)
+            return gradient
+
+        return solution, pullback
+
+    def jvp(self, y0: Any, p: Any = None, y0_dot: Any = None, p_dot: Any = None) -> tuple[Solution, SolutionTangent]:
+        """The solution and its derivative along (y0_dot, p_dot); None stands for zeros.
+
+        If y0 is a function, ``y0_dot`` is added to what ``p_dot`` causes.  UnsupportedError for hand-written VJPs.
+        """
+        call = _Call(self, y0, p)
+        problem = call.problem
+        p_dots = bar_leaves(p_dot, problem.p_spec, problem.p_shapes, "p_dot")
+        y_dots = bar_leaves(y0_dot, problem.y_spec, problem.y_shapes, "y0_dot")
+        check_given(p_dots, problem.p_spec, "p_dot")
+        check_given(y_dots, problem.y_spec, "y0_dot")
+        if call.initial is not None:
+            _, more = call.initial.jvp(call.p, p_dots)
+            y_dots = [a if b is None or a is None else a + b for a, b in zip(y_dots, more, strict=True)]
+        done = TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
+        ledger = Ledger("forward", self.n_steps, 0, self.n_steps, 0, 0, done.bytes_peak, done.bytes_peak, done.seconds)
+        observations = observations_dot = None
+        if done.costs.observation_spec is not None:
+            stacked = stacked_spec(done.costs.observation_spec)
+            observations = unflatten(stacked, done.observations)
+            observations_dot = unflatten_bar(stacked, done.observations_dot)
+        solution = Solution(unflatten(problem.y_spec, [leaf.copy() for leaf in done.y]), done.value, observations, ledger)
+        y_dot = unflatten_bar(problem.y_spec, [None if d is None else d.copy() for d in done.y_dot])
+        return solution, SolutionTangent(y_dot, done.value_dot, observations_dot)
+
+    def plan(self, y0: Any, p: Any = None) -> Plan:
+        """What a gradient will store and recompute; nothing is run (but ``y0``, if it is a function)."""
+        call = _Call(self, y0, p)
+        return plan(call.schedule(), call.problem.state_bytes, call.working)
+
+    # --------------------------------------------------------------------------------------------------------- helpers
+    @property
+    def _has_cost(self) -> bool:
+        return not (self.terminal is None and self.running is None and self.misfit is None)
+
+    def _value_bar(self, given: Any, alone: bool) -> float:
+        if given is None:
+            if alone and not self._has_cost:
+                raise ArgumentError("Got no cotangent, and the simulation has no cost: pass y_bar= or observations_bar=")
+            return 1.0 if alone else 0.0
+        if not self._has_cost:
+            raise ArgumentError("Got value_bar, but the simulation has no cost: terminal=, running= or misfit=")
+        if isinstance(given, np.ndarray) and given.ndim == 0:
+            given = given[()]
+        if not isinstance(given, (int, float, np.integer, np.floating)):
+            raise StructureError(f"Got value_bar as a {type(given).__name__}, but expected a number")
+        if not np.isfinite(given):
+            raise ArgumentError(f"Got value_bar={given}, but expected a finite number")
+        return float(given)
+
+
+def _observation_times(observe_at: Any, n_steps: int) -> np.ndarray:
+    """``observe_at`` as an int64 array; ArgumentError unless it is sorted integers from 0 to n_steps."""
+    if observe_at is None:
+        return np.empty(0, np.int64)
+    if isinstance(observe_at, np.ndarray) and observe_at.ndim == 1 and observe_at.dtype.kind in "iu":
+        times = observe_at.astype(np.int64)
+    else:
+        try:
+            if any(isinstance(n, (bool, np.bool_)) for n in observe_at):
+                raise TypeError
+            times = np.array([operator.index(n) for n in observe_at], np.int64)
+        except (TypeError, OverflowError):
+            raise ArgumentError(f"Got observe_at={observe_at!r}, but expected step numbers: sorted integers") from None
+    if np.any(np.diff(times) < 0):
+        raise ArgumentError("Got observe_at out of order, but expected sorted step numbers")
+    if len(times) and not (0 <= times[0] and times[-1] <= n_steps):
+        raise ArgumentError(f"Got observe_at from {times[0]} to {times[-1]}, but expected steps from 0 to n_steps={n_steps}")
+    return times
+
+
+class _Call:
+    """One call of a verb: its arguments as leaves, and everything that is made for them."""
+
+    def __init__(self, sim: Simulation, y0: Any, p: Any, wrt: Wrt | None = None, copy: bool = False) -> None:
+        self.sim = sim
+        p_spec = spec_of(p, "p")
+        self.p: Leaves = flatten(p, p_spec, "p", copy=copy)
+        check_given(self.p, p_spec, "p")
+        self.initial = kernel_of(y0, (p_spec,), role="function") if callable(y0) else None
+        if self.initial is not None:
+            y_spec, self.y0 = self.initial.result_spec, self.initial.value(self.p)
+        else:
+            y_spec = spec_of(y0, "y0")
+            self.y0 = flatten(y0, y_spec, "y0", copy=copy)
+        if isinstance(y_spec, NoneSpec):
+            raise StructureError("Got y0=None, but expected a state: a number, an array or a tuple of these")
+        check_given(self.y0, y_spec, "y0")
+        floating = tuple(differentiable(leaf) for leaf in leaves_of(p_spec))
+        self.y_active, p_active = ((), floating) if wrt is None else select(wrt, y_spec, p_spec)
+        self.problem = Problem(
+            sim.step, sim.n_steps, y_spec, p_spec, shapes_of(self.y0), shapes_of(self.p), nbytes(self.y0), nbytes(self.p),
+            p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit,
+        )  # fmt: skip
+        self.planned = 0
+
+    @property
+    def working(self) -> int:
+        return executor_class(self.sim.step).working_bytes(self.problem)
+
+    def schedule(self) -> Schedule:
+        """What the user's bounds allow."""
+        sim = self.sim
+        bounds: dict[str, Any] = {"memory": sim.memory, "checkpoints": sim.checkpoints, "schedule": sim.schedule}
+        return choose(sim.n_steps, self.problem.state_bytes, self.working, **bounds)
+
+    def executor(self, slots: int) -> Executor:
+        return make_executor(self.problem, self.y0, self.p, slots)
+
+    def sweep(self, schedule: Schedule) -> Sweep:
+        """A new sweep at y_0."""
+        working = executor_class(self.sim.step).working_bytes(self.problem, reverse=not isinstance(schedule, Forward))
+        self.planned = schedule.slots * self.problem.state_bytes + working
+        return Sweep(self.executor(schedule.slots), schedule)
+
+    def forward(self, sweep: Sweep) -> None:
+        with reporting(self.sim.progress, sweep.schedule.forward_steps) as watch:
+            sweep.limit, sweep.after = watch
+            sweep.forward()
+        check_solution_finite(sweep.executor, self.executor)
+
+    def reverse(self, sweep: Sweep, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
+        left = sweep.schedule.forward_steps - sweep.primal + self.sim.n_steps
+        with reporting(self.sim.progress, left) as watch:
+            sweep.limit, sweep.after = watch
+            sweep.reverse(value_bar, y_bar, observations_bar)
+        check_gradient_finite(sweep.executor, sweep.schedule, self.executor, value_bar, y_bar, observations_bar)
+
+    def solution(self, sweep: Sweep) -> Solution:
+        """Copies: the user may do with them what he likes, and the way back still needs its own."""
+        executor = sweep.executor
+        observations = None
+        if executor.observation_spec is not None:
+            observations = unflatten(stacked_spec(executor.observation_spec), [o.copy() for o in executor.observations])
+        y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
+        return Solution(y, executor.value, observations, sweep.ledger(self.planned))
+
+    def gradient(self, sweep: Sweep, ledger: Ledger) -> Gradient:
+        executor, problem = sweep.executor, self.problem
+        p_bar = executor.p_bar
+        if self.initial is not None and any(problem.p_active):
+            more = self.initial.vjp(self.p, executor.y_bar)
+            p_bar = [b if b is None or m is None else b + m for b, m in zip(p_bar, more, strict=True)]
+        y_bar = [bar if active else None for bar, active in zip(executor.y_bar, self.y_active, strict=True)]
+        return Gradient(unflatten_bar(problem.y_spec, y_bar), unflatten_bar(problem.p_spec, p_bar), ledger)

@@ -1,0 +1,283 @@
+"""Runs a schedule on a step: the only place where step, schedule, storage and cost meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from adjointsim.derive.spec import Spec
+from adjointsim.errors import ArgumentError, NonFiniteError
+from adjointsim.executor import Executor, Problem
+from adjointsim.leaves import Bars, Leaves, first_nonfinite
+from adjointsim.ledger import Ledger
+from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Schedule, StoreAll, Stream
+from adjointsim.schedules.actions import replayed
+from adjointsim.step import Step
+
+__all__ = ["Forward", "Sweep", "check_given", "check_gradient_finite", "check_solution_finite", "executor_class", "make_executor"]
+
+CHUNK = 4096  # actions asked of a schedule at a time
+
+After = Callable[[np.ndarray], None]
+
+
+def executor_class(step: Step) -> type[Executor]:
+    """Compiled for derived steps; from Python for hand-written VJPs."""
+    if step.hand_vjp is not None:
+        from adjointsim.python_engine import PythonExecutor
+
+        return PythonExecutor
+    from adjointsim.engine import CompiledExecutor  # late: it brings the whole deriver
+
+    return CompiledExecutor
+
+
+def make_executor(problem: Problem, y0: Leaves, p: Leaves, slots: int) -> Executor:
+    """The executor for this problem.  MemoryError, with advice, if the slots cannot be had."""
+    try:
+        return executor_class(problem.step)(problem, y0, p, slots)
+    except MemoryError as error:
+        error.add_note(f"adjointsim: {slots} stored states of {problem.state_bytes} bytes; name less by memory= or checkpoints=")
+        raise
+
+
+@dataclass(frozen=True)
+class Forward(Schedule):
+    """A run to y_N and no way back: stores nothing.  Its one REVERSE marks the turn and is never carried out."""
+
+    name: ClassVar[str] = "forward"
+
+    n_steps: int
+    slots: ClassVar[int] = 0  # type: ignore[misc]
+
+    @property
+    def forward_steps(self) -> int:
+        return max(self.n_steps - 1, 0)
+
+    def stream(self) -> Stream:
+        n = self.n_steps
+        rows = [(ADVANCE, 0, n - 1, -1), (REVERSE, n - 1, n, -1)]
+        return replayed(rows[n < 2 :] if n else [])
+
+
+class Sweep:
+    """One sweep: :meth:`forward` to y_N, then :meth:`reverse`, again and again where the stored states allow it.
+
+    ``limit`` cuts ranges of steps into pieces of at most so many, and ``after(row)`` is called when one has been carried
+    out; without them the executor gets the actions by the thousand.
+    """
+
+    def __init__(self, executor: Executor, schedule: Schedule, *, limit: int | None = None, after: After | None = None) -> None:
+        self.executor, self.schedule, self.limit, self.after = executor, schedule, limit, after
+        self._stream = schedule.stream()
+        self._rows = np.empty((CHUNK, 4), np.int64)
+        self._ready = self._rows[:0]  # rows not carried out yet
+        self._exhausted = False
+        self._again: np.ndarray | None = None  # all rows from the turn on, if they only read slots
+        self.turned = False
+        self.primal = 0  # steps run by actions
+        self.vjps = 0
+        self.seconds = 0.0
+
+    def forward(self) -> None:
+        """Run to y_N."""
+        began = time.perf_counter()
+        while not self._carry_out():
+            if not self._refill():
+                break
+        if self.schedule.n_steps and not len(self._ready):
+            raise ArgumentError(f"Got a schedule {self.schedule} that never reverses its last step")
+        self.executor.turn()
+        self.turned = True
+        rest = self._ready
+        if self._exhausted and np.all(rest[:, 0] == REVERSE) and np.all(rest[:, 3] >= 0):
+            self._again = rest
+        self.seconds += time.perf_counter() - began
+
+    def reverse(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
+        """From the cotangents at y_N back to those of y_0 and p, which are then in the executor."""
+        began = time.perf_counter()
+        before = self.vjps
+        self.executor.seed(value_bar, y_bar, observations_bar)
+        if self.after is not None:
+            self.after(np.empty((0, 4), np.int64))
+        while True:
+            self._carry_out()
+            if not self._refill():
+                break
+        if self.vjps - before != self.schedule.n_steps:
+            raise ArgumentError(f"Got a schedule {self.schedule} that reverses {self.vjps - before} steps")
+        if self._again is not None:
+            self._ready = self._again
+        self.seconds += time.perf_counter() - began
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether another :meth:`reverse` may follow."""
+        return self._again is not None
+
+    # ------------------------------------------------------------------------------------------------------- the rows
+    def _refill(self) -> bool:
+        if self._exhausted:
+            return False
+        count = self._stream.fill(self._rows)
+        self._exhausted = count < CHUNK
+        self._ready = self._rows[:count]
+        return count > 0
+
+    def _carry_out(self) -> bool:
+        """Carry out the rows at hand; True if the executor stopped in between, at the turn."""
+        if self.limit is None:
+            used = self.executor.run(self._ready)
+            self._done(self._ready[:used])
+            self._ready = self._ready[used:]
+            return len(self._ready) > 0
+        for k in range(len(self._ready)):
+            for row in pieces(self._ready[k], self.limit):
+                if not self.executor.run(row):
+                    self._ready = self._ready[k:]
+                    return True
+                self._done(row)
+        self._ready = self._ready[:0]
+        return False
+
+    def _done(self, rows: np.ndarray) -> None:
+        kind, length = rows[:, 0], rows[:, 2] - rows[:, 1]
+        recorded = kind == RECORD
+        self.primal += int(length[kind == ADVANCE].sum() + length[recorded].sum() - np.count_nonzero(recorded))
+        self.vjps += int(length[kind == REVERSE].sum())
+        if self.after is not None:
+            self.after(rows)
+
+    # ----------------------------------------------------------------------------------------------------- the ledger
+    def ledger(self, bytes_planned: int, *, since: Ledger | None = None, again: bool = False) -> Ledger:
+        """What was done, after the work in ``since`` if that is given.
+
+        Steps are recomputed if they are run beyond the first time, and all are ``again`` if this sweep repeats another.
+        """
+        n = self.schedule.n_steps
+        taken = int(self.turned and n > 0 and isinstance(self.schedule, (StoreAll, Forward)))  # see Ledger
+        forward, first = self.primal + taken, min(self.primal, max(n - 1, 0)) + taken
+        recomputed = forward if again else forward - first
+        vjps, seconds = self.vjps, self.seconds
+        if since is not None:
+            forward, recomputed = forward - since.forward_steps, recomputed - since.recomputed_steps
+            vjps, seconds = vjps - since.vjp_steps, seconds - since.seconds
+        slots, peak = self.executor.slots, self.executor.bytes_peak
+        return Ledger(self.schedule.name, n, slots, forward, recomputed, vjps, bytes_planned, peak, seconds)
+
+
+def pieces(row: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+    """An action as actions on at most ``limit`` steps each; they do the same, and run the same steps."""
+    kind, a, b, slot = row.tolist()
+
+    def one(kind: int, a: int, b: int, slot: int) -> np.ndarray:
+        return np.array([[kind, a, b, slot]], np.int64)
+
+    if kind == ADVANCE:
+        for m in range(a, b, limit):
+            yield one(ADVANCE, m, min(m + limit, b), -1)
+    elif kind == RECORD:
+        for m in range(a, b, limit):
+            if m > a:
+                yield one(ADVANCE, m - 1, m, -1)
+            yield one(RECORD, m, min(m + limit, b), slot + m - a)
+    elif kind == REVERSE:
+        for end in range(b, a, -limit):
+            begin = max(a, end - limit)
+            yield one(REVERSE, begin, end, slot + begin - a if slot >= 0 else -1)
+    else:
+        yield row[None]
+
+
+# ------------------------------------------------------------------------------------------------- NaN and Inf: where?
+def check_given(leaves: Leaves | Bars, spec: Spec, name: str) -> None:
+    """NonFiniteError if what the user gave has a NaN or Inf."""
+    if found := first_nonfinite(leaves, spec, name):
+        path, index, number = found
+        message = f"Got {_item(path, index)} = {number}, but expected finite numbers"
+        raise NonFiniteError(message, step=None, n_steps=None, leaf=path, index=index, direction="forward")
+
+
+def check_solution_finite(executor: Executor, again: Callable[[int], Executor]) -> None:
+    """NonFiniteError if y_N or the value is not finite; ``again(slots)`` makes an executor to find out where it began."""
+    problem = executor.problem
+    found = first_nonfinite(executor.y, problem.y_spec, "y")
+    if found is None and np.isfinite(executor.totals).all():
+        return
+    n, n_steps = 0, problem.n_steps
+    copy = again(0)
+    for n in range(n_steps - 1):
+        copy.run(np.array([[ADVANCE, n, n + 1, -1]], np.int64))
+        _check_totals(copy, n)
+        _check_state(copy.state, problem, n)
+    if n_steps:
+        copy.run(np.array([[REVERSE, n_steps - 1, n_steps, -1]], np.int64))
+    copy.turn()
+    _check_totals(copy, n_steps)
+    _check_state(copy.y, problem, n_steps - 1)
+    path, index, number = found or ("value", (), float(executor.value or 0.0))  # only a step with a memory gets here
+    raise _non_finite(f"{_item(path, index)} = {number} at the end", None, n_steps, path, index, "forward")
+
+
+def _check_totals(executor: Executor, n: int) -> None:
+    n_steps = executor.problem.n_steps
+    for name, total in zip(("running", "misfit", "terminal"), executor.totals, strict=True):
+        if not np.isfinite(total):
+            at = f"step n={n} of {n_steps}" if n < n_steps else f"the end of {n_steps} steps"
+            step = n if n < n_steps else None
+            raise _non_finite(f"the sum of the {name} cost became {total} at {at}", step, n_steps, name, (), "forward")
+
+
+def _check_state(leaves: Leaves, problem: Problem, n: int) -> None:
+    if found := first_nonfinite(leaves, problem.y_spec, "y"):
+        path, index, number = found
+        message = f"{_item(path, index)} became {number} in step n={n} of {problem.n_steps} (forward sweep)"
+        raise _non_finite(message, n, problem.n_steps, path, index, "forward")
+
+
+def check_gradient_finite(
+    executor: Executor,
+    schedule: Schedule,
+    again: Callable[[int], Executor],
+    value_bar: float,
+    y_bar: Bars | None = None,
+    observations_bar: Bars | None = None,
+) -> None:
+    """NonFiniteError if a gradient is not finite; the sweep is repeated to find out where it began."""
+    problem = executor.problem
+
+    def first(of: Executor) -> tuple[str, tuple[int, ...], float] | None:
+        return first_nonfinite(of.y_bar, problem.y_spec, "y") or first_nonfinite(of.p_bar, problem.p_spec, "p")
+
+    found = first(executor)
+    if found is None:
+        return
+    copy = again(schedule.slots)
+
+    def after(rows: np.ndarray) -> None:
+        if sweep.turned and (not len(rows) or rows[0, 0] == REVERSE) and (here := first(copy)):
+            path, index, number = here
+            n = int(rows[0, 1]) if len(rows) else None
+            at = f"in the VJP of step n={n} of {problem.n_steps}"
+            where = "in the derivatives of the costs at the end" if n is None else at
+            message = f"the cotangent of {_item(path, index)} became {number} {where} (reverse sweep)"
+            raise _non_finite(message, n, problem.n_steps, path, index, "reverse")
+
+    sweep = Sweep(copy, schedule, limit=1, after=after)
+    sweep.forward()
+    sweep.reverse(value_bar, y_bar, observations_bar)
+    path, index, number = found
+    raise _non_finite(f"the gradient of {_item(path, index)} is {number}", None, problem.n_steps, path, index, "reverse")
+
+
+def _item(path: str, index: tuple[int, ...]) -> str:
+    return f"{path}[{', '.join(map(str, index))}]" if index else path
+
+
+def _non_finite(message: str, n: int | None, n_steps: int, leaf: str, index: tuple[int, ...], direction: str) -> NonFiniteError:
+    return NonFiniteError(message, step=n, n_steps=n_steps, leaf=leaf, index=index, direction=direction)
