@@ -71,7 +71,9 @@ def _argument_specs(model: CompiledModel, verb: str) -> tuple[Spec, ...]:
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
-    # the two state buffers, y_N, the two buffers of its cotangent, and the one that a caller gives; p_bar
+    # two state buffers and y_N; the two buffers of a cotangent, and the one that a caller gives; p_bar
+    forward_states = 3
+    forward_parameters = 0
     working_states = 6
     working_parameters = 2
 
@@ -95,6 +97,8 @@ class CompiledExecutor(Executor):
         self._ba: tuple[np.ndarray, ...] = ()
         self._bb: tuple[np.ndarray, ...] = ()
         self._pb: tuple[np.ndarray, ...] = ()
+        if self._reverse:
+            self._new_bars(y0)  # the driver's types must not change between the way there and the way back
         self._prepare_observations(y0)
         self._own = self._captures_and_scratch(y0)
         self._terminal = None
@@ -148,6 +152,13 @@ class CompiledExecutor(Executor):
         if verb.startswith("observe"):
             return [o[0] if len(o) else np.zeros(o.shape[1:], o.dtype) for o in self._obs]
         return [self._cell]
+
+    def _new_bars(self, y: Leaves) -> None:
+        specs = leaves_of(self.problem.y_spec)
+        self._ba = tuple(np.zeros_like(leaf) for leaf, s in zip(y, specs, strict=True) if differentiable(s))
+        self._bb = tuple(np.zeros_like(leaf) for leaf in self._ba)
+        self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, self.problem.p_active, strict=True) if on)
+        self._ctl[driver.BPARITY] = 0
 
     # --------------------------------------------------------------------------------------------------------- running
     def _call(self, rows: np.ndarray) -> int:
@@ -214,10 +225,7 @@ class CompiledExecutor(Executor):
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
         problem = self.problem
         y_specs = leaves_of(problem.y_spec)
-        self._ba = tuple(np.zeros_like(leaf) for leaf, s in zip(self.y, y_specs, strict=True) if differentiable(s))
-        self._bb = tuple(np.zeros_like(leaf) for leaf in self._ba)
-        self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
-        self._ctl[driver.BPARITY] = 0
+        self._new_bars(self.y)
         if y_bar is not None:
             for bar, given in zip(self._ba, [b for b, s in zip(y_bar, y_specs, strict=True) if differentiable(s)], strict=True):
                 if given is not None:
