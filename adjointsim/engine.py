@@ -21,6 +21,7 @@ from adjointsim.executor import Executor, Problem, annotate
 from adjointsim.kernels import ScalarKernel
 from adjointsim.leaves import Bars, Leaves, nbytes
 from adjointsim.schedules import REVERSE
+from adjointsim.storage.arena import borrow_slots
 
 __all__ = ["CompiledExecutor"]
 
@@ -86,7 +87,7 @@ class CompiledExecutor(Executor):
         n = problem.n_steps
         self._a = tuple(leaf.copy() for leaf in y0)
         self._b = tuple(leaf.copy() for leaf in y0)
-        self._slots = tuple(np.empty((max(slots, 1), *leaf.shape), leaf.dtype) for leaf in y0)
+        self._slots = borrow_slots(self, y0, max(slots, 1))
         self._ctl = np.zeros(16, np.int64)
         self._ctl[driver.N], self._ctl[driver.TURNED] = -1, n
         self._sums, self._seeds, self._cell = np.zeros(2), np.ones(1), np.zeros(1)

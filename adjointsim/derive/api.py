@@ -54,7 +54,9 @@ class Compiled:
         self.kernel = kernel
         self.entry = entry
         self.scratch: Scratch = scratch_of(kernel.fn, fixed)
-        self.text = emit(kernel.fn, self.scratch.bases, entry.lines)
+        reassociate = {"fastmath": {"nsz", "reassoc"}}
+        sums = [emit(f, source=entry.lines, options=reassociate) for f in kernel.functions]
+        self.text = "\n\n".join([*sums, emit(kernel.fn, self.scratch.bases, entry.lines)])
 
     @cached_property
     def function(self) -> Any:

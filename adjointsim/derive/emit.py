@@ -119,8 +119,12 @@ class _Emitter:
         elif isinstance(s, Need):
             self.put(depth, f"if {self.name(s.base)}.size < {self.atom(s.size)}:")
             self.put(depth + 1, f"return {NEED}")
-        elif isinstance(s, (Call, Each)):
-            raise NotImplementedError(type(s).__name__)
+        elif isinstance(s, Call):
+            left = ", ".join(self.name(r) for r in s.results)
+            args = ", ".join(self.name(a) if isinstance(a, Base) else _bare(self.atom(a)) for a in s.args)
+            self.put(depth, f"{left} = {s.fn}({args})")
+        elif isinstance(s, Each):
+            raise NotImplementedError("an Each is turned into loops before it is written")
 
     def _inline(self, s: Let, text: str, rest: Block) -> bool:
         """A temporary used once, later in the same block, is written there: nested expressions, as a person would write."""
@@ -226,6 +230,10 @@ def _bare(text: str) -> str:
     return text[1:-1]
 
 
+def _literal(v: object) -> str:
+    return "{" + ", ".join(repr(x) for x in sorted(v)) + "}" if isinstance(v, (set, frozenset)) else repr(v)
+
+
 def emit(
     fn: Fn, scratch: Sequence[Base] = (), source: Sequence[str] = (), options: Mapping[str, object] | None = None, name: str | None = None
 ) -> str:
@@ -234,8 +242,9 @@ def emit(
     for s in walk(fn.body):
         e.uses.update(a for a in atoms_of(s) if isinstance(a, Var))
     params = ", ".join(e.name(p) for p in (*fn.params, *scratch))
+    e.uses.update(a for a in fn.results if isinstance(a, Var))
     e.block(fn.body, 1)
-    e.put(1, f"return {OK}")
+    e.put(1, "return " + (", ".join(e.atom(r) for r in fn.results) if fn.results else str(OK)))
     settings = {"error_model": "numpy", "nogil": True, "cache": True, **(options or {})}
-    decorator = ", ".join(f"{k}={v!r}" for k, v in settings.items())
+    decorator = ", ".join(f"{k}={_literal(v)}" for k, v in settings.items())
     return f"@njit({decorator})\ndef {name or fn.name}({params}):\n" + "\n".join(e.out) + "\n"

@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .deadcode import remove_dead
 from .entry import Entry
+from .fission import split_loops
 from .hoist import hoist
 from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
 from .loops import each_to_loops
+from .ranges import mark_indices
 from .reverse import adjoint
 
 __all__ = ["Kernel", "primal_kernel", "vjp_kernel"]
@@ -32,12 +34,15 @@ class Kernel:
     result_bars: tuple[Base | None, ...] = ()  # vjp: None for an inert leaf
     leaf_bars: tuple[Base | None, ...] = ()  # vjp: None for an inactive leaf
     arenas: tuple[Base, ...] = ()
+    functions: tuple[Fn, ...] = ()  # that fn calls: sums, compiled with reassociation
 
 
 def primal_kernel(entry: Entry, level: int = 1) -> Kernel:
     """The primal, writing its result leaves."""
     results = tuple(b for _, b in entry.results)
     body = remove_dead(prepared(entry, level), results)
+    if level:
+        body = mark_indices(body, set(entry.counters))
     return Kernel(
         Fn(entry.fn.name, entry.fn.params, body), tuple(b for _, b in entry.leaves), tuple(c.base for c in entry.captures), results
     )
@@ -69,14 +74,20 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1) -> Kernel:
         head += _alloc_like(entry, b, owners.get(b, b))
     # results are read by nobody after an adjoint: a store to one survives only if the adjoint itself loads it
     body = remove_dead((*head, *adj.record, *adj.reverse), given)
+    functions: list[Fn] = []
+    name = f"{entry.fn.name}_vjp"
+    if level:
+        body, functions = split_loops(hoist(body), entry.names, name)
+        body = mark_indices(body, set(entry.counters))
+        functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     leaves = tuple(b for _, b in entry.leaves)
     captures = tuple(c.base for c in entry.captures)
     params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *given, *adj.arenas)
     return Kernel(
-        Fn(f"{entry.fn.name}_vjp", params, body), leaves, captures,
+        Fn(name, params, body), leaves, captures,
         result_bars=tuple(adj.shadows[b] if is_float(b.dt) else None for b in results),
         leaf_bars=tuple(adj.shadows[b] if b in chosen else None for b in leaves),
-        arenas=adj.arenas,
+        arenas=adj.arenas, functions=tuple(functions),
     )  # fmt: skip
 
 
