@@ -1,0 +1,151 @@
+"""Runs a function through the deriver, interpreted or compiled, on the arguments and cotangents that the reference takes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+from reference import reference_vjp
+
+from adjointsim.derive import api, interp
+from adjointsim.derive.entry import Entry, lower_entry
+from adjointsim.derive.ir import Fn, is_float
+from adjointsim.derive.kernel import Kernel, primal_kernel, vjp_kernel
+from adjointsim.derive.source import plain_function
+from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, leaves_of
+from adjointsim.leaves import flatten, spec_of, unflatten
+
+__all__ = ["Derived", "assert_close", "functions"]
+
+Arrays = list[np.ndarray]
+Bars = list[np.ndarray | None]
+
+
+def assert_close(ours: Arrays | Bars, theirs: Arrays | Bars, single: bool = False) -> None:
+    """Equal to 1e-12, relatively or (where sums cancel) to the largest of the leaf; float32 to 2e-5."""
+    tolerance = 2e-5 if single else 1e-12
+    assert len(ours) == len(theirs)
+    for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        if a is None or b is None:
+            assert a is None and b is None, f"leaf {k}"
+            continue
+        finite = np.abs(b[np.isfinite(b)].astype(float))
+        scale = max(1.0, finite.max()) if finite.size else 1.0
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale, err_msg=f"leaf {k}")
+
+
+def functions(kernel: Kernel) -> dict[str, Fn]:
+    """A kernel's function and those that it calls, by name."""
+    return {fn.name: fn for fn in (kernel.fn, *kernel.functions)}
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A function with sample arguments, and everything that the deriver makes of it."""
+
+    fn: Callable[..., Any]
+    args: tuple
+
+    @cached_property
+    def plain(self) -> FunctionType:
+        return plain_function(self.fn)
+
+    @cached_property
+    def specs(self) -> list[Spec]:
+        return [spec_of(a, f"argument {k}") for k, a in enumerate(self.args)]
+
+    @cached_property
+    def entry(self) -> Entry:
+        return lower_entry(self.plain, list(zip(self.plain.__code__.co_varnames, self.specs, strict=False)))
+
+    @property
+    def leaves(self) -> Arrays:
+        """Fresh leaves of the arguments."""
+        return [leaf for a, s in zip(self.args, self.specs, strict=True) for leaf in flatten(a, s, "argument", copy=True)]
+
+    @cached_property
+    def single(self) -> bool:
+        """Whether float32 is among the arguments."""
+        return any(leaf.dtype == np.float32 for leaf in self.leaves)
+
+    # ------------------------------------------------------------------------------------- what Python and reference say
+    @cached_property
+    def expected(self) -> Arrays:
+        """The result leaves of the function, run by Python."""
+        spec = self.entry.result_spec
+        with np.errstate(all="ignore"):
+            value = self.plain(*copy.deepcopy(self.args))
+        return flatten(_declared(value, spec), spec, "result", copy=True)
+
+    def cotangents(self, seed: int = 1) -> Arrays:
+        """Random cotangents of the result leaves; those of integers are no zeros either, and must not matter."""
+        rng = np.random.default_rng(seed)
+        return [rng.standard_normal(r.shape).astype(r.dtype) for r in self.expected]
+
+    def reference(self, bars: Arrays) -> Bars:
+        """The cotangents of the leaves, by the reference."""
+        found = reference_vjp(self.fn, self.args, unflatten(self.entry.result_spec, [b.copy() for b in bars]))
+        return [leaf for bar, spec in zip(found, self.specs, strict=True) for leaf in _flat(bar, spec)]
+
+    # ------------------------------------------------------------------------------------------------------- interpreted
+    @cached_property
+    def captures(self) -> Arrays:
+        return [c.value() for c in self.entry.captures]
+
+    def primal(self, level: int) -> Kernel:
+        return primal_kernel(self.entry, level)
+
+    @property
+    def active(self) -> list[str]:
+        """The paths of the leaves that have a derivative."""
+        return [path for path, base in self.entry.leaves if is_float(base.dt)]
+
+    def vjp(self, level: int, active: Collection[str] | None = None) -> Kernel:
+        return vjp_kernel(self.entry, self.active if active is None else active, level)
+
+    def run_primal(self, kernel: Kernel, leaves: Arrays) -> Arrays:
+        """The result leaves, by the interpreter."""
+        results = [np.zeros_like(r) for r in self.expected]
+        interp.run(functions(kernel), kernel.fn.name, [*leaves, *self.captures, *results], poison=True)
+        return results
+
+    def run_vjp(self, kernel: Kernel, leaves: Arrays, bars: Arrays) -> Bars:
+        """The cotangents of the leaves, by the interpreter; arenas start with one cell and grow on demand."""
+        sizes = {a.name: 2 if a.name.startswith("tops") else 1 for a in kernel.arenas}
+        while True:
+            out = [None if b is None else np.zeros_like(leaf) for b, leaf in zip(kernel.leaf_bars, leaves, strict=True)]
+            given = [bar.copy() for bar, base in zip(bars, kernel.result_bars, strict=True) if base is not None]
+            arenas = [np.full(sizes[a.name], np.nan if is_float(a.dt) else -(2**62), a.dt) for a in kernel.arenas]
+            arguments = [*leaves, *self.captures, *given, *(b for b in out if b is not None), *arenas]
+            try:
+                interp.run(functions(kernel), kernel.fn.name, arguments, poison=True)
+                return out
+            except interp.NeedMore as need:
+                sizes[need.base] = 8 * need.size
+
+    # ---------------------------------------------------------------------------------------------------------- compiled
+    @cached_property
+    def compiled(self) -> api.FunctionKernel:
+        return api.function_kernel(self.plain, self.specs)
+
+
+def _declared(value: Any, spec: Spec) -> Any:
+    """A result of Python's in the dtypes that Numba would give it: an int from one path may be a float from all."""
+    if isinstance(spec, TupleSpec):
+        items = [_declared(v, s) for v, s in zip(value, spec.items, strict=True)]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    if isinstance(spec, NoneSpec):
+        return value
+    return np.dtype(spec.dt).type(value) if isinstance(spec, ScalarSpec) else value.astype(spec.dt)
+
+
+def _flat(bar: Any, spec: Spec) -> Bars:
+    """The leaves of a cotangent as the reference gives it."""
+    if isinstance(spec, TupleSpec) and bar is not None:
+        return [leaf for b, s in zip(bar, spec.items, strict=True) for leaf in _flat(b, s)]
+    return [None if bar is None else np.atleast_1d(np.asarray(bar, float)) for _ in leaves_of(spec)]
