@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from adjointsim.derive.spec import ArraySpec, NoneSpec, Spec, TupleSpec, leaf_specs, leaves_of
 from adjointsim.differences import DirectionCheck, Ruler
 from adjointsim.errors import ArgumentError, GradientCheckError, StructureError, UnsupportedError
+from adjointsim.functions import jvp, value_and_grad
+from adjointsim.leaves import bar_leaves, flatten, shapes_of, spec_of, unflatten
+from adjointsim.selection import select
 
 __all__ = ["DirectionCheck", "GradientReport", "check_gradient"]
 
@@ -162,11 +166,11 @@ def _dot_product(g: np.ndarray, inputs: _Inputs, face: _Model | _Function, d: np
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A float leaf and its place in the vector."""
+    """A selected leaf and its place in the vector."""
 
     name: str
     start: int
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # () for a number
     dtype: np.dtype
 
     @property
@@ -178,95 +182,67 @@ class _Leaf:
         return self.start + self.size
 
 
-def _map_leaves(function: Callable[..., Any], name: str, tree: Any, other: Any = None) -> Any:
-    """Rebuild ``tree`` with ``function(name, leaf, leaf of other)`` in place of its float leaves; all else stays.
-
-    ``other`` has the structure of ``tree``, or is None from some level down.
-    """
-    if isinstance(tree, tuple):
-        fields = getattr(tree, "_fields", None)
-        names = [f"{name}.{key}" for key in fields] if fields else [f"{name}[{i}]" for i in range(len(tree))]
-        others = [None] * len(tree) if other is None else other
-        if len(others) != len(tree):
-            raise StructureError(f"{name} has {len(tree)} parts, its gradient {len(others)}")
-        parts = [_map_leaves(function, *triple) for triple in zip(names, tree, others)]
-        return type(tree)(*parts) if fields else tuple(parts)
-    is_float = isinstance(tree, (float, np.floating)) or (isinstance(tree, np.ndarray) and tree.dtype.kind == "f")
-    return function(name, tree, other) if is_float else tree
-
-
 class _Inputs:
     """The float leaves of (y0, p) that ``wrt`` selects, laid out in one float64 vector with a scale for each number."""
 
     def __init__(self, y0: Any, p: Any, wrt: tuple[str, ...]) -> None:
         self.y0, self.p = y0, p
+        y0_value = None if callable(y0) else y0
+        self.specs = spec_of(y0_value, "y0"), spec_of(p, "p")
+        self.values = flatten(y0_value, self.specs[0], "y0"), flatten(p, self.specs[1], "p")
+        self.selected = select(wrt, *self.specs)
         self.leaves: list[_Leaf] = []
-        parts = [np.empty(0)]
-        matched = {"y0", "p"}
-
-        def collect(name: str, leaf: Any, _: Any) -> Any:
-            selectors = [w for w in wrt if name == w or name.startswith((w + ".", w + "["))]
-            if selectors:
-                matched.update(selectors)
-                array = np.asarray(leaf)
-                self.leaves.append(_Leaf(name, sum(map(len, parts)), array.shape, array.dtype))
-                parts.append(array.astype(np.float64).ravel())
-            return leaf
-
-        self._map(collect)
-        if not self.leaves or not matched.issuperset(wrt):
-            raise ArgumentError(f"wrt={wrt!r} must name floats of y0 or p; nothing matches {sorted(set(wrt) - matched) or wrt}")
+        parts = []
+        start = 0
+        for root, spec, values, selected in zip(("y0", "p"), self.specs, self.values, self.selected):
+            for (name, leaf_spec), value, wanted in zip(leaf_specs(spec, root), values, selected):
+                if wanted:
+                    shape = value.shape if isinstance(leaf_spec, ArraySpec) else ()
+                    self.leaves.append(_Leaf(name, start, shape, value.dtype))
+                    parts.append(value.astype(np.float64).ravel())
+                    start += value.size
         self.vector = np.concatenate(parts)
         self.scale = np.concatenate([_scale(part) for part in parts])
         # By its own size alone, for numbers of one leaf that span many powers of ten, such as the rates of a reaction.
         self.relative = np.minimum(1.0, np.abs(self.vector) / self.scale)
         self.eps = max(float(np.finfo(leaf.dtype).eps) for leaf in self.leaves)
 
-    def _map(self, function: Callable[..., Any], y0_other: Any = None, p_other: Any = None) -> tuple[Any, Any]:
-        return _map_leaves(function, "y0", self.y0, y0_other), _map_leaves(function, "p", self.p, p_other)
-
     def build(self, vector: np.ndarray, keep: bool = True) -> tuple[Any, Any]:
-        """(y0, p) with the selected leaves taken from ``vector``; the other floats stay, or are zero."""
-        places = {leaf.name: leaf for leaf in self.leaves}
-
-        def take(name: str, old: Any, _: Any) -> Any:
-            if name in places:
-                place = places[name]
-                new = vector[place.start : place.stop].reshape(place.shape)
-            elif keep:
-                return old
-            else:
-                new = np.zeros(np.shape(old))
-            return new.astype(old.dtype) if isinstance(old, np.ndarray) else type(old)(new.item())
-
-        return self._map(take)
+        """(y0, p) with the selected leaves taken from ``vector``; the others stay, or are zero."""
+        places = iter(self.leaves)
+        built = []
+        for spec, values, selected in zip(self.specs, self.values, self.selected):
+            leaves = []
+            for old, wanted in zip(values, selected):
+                if wanted:
+                    place = next(places)
+                    leaves.append(vector[place.start : place.stop].astype(old.dtype).reshape(old.shape))
+                else:
+                    leaves.append(old.copy() if keep else np.zeros_like(old))
+            built.append(unflatten(spec, leaves))
+        return self.y0 if keep and callable(self.y0) else built[0], built[1]
 
     def rounded(self, vector: np.ndarray) -> np.ndarray:
         """The nearest vector that the leaves can hold."""
         return np.concatenate([vector[leaf.start : leaf.stop].astype(leaf.dtype).astype(np.float64) for leaf in self.leaves])
 
-    def flatten_gradient(self, y0_bar: Any, p_bar: Any) -> tuple[np.ndarray, list[str]]:
+    def flatten_gradient(self, *bars: Any) -> tuple[np.ndarray, list[str]]:
         """The gradient as a vector, and what is wrong with its form."""
-        g = np.zeros_like(self.vector)
+        parts: list[np.ndarray] = []
         problems = []
-        places = {leaf.name: leaf for leaf in self.leaves}
-
-        def put(name: str, leaf: Any, bar: Any) -> Any:
-            if name in places:
-                if bar is None:
-                    problems.append(f"the gradient of {name} is None")
-                elif np.shape(bar) != np.shape(leaf):
-                    problems.append(f"the gradient of {name} has the shape {np.shape(bar)}, {name} has {np.shape(leaf)}")
-                else:
-                    g[places[name].start : places[name].stop] = np.ravel(bar)
-            return leaf
-
-        try:
-            self._map(put, y0_bar, p_bar)
-        except (StructureError, TypeError) as error:  # TypeError: not even a sequence where y0 or p has a tuple
-            problems.append(f"the gradient has another structure than its argument: {error}")
+        for root, bar, spec, values, selected in zip(("y0", "p"), bars, self.specs, self.values, self.selected):
+            try:
+                flat = bar_leaves(bar, spec, shapes_of(values), f"grad.{root}")
+            except StructureError as error:
+                return np.empty(0), [str(error)]
+            for (name, _), part, given, wanted in zip(leaf_specs(spec, f"grad.{root}"), flat, _given(bar, spec), selected):
+                if wanted and part is not None:
+                    parts.append(part.astype(np.float64).ravel())
+                    if not given:
+                        problems.append(f"{name} is None")
+        g = np.concatenate(parts)
         bad = np.flatnonzero(~np.isfinite(g))
-        problems += [f"the gradient of {self.name(i)} is {g[i]}" for i in bad[:3]]
+        problems += [f"grad.{self.name(i)} is {g[i]}" for i in bad[:3]]
         if len(bad) > 3:
             problems.append(f"... and {len(bad) - 3} more components are not finite")
         return g, problems
@@ -295,6 +271,17 @@ class _Inputs:
         d = np.zeros_like(self.scale)
         d[i] = self.scale[i]
         return d
+
+
+def _given(bar: Any, spec: Spec) -> Iterator[bool]:
+    """For each leaf whether a cotangent has it; None stands for nothing, in the whole or in a part."""
+    if bar is None:
+        yield from (False for _ in leaves_of(spec))
+    elif isinstance(spec, TupleSpec):
+        for item, sub in zip(bar, spec.items):
+            yield from _given(item, sub)
+    elif not isinstance(spec, NoneSpec):
+        yield True
 
 
 def _scale(part: np.ndarray) -> np.ndarray:
@@ -328,7 +315,7 @@ class _Model:
             return None
         y0_dot, p_dot = inputs.build(d, keep=False)
         try:
-            _, dot = self.model.jvp(inputs.y0, inputs.p, None if callable(inputs.y0) else y0_dot, p_dot)
+            _, dot = self.model.jvp(inputs.y0, inputs.p, y0_dot, p_dot)
         except (NotImplementedError, UnsupportedError):  # for example a step with a VJP by hand
             return None
         return float(dot.value)
@@ -347,8 +334,6 @@ class _Function:
         return float(self.function(*(y0, p)[: self.count]))
 
     def value_and_grad(self, y0: Any, p: Any, wrt: tuple[str, ...]) -> tuple[Any, Any, Any]:
-        from adjointsim.functions import value_and_grad
-
         present = [("y0", y0), ("p", p)][: self.count]
         positions = tuple(
             i for i, (root, x) in enumerate(present) if x is not None and any(w.startswith(root) for w in wrt)
@@ -359,8 +344,6 @@ class _Function:
 
     def tangent(self, inputs: _Inputs, d: np.ndarray) -> float | None:
         """The derivative of the value along d by the function's own tangent; None if it has none."""
-        from adjointsim.functions import jvp
-
         try:
             _, dot = jvp(self.function, (inputs.y0, inputs.p)[: self.count], inputs.build(d, keep=False)[: self.count])
         except (NotImplementedError, UnsupportedError):

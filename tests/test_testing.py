@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from adjointsim.errors import AdjointSimError, ArgumentError, GradientCheckError, UnsupportedError
+import adjointsim as adj
+from adjointsim.errors import AdjointSimError, ArgumentError, GradientCheckError, StructureError, UnsupportedError
 from adjointsim.testing import check_gradient
 
 
@@ -171,7 +172,7 @@ def test_a_gradient_that_is_not_finite_is_named(bad):
         return y0_bar, p_bar
 
     report = check_gradient(Fake(spoil), Y0, P, raises=False)
-    assert not report.passed and report.problems == (f"the gradient of p.c[2] is {bad}",)
+    assert not report.passed and report.problems == (f"grad.p.c[2] is {bad}",)
 
 
 def test_a_value_that_is_not_finite_cannot_be_checked():
@@ -183,11 +184,11 @@ def test_gradients_of_the_wrong_form():
     def problems(spoil):
         return " ".join(check_gradient(Fake(spoil), Y0, P, raises=False).problems)
 
-    assert "the gradient of p.a is None" in problems(lambda y, p: (y, p._replace(a=None)))
-    assert "the gradient of p.a is None" in problems(lambda y, p: (y, None))
-    assert "has the shape (3,), y0 has (4,)" in problems(lambda y, p: (y[:3], p))
-    assert "another structure" in problems(lambda y, p: (y, p._replace(deep=(1.0,))))
-    assert "another structure" in problems(lambda y, p: (y, 1.0))
+    assert problems(lambda y, p: (y, p._replace(a=None))) == "grad.p.a is None"
+    assert "grad.p.a is None" in problems(lambda y, p: (y, None))
+    assert "grad.y0 of shape (3,)" in problems(lambda y, p: (y[:3], p))
+    assert "grad.p.deep as a tuple of 1 items" in problems(lambda y, p: (y, p._replace(deep=(1.0,))))
+    assert "grad.p as a float" in problems(lambda y, p: (y, 1.0))
 
 
 def test_a_wrong_tangent_is_found_and_a_missing_one_is_no_fault():
@@ -205,6 +206,8 @@ def test_wrt_selects():
     for wrt in ("p.missing", ("y0", "q"), "p.n", ()):
         with pytest.raises(ArgumentError, match="wrt"):
             check_gradient(Fake(), Y0, P, wrt=wrt)
+    with pytest.raises(StructureError, match="names no float"):
+        check_gradient(Fake(), Y0, 3, wrt="p")
 
 
 def test_y0_as_a_function_of_p():
@@ -293,3 +296,54 @@ def test_arguments():
         check_gradient(Fake(), Y0, P, directions=0)
     with pytest.raises(TypeError, match="a model"):
         check_gradient(3.0, Y0)
+
+
+# ------------------------------------------------------------------------------------------------ against the library itself
+
+
+def damped(n, y, p):
+    return y[0] + p.a * y[1], y[1] - p.a * (y[0] * y[0] * y[0] + 0.1 * y[1])
+
+
+def energy(y, p):
+    return y[0] * y[0] + y[1] * y[1]
+
+
+class Rate(NamedTuple):
+    a: float
+
+
+def test_a_simulation():
+    sim = adj.Simulation(adj.step(damped), 50, terminal=energy)
+    report = check_gradient(sim, (0.5, 0.3), Rate(0.1))
+    assert report.passed and report.dot_product < 1e-12
+    assert check_gradient(sim, lambda p: (p.a, 0.3), Rate(0.1)).passed
+
+
+def cubic(x, p):
+    total = 0.0
+    for i in range(len(x)):
+        total += p * x[i] ** 3
+    return total
+
+
+def test_a_function():
+    report = check_gradient(cubic, np.array([1.0, -2.0, 0.5]), 2.0)
+    assert report.passed and report.dot_product < 1e-12
+    assert check_gradient(lambda x: x * x * x, 1.5).passed
+
+
+@pytest.mark.parametrize(("factor", "passed"), [(1.0, True), (1.0 + 1e-6, False)])
+def test_a_step_with_a_vjp_by_hand(factor, passed):
+    def vjp(n, y, p, y_next_bar):
+        return p * np.cos(y) * y_next_bar * factor, float(np.sin(y) @ y_next_bar)
+
+    @adj.step(vjp=vjp, jit=False)
+    def wave(n, y, p):
+        return p * np.sin(y)
+
+    def total(y, p):
+        return y[0] + 2.0 * y[1] + 3.0 * y[2]
+
+    report = check_gradient(adj.Simulation(wave, 5, terminal=total), np.array([0.4, 0.9, 1.3]), 1.2, raises=False)
+    assert report.passed is passed
