@@ -50,10 +50,12 @@ def reporting(progress: bool | Callable[[int, int], object], total: int) -> Iter
 
     def after(rows: np.ndarray) -> None:
         nonlocal done
+        before = done
         for kind, a, b, _ in rows.tolist():
             if kind not in (STORE, LOAD):
                 done += b - a - (kind == RECORD)
-        report(min(done, total), total)
+        if done > before:
+            report(done, total)
 
     try:
         yield max(total // _REPORTS, 1), after

@@ -38,28 +38,27 @@ class PythonExecutor(Executor):
         self._last = -1  # the slot that holds y_{N-1}; -1: the current state
         self._left: int | None = None  # steps still to be reversed, from seed() on
         self._peak = 0
-        self._actions = {
+        self._action = [0, 0, 0, -1]  # at hand
+        self._do = {
             ADVANCE: self._advance, STORE: self._store, LOAD: self._load, RECORD: self._record, REVERSE: self._reverse,
         }  # fmt: skip
 
     # -------------------------------------------------------------------------------------------------------- actions
     def run(self, actions: np.ndarray) -> int:
-        for row, (kind, a, b, slot) in enumerate(actions.tolist()):
+        for row, action in enumerate(actions.tolist()):
+            kind, a, b, slot = self._action = action
             if kind == REVERSE and self._left is None:
                 self._last = slot + (b - 1 - a) if slot >= 0 else -1
                 return row
-            try:
-                self._actions[kind](a, b, slot)
-            except AssertionError as error:
-                if error.args != (self,):  # the user's own
-                    raise
-                found = f"y_{self._n} is current, {self._held} are in the slots, {self._left} steps are left"
-                raise ArgumentError(f"Got {KINDS[kind]}({a}, {b}, {slot}) from the schedule, but {found}") from None
+            self._do[kind](a, b, slot)
         return len(actions)
 
     def _need(self, condition: bool) -> None:
+        """ArgumentError unless the action at hand can be carried out."""
         if not condition:
-            raise AssertionError(self)
+            kind, a, b, slot = self._action
+            found = f"y_{self._n} is current, the slots hold {self._held}, {self._left} steps are left"
+            raise ArgumentError(f"Got {KINDS[kind]}({a}, {b}, {slot}) from the schedule, but {found}")
 
     def _advance(self, a: int, b: int, slot: int) -> None:
         self._need(a == self._n and b < (self.problem.n_steps if self._left is None else self._left))

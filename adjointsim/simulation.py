@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,8 @@ class Simulation:
         """Run to y_N, storing nothing."""
         call = _Call(self, y0, p)
         sweep = call.sweep(Forward(self.n_steps))
-        call.forward(sweep)
+        with call.progress(sweep):
+            call.forward(sweep)
         return call.solution(sweep)
 
     def value_and_grad(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[float, Gradient]:
@@ -129,8 +131,9 @@ class Simulation:
             raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
         call = _Call(self, y0, p, wrt)
         sweep = call.sweep(call.schedule())
-        call.forward(sweep)
-        call.reverse(sweep, 1.0)
+        with call.progress(sweep, back=True):
+            call.forward(sweep)
+            call.reverse(sweep, 1.0)
         value = sweep.executor.value
         assert value is not None
         return value, call.gradient(sweep, sweep.ledger(call.planned))
@@ -145,7 +148,8 @@ class Simulation:
         call = _Call(self, y0, p, wrt, copy=True)
         schedule = call.schedule()
         first = call.sweep(schedule)
-        call.forward(first)
+        with call.progress(first):
+            call.forward(first)
         solution = call.solution(first)
         observation_spec, observation_shapes = first.executor.observation_spec, shapes_of(first.executor.observations)
         ready = [first]  # at the turn; list.pop and append are atomic
@@ -164,13 +168,15 @@ class Simulation:
                 check_given(o_bars, stacked, "observations_bar")
             seed = self._value_bar(value_bar, bars is None and o_bars is None)
             try:
-                sweep, since = ready.pop(), True
+                sweep = ready.pop()
+                before: Ledger | None = sweep.ledger(call.planned)
             except IndexError:
-                sweep, since = call.sweep(schedule), False
-                call.forward(sweep)
-            before = sweep.ledger(call.planned) if since else None
-            call.reverse(sweep, seed, bars, o_bars)
-            gradient = call.gradient(sweep, sweep.ledger(call.planned, since=before, again=not since))
+                sweep, before = call.sweep(schedule), None
+            with call.progress(sweep, back=True):
+                if before is None:
+                    call.forward(sweep)
+                call.reverse(sweep, seed, bars, o_bars)
+            gradient = call.gradient(sweep, sweep.ledger(call.planned, since=before, again=before is None))
             if sweep.repeatable:
                 ready.append(sweep)
             return gradient
@@ -292,17 +298,20 @@ class _Call:
         self.planned = schedule.slots * self.problem.state_bytes + working
         return Sweep(self.executor(schedule.slots), schedule)
 
+    @contextmanager
+    def progress(self, sweep: Sweep, back: bool = False) -> Iterator[None]:
+        """Report what the sweep does inside, to y_N or also ``back``."""
+        n_steps = self.sim.n_steps
+        total = sweep.schedule.forward_steps + n_steps if back else max(n_steps - 1, 0)
+        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as (sweep.limit, sweep.after):
+            yield
+
     def forward(self, sweep: Sweep) -> None:
-        with reporting(self.sim.progress, sweep.schedule.forward_steps) as watch:
-            sweep.limit, sweep.after = watch
-            sweep.forward()
+        sweep.forward()
         check_solution_finite(sweep.executor, self.executor)
 
     def reverse(self, sweep: Sweep, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
-        left = sweep.schedule.forward_steps - sweep.primal + self.sim.n_steps
-        with reporting(self.sim.progress, left) as watch:
-            sweep.limit, sweep.after = watch
-            sweep.reverse(value_bar, y_bar, observations_bar)
+        sweep.reverse(value_bar, y_bar, observations_bar)
         check_gradient_finite(sweep.executor, sweep.schedule, self.executor, value_bar, y_bar, observations_bar)
 
     def solution(self, sweep: Sweep) -> Solution:

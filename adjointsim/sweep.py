@@ -103,8 +103,7 @@ class Sweep:
         began = time.perf_counter()
         before = self.vjps
         self.executor.seed(value_bar, y_bar, observations_bar)
-        if self.after is not None:
-            self.after(np.empty((0, 4), np.int64))
+        _check_bars(self.executor, None)
         while True:
             self._carry_out()
             if not self._refill():
@@ -249,30 +248,36 @@ def check_gradient_finite(
     observations_bar: Bars | None = None,
 ) -> None:
     """NonFiniteError if a gradient is not finite; the sweep is repeated to find out where it began."""
-    problem = executor.problem
-
-    def first(of: Executor) -> tuple[str, tuple[int, ...], float] | None:
-        return first_nonfinite(of.y_bar, problem.y_spec, "y") or first_nonfinite(of.p_bar, problem.p_spec, "p")
-
-    found = first(executor)
+    found = _first_bad_bar(executor)
     if found is None:
         return
     copy = again(schedule.slots)
 
     def after(rows: np.ndarray) -> None:
-        if sweep.turned and (not len(rows) or rows[0, 0] == REVERSE) and (here := first(copy)):
-            path, index, number = here
-            n = int(rows[0, 1]) if len(rows) else None
-            at = f"in the VJP of step n={n} of {problem.n_steps}"
-            where = "in the derivatives of the costs at the end" if n is None else at
-            message = f"the cotangent of {_item(path, index)} became {number} {where} (reverse sweep)"
-            raise _non_finite(message, n, problem.n_steps, path, index, "reverse")
+        if rows[0, 0] == REVERSE:
+            _check_bars(copy, int(rows[0, 1]))
 
     sweep = Sweep(copy, schedule, limit=1, after=after)
     sweep.forward()
     sweep.reverse(value_bar, y_bar, observations_bar)
-    path, index, number = found
-    raise _non_finite(f"the gradient of {_item(path, index)} is {number}", None, problem.n_steps, path, index, "reverse")
+    path, index, number = found  # only a step with a memory gets here
+    n_steps = executor.problem.n_steps
+    raise _non_finite(f"the gradient of {_item(path, index)} is {number}", None, n_steps, path, index, "reverse")
+
+
+def _first_bad_bar(executor: Executor) -> tuple[str, tuple[int, ...], float] | None:
+    problem = executor.problem
+    return first_nonfinite(executor.y_bar, problem.y_spec, "y") or first_nonfinite(executor.p_bar, problem.p_spec, "p")
+
+
+def _check_bars(executor: Executor, n: int | None) -> None:
+    """After the VJP of step n; None: after the seed."""
+    if found := _first_bad_bar(executor):
+        path, index, number = found
+        n_steps = executor.problem.n_steps
+        where = "the derivatives of the costs at the end" if n is None else f"the VJP of step n={n} of {n_steps}"
+        message = f"the cotangent of {_item(path, index)} became {number} in {where} (reverse sweep)"
+        raise _non_finite(message, n, n_steps, path, index, "reverse")
 
 
 def _item(path: str, index: tuple[int, ...]) -> str:
