@@ -1,0 +1,1 @@
+"""Gradients timed beside hand-written Numba adjoints of the same steps: ``python -m benchmarks.run``."""
