@@ -1,0 +1,52 @@
+"""Random programs of the accepted language: derived, interpreted at both levels, and compared with the reference."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from strategies import Program, load, programs
+
+from adjointsim.derive.verify import verify
+
+from .harness import Derived, assert_close, functions
+
+QUICK = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+LONG = pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="takes minutes: CORPUS=all")
+
+
+def check(program: Program) -> None:
+    derived = Derived(load(program), program.args)
+    bars = derived.cotangents()
+    theirs = derived.reference(bars)
+    for level in (0, 1):
+        primal, vjp = derived.primal(level), derived.vjp(level)
+        for kernel in (primal, vjp):
+            for fn in functions(kernel).values():
+                verify(fn, functions(kernel))
+        assert_close(derived.run_primal(primal, derived.leaves), derived.expected)
+        assert_close(derived.run_vjp(vjp, derived.leaves, bars), theirs)
+
+
+@settings(QUICK, max_examples=60)
+@given(programs())
+def test_interpreted(program):
+    check(program)
+
+
+@settings(QUICK, max_examples=3)
+@given(programs())
+def test_compiled(program):
+    derived = Derived(load(program), program.args)
+    bars = derived.cotangents()
+    assert_close(derived.compiled.value(derived.leaves), derived.expected)
+    assert_close(derived.compiled.vjp(derived.leaves, bars), derived.reference(bars))
+
+
+@pytest.mark.heavy
+@LONG
+@settings(QUICK, derandomize=False, max_examples=2000)
+@given(programs())
+def test_many_interpreted(program):
+    check(program)
