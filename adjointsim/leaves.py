@@ -255,10 +255,12 @@ def _bar(value: Any, spec: ScalarSpec | ArraySpec, shape: tuple[int, ...], path:
     return np.array(array, spec.dt, order="C").reshape(shape)
 
 
-def first_nonfinite(leaves: Iterable[np.ndarray | None], spec: Spec, name: str) -> tuple[str, tuple[int, ...], float] | None:
+def first_nonfinite(leaves: Sequence[np.ndarray | None], spec: Spec, name: str) -> tuple[str, tuple[int, ...], float] | None:
     """Path, index and value of the first NaN or Inf in a list of leaves or bars; the index of a scalar is ()."""
+    if all(leaf is None or np.isfinite(leaf).all() for leaf in leaves):
+        return None  # at once: this is asked several times in every call
     for leaf, (path, s) in zip(leaves, leaf_specs(spec, name), strict=True):
-        if leaf is None or not differentiable(s) or np.isfinite(leaf).all():
+        if leaf is None or np.isfinite(leaf).all():
             continue
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(leaf))[0])
         return path, index if isinstance(s, ArraySpec) else (), float(leaf[index])
