@@ -17,7 +17,7 @@ from . import rules
 from .build import const
 from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
-from .source import plain_function
+from .source import Source, plain_function, read
 from .values import Ref, Static, Tup, Value, describe
 
 __all__ = ["Calls"]
@@ -79,10 +79,10 @@ class Calls(Expressions):
             if name not in bound:
                 if name not in defaults:
                     raise self.error(f"{fn.__name__}() is missing the argument '{name}'", node)
-                bound[name] = self.literal(defaults[name], f"default:{name}", node)
+                bound[name] = self.literal(defaults[name], f"default:{name}", node, read(fn))
         return bound
 
-    def literal(self, obj: Any, path: str, node: ast.AST) -> Value:
+    def literal(self, obj: Any, path: str, node: ast.AST, owner: Source | None = None) -> Value:
         """A default argument: numbers are literals (they are fixed when the function is defined)."""
         if isinstance(obj, (bool, np.bool_)):
             return const(bool(obj), "b1")
@@ -91,8 +91,9 @@ class Calls(Expressions):
         if isinstance(obj, float):
             return const(float(obj), "f8")
         if isinstance(obj, tuple):
-            return Tup(tuple(self.literal(o, path, node) for o in obj), type(obj) if hasattr(obj, "_fields") else None)
-        return self.captured(path, obj, node)
+            if all(isinstance(o, (bool, int, float, np.bool_, np.integer, np.floating)) for o in obj):
+                return Tup(tuple(self.literal(o, path, node) for o in obj), type(obj) if hasattr(obj, "_fields") else None)
+        return self.captured(path, obj, node, owner)
 
     def _no_keywords(self, node: ast.Call, allowed: tuple[str, ...] = ()) -> dict[str, ast.expr]:
         found = {k.arg or "**": k.value for k in node.keywords}

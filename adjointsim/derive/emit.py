@@ -34,6 +34,7 @@ from adjointsim.derive import special
 _DTYPES = {"b1": "np.bool_", "i4": "np.int32", "i8": "np.int64", "u8": "np.uint64", "f4": "np.float32", "f8": "np.float64"}
 _RESERVED = frozenset(
     [*keyword.kwlist, "math", "np", "njit", "U", "special", "range", "abs", "min", "max", "round", "bool", "int", "float", "len"]
+    + [f"z{axis}" for axis in range(16)]  # indices of the loops that fill
 )
 _FILL = {"zero": 0, "one": 1}
 

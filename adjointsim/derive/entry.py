@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from .build import Names, const
 from .context import RaiseSite, WrittenParameter
-from .ir import Alloc, Atom, Base, Const, Fn, Var, is_float, substitute
+from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, is_float, substitute
 from .lower import Lowering
 from .source import MISSING, Source, read
 from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs
@@ -271,8 +271,28 @@ def _lower(
     dims = {rename.get(b, b): d for b, d in low.dims.items()}
     params = (*by_value, *(b for _, b in leaves), *(c.base for c in captures.all()), *(b for _, b in out))
     fn_ir = Fn(fn.__name__ if fn.__name__.isidentifier() else "function", params, body)
+    _check_escapes(body, source)
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
     return Entry(fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files, low.outside)
+
+
+def _check_escapes(body: Block, source: Source) -> None:
+    """Refuse an array that is made in a loop and used after it: which iteration's array it is depends on the run."""
+    made: dict[Base, tuple[int, Alloc]] = {}
+
+    def visit(block: Block, loops: tuple[int, ...]) -> None:
+        for s in block:
+            if isinstance(s, Alloc) and loops:
+                made[s.base] = (loops[-1], s)
+            for b in bases_of(s):
+                if b in made and made[b][0] not in loops:
+                    line = made[b][1].line or source.node.lineno
+                    raise source.error("an array that is made in a loop is used after it: make it before the loop", line)
+            inner = (*loops, id(s)) if isinstance(s, (For, While)) else loops
+            for nested in blocks_of(s):
+                visit(nested, inner)
+
+    visit(body, ())
 
 
 def _pseudo_frame(low: Lowering, source: Source) -> Any:

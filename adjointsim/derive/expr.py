@@ -12,9 +12,9 @@ import numpy as np
 
 from . import rules
 from .build import const
-from .context import Context
-from .ir import Atom, Const, Let, Var, is_float
-from .source import MISSING
+from .context import UNBOUND, Context
+from .ir import Atom, Const, Let, Stmt, Var, is_float
+from .source import MISSING, Source
 from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, shape_of
 
 __all__ = ["Expressions"]
@@ -43,7 +43,15 @@ class Expressions(Context):
 
     def truth(self, node: ast.expr) -> Atom:
         """The truth of a condition, as a bool."""
-        value = self.value(node)
+        if isinstance(node, ast.BoolOp):  # only the truth of each operand matters
+            conjunction = isinstance(node.op, ast.And)
+            result = self.truth(node.values[0])
+            for item in node.values[1:]:
+                result = self.short_circuit(result, lambda item=item: self.truth(item), conjunction)
+            return result
+        return self.as_truth(self.value(node), node)
+
+    def as_truth(self, value: Value, node: ast.AST) -> Atom:
         if isinstance(value, Static):
             return const(bool(value.obj), "b1")
         if isinstance(value, Tup):
@@ -58,6 +66,8 @@ class Expressions(Context):
     # -------------------------------------------------------------------------------------------------------- names
     def name(self, name: str, node: ast.AST) -> Value:
         value = self.env.get(name)
+        if isinstance(value, Static) and value.obj is UNBOUND:  # bound later in this loop: the next pass knows its type
+            return const(0.0, "f8")
         if isinstance(value, Maybe):
             # a name bound on some paths only: Python's own error where it is not
             self.check(self.b.op("lnot", value.flag), node, f"UnboundLocalError({f'local variable {name!r} is not bound here'!r})")
@@ -72,13 +82,14 @@ class Expressions(Context):
             raise self.error(f"name '{name}' is not defined", node)
         return self.captured(name, obj, node)
 
-    def captured(self, path: str, obj: Any, node: ast.AST) -> Value:
+    def captured(self, path: str, obj: Any, node: ast.AST, source: Source | None = None) -> Value:
         """A value from outside: numbers and arrays become hidden inputs, everything else is static."""
-        self.outside[(self.frame.source, path)] = obj
+        source = source or self.frame.source
+        self.outside[(source, path)] = obj
         if isinstance(obj, (bool, int, float, np.bool_, np.integer, np.floating, np.ndarray)) or (
             isinstance(obj, tuple) and not isinstance(obj, type)
         ):
-            return self.capture(path, obj, node, self.frame.source)
+            return self.capture(path, obj, node, source)
         return Static(obj)
 
     def _name(self, node: ast.Name, root: str | None) -> Value:
@@ -166,21 +177,11 @@ class Expressions(Context):
         return self.b.op("neg", value, root=root)
 
     def _compare(self, node: ast.Compare, root: str | None) -> Value:
-        left = self.value(node.left)
-        result: Atom | None = None
-        for k, (op, right_node) in enumerate(zip(node.ops, node.comparators, strict=True)):
-            if k == 0:
-                left, result = self._compare_one(op, left, right_node, node)
-            else:  # a < b < c: b once, c only if a < b
-                held: list[Value] = [left]
+        def chain(k: int, left: Value) -> Atom:  # a < b < c: b once, c only if a < b
+            right, bit = self._compare_one(node.ops[k], left, node.comparators[k], node)
+            return bit if k == len(node.ops) - 1 else self.short_circuit(bit, lambda: chain(k + 1, right), True)
 
-                def rest(op: ast.cmpop = op, right_node: ast.expr = right_node, held: list[Value] = held) -> Atom:
-                    held[0], bit = self._compare_one(op, held[0], right_node, node)
-                    return bit
-
-                result = self.short_circuit(result, rest, True)  # type: ignore[arg-type]
-                left = held[0]
-        return result  # type: ignore[return-value]
+        return chain(0, self.value(node.left))
 
     def _compare_one(self, op: ast.cmpop, left: Value, right_node: ast.expr, node: ast.Compare) -> tuple[Value, Atom]:
         right = self.value(right_node)
@@ -213,11 +214,42 @@ class Expressions(Context):
         return self.b.phi(first, *sides, [("both" if conjunction else "either", *pair)])[0]
 
     def _bool_op(self, node: ast.BoolOp, root: str | None) -> Value:
+        """``a and b`` as a value is one of its operands, as in Python."""
         conjunction = isinstance(node.op, ast.And)
-        result = self.truth(node.values[0])
+        result = self.value(node.values[0])
         for item in node.values[1:]:
-            result = self.short_circuit(result, lambda item=item: self.truth(item), conjunction)
+            if isinstance(result, (Var, Const)) and result.dt != "b1":
+                result = self._operand(result, item, conjunction, node)
+                continue
+            bit = self.as_truth(result, node)
+            if isinstance(bit, Const):
+                result = self.value(item) if bool(bit.value) == conjunction else result
+                continue
+            found: list[Value] = []
+
+            def rest(item: ast.expr = item, found: list[Value] = found) -> Atom:
+                found.append(self.value(item))
+                return self.as_truth(found[0], item)
+
+            merged = self.short_circuit(bit, rest, conjunction)
+            if not isinstance(found[0], (Var, Const)) or found[0].dt != "b1":
+                raise self.error(f"'{'and' if conjunction else 'or'}' of a bool and {describe(found[0])} as a value is not supported", node)
+            result = merged
         return result
+
+    def _operand(self, first: Atom, item: ast.expr, conjunction: bool, node: ast.AST) -> Atom:
+        test = self.as_bool(first)
+        before = dict(self.env)
+        with self.b.block() as stmts:
+            second = self.scalar(item)
+        self.env = before
+        other: list[Stmt] = []
+        blocks = (stmts, other) if conjunction else (other, stmts)
+        pair = (second, first) if conjunction else (first, second)
+        if "b1" in (first.dt, second.dt) and first.dt != second.dt:
+            raise self.error(f"'{'and' if conjunction else 'or'}' of a number and a bool as a value is not supported", node)
+        _, pairs = self.unify(*pair, *blocks)
+        return self.b.phi(test, *blocks, [("either", *pairs[0])])[0]
 
     def _if_exp(self, node: ast.IfExp, root: str | None) -> Value:
         test = self.truth(node.test)

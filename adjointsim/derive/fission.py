@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .analysis import EXACT
-from .build import Names, const
+from .build import Builder, Names, const
 from .deadcode import remove_dead
 from .ir import (
     Atom, Base, Block, Call, Const, Fn, For, If, Let, Load, Stmt, Store, Var, While, atoms_of, bases_of, defined, free_vars, is_float,
@@ -88,8 +88,8 @@ def _split(s: For, names: Names, prefix: str, functions: list[Fn], lets: dict[Va
     for base, group in sets.items():
         index = group[0].index
         touched = [st.index for st in walk(s.body) if isinstance(st, (Load, Store)) and st.base == base]
-        if any(i != index for i in touched) or not _injective(index, s.var, inner, s.body):
-            return [s]
+        if any(i != index for i in touched) or group[0].wrap != "never" or not _injective(index, s.var, inner, s.body):
+            return [s]  # (i and i + n may be one cell where an index may be negative)
         if len(group) > 1 or (isinstance(group[0].value, Var) and group[0].value in inner):
             return [s]  # a value that is set must not depend on what other parts of the loop set
     rounds = max([len(g) for g in adds.values()], default=0)
@@ -98,7 +98,12 @@ def _split(s: For, names: Names, prefix: str, functions: list[Fn], lets: dict[Va
         return [_ascending(s, names, lets)]
     out: list[Stmt] = []
     up = _ascending(s, names, lets)
-    for k in range(rounds):
+    for base in list(adds):
+        gathered = _gather(up, adds[base], names)
+        if gathered is not None:
+            out += gathered
+            del adds[base]
+    for k in range(max([len(g) for g in adds.values()], default=0)):
         keep = [g[k] for g in adds.values() if k < len(g)]
         out.append(_part(up, keep, names))
     if sums:
@@ -180,6 +185,77 @@ def _part(s: For, keep: list[Store], names: Names) -> For:
     body = remove_dead(body, {k.base for k in keep})
     body, var, _ = _fresh(body, s.var, names)
     return replace(s, var=var, body=body, carries=(), yields=(), results=())
+
+
+def _gather(s: For, group: list[Store], names: Names) -> list[Stmt] | None:
+    """Additions to cells i + c_1, i + c_2, .. of one base as one loop over the cells.
+
+    Cell j receives the contributions of the iterations j - c_k.  With lo <= c_k <= hi they all exist where j runs from
+    first + hi to first + count + lo; the iterations that add to other cells, hi - c_k at one end and c_k - lo at the other,
+    are run by themselves.
+    """
+    if len(group) < 2 or not (isinstance(s.step, Const) and s.step.value == 1):
+        return None
+    inner = {v for st in walk(s.body) for v in defined(st)}
+    shifts: list[int] = []
+    axis: int | None = None
+    for st in group:
+        moving = [(k, _shift(a, s.var, s.body)) for k, a in enumerate(st.index) if a == s.var or a in inner]
+        if len(moving) != 1 or moving[0][1] is None or (axis is not None and moving[0][0] != axis):
+            return None
+        axis = moving[0][0]
+        shifts.append(moving[0][1])
+    rest = {tuple(a for k, a in enumerate(st.index) if k != axis) for st in group}
+    if len(rest) != 1 or len(set(shifts)) != len(shifts) or max(shifts) - min(shifts) > 8:
+        return None  # several rows: each is a loop of its own
+    b = Builder(names)
+    b.line = s.line
+    low, high = min(shifts), max(shifts)
+
+    def number(k: int) -> Const:
+        return const(k, "i8")
+
+    begin = b.op("add", s.lo, number(high))
+    inside = b.op("max2", b.op("sub", s.count, number(high - low)), number(0))
+    j = names.var(s.var.name, "i8")
+    with b.block(loop=True) as body:
+        total: Atom | None = None
+        for st, c in zip(group, shifts, strict=True):
+            piece = remove_dead(tuple(x for x in s.body if not isinstance(x, Store)), (), (st.value, *st.index))
+            piece, var, new = _fresh(piece, s.var, names)
+            at = b.op("sub", j, number(c)) if c else j
+            body.extend(substitute(piece, lambda a, var=var, at=at: at if a == var else a))  # type: ignore[misc]
+            value = new.get(st.value, st.value)
+            b.part = "linear"
+            total = value if total is None else b.op("add", total, value)
+            b.part = "primal"
+        index = tuple(j if k == axis else a for k, a in enumerate(group[0].index))
+        body.append(replace(group[0], index=index, value=total))
+    out: list[Stmt] = []
+    for st, c in zip(group, shifts, strict=True):
+        for front in (True, False):
+            length = high - c if front else c - low
+            if not length:
+                continue
+            edge = b.op("min2", number(high - c), s.count)
+            if front:
+                first, count = s.lo, edge
+            else:
+                start = b.op("max2", b.op("sub", s.count, number(length)), edge)
+                first, count = b.op("add", s.lo, start), b.op("sub", s.count, start)
+            part = _part(s, [st], names)
+            out.append(replace(part, lo=first, count=count))
+    return [*b.stmts, For(j, begin, inside, number(1), (), tuple(body), (), (), None, None, s.line, "linear"), *out]
+
+
+def _shift(a: Atom, var: Var, body: Block) -> int | None:
+    """c, if an index is var + c."""
+    if a == var:
+        return 0
+    made = next((st for st in body if isinstance(st, Let) and st.var == a), None)
+    if made is None or made.op not in ("add", "sub") or made.args[0] != var or not isinstance(made.args[1], Const):
+        return None
+    return int(made.args[1].value) * (1 if made.op == "add" else -1)  # type: ignore[arg-type]
 
 
 def _sum_call(s: For, sums: list[tuple[int, Atom]], names: Names, prefix: str, functions: list[Fn]) -> list[Stmt]:

@@ -77,7 +77,8 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1) -> Kernel:
     functions: list[Fn] = []
     name = f"{entry.fn.name}_vjp"
     if level:
-        body, functions = split_loops(hoist(body), entry.names, name)
+        body = mark_indices(hoist(body), set(entry.counters))
+        body, functions = split_loops(body, entry.names, name)
         body = mark_indices(body, set(entry.counters))
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     leaves = tuple(b for _, b in entry.leaves)

@@ -15,8 +15,8 @@ from typing import Any
 from . import fence, rules
 from .build import const, same, zero
 from .calls import Calls
-from .context import BREAK, CONTINUE, EXIT, GO_ON, RET, RETURN, Env, Frame, WrittenParameter, common_dtype
-from .ir import Atom, Block, Const, For, Raise, Store, Var, While, is_float, walk
+from .context import BREAK, CONTINUE, EXIT, GO_ON, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter, common_dtype
+from .ir import Alloc, Atom, Block, Const, Dim, For, If, Let, Load, Raise, Store, Var, While, is_float, walk
 from .liveness import Liveness, assigned
 from .source import read
 from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, refs_in, shape_of
@@ -96,13 +96,15 @@ class Lowering(Calls):
             if not isinstance(ref, Ref):
                 raise self.error(f"cannot assign to an item of {describe(ref)}", s)
             index = self.element(ref, target)
+            old = self.b.load(ref.base, index)  # before the right side, which may write the cell
+            mark = len(self.b.stmts)
             right = self.scalar(s.value)
             self.writable(ref, s)
+            kept = not any(isinstance(x, Store) and x.base == ref.base for x in walk(tuple(self.b.stmts[mark:])))
             # += and -= of something that does not read the cell kill nothing that the adjoint could need: an "add" store
-            if isinstance(s.op, (ast.Add, ast.Sub)) and is_float(ref.base.dt) and ref.base.dt == rules.result_dtype("add", (ref.base.dt, right.dt)):
+            if kept and isinstance(s.op, (ast.Add, ast.Sub)) and is_float(ref.base.dt) and ref.base.dt == rules.result_dtype("add", (ref.base.dt, right.dt)):
                 self.b.store(ref.base, index, right if isinstance(s.op, ast.Add) else self.b.op("neg", right), "add")
                 return
-            old = self.b.load(ref.base, index)
             self.b.store(ref.base, index, self.store_cast(self.binary(s.op, old, right, s), ref.base.dt, s))
             return
         if not isinstance(target, ast.Name):
@@ -249,10 +251,12 @@ class Lowering(Calls):
                 self.env.pop(name)  # dead: must not be read by mistake
 
     def _fill(self, a: Value | None, c: Value | None, dead_a: bool, dead_c: bool, name: str) -> tuple[Value, Value]:
-        if isinstance(a, Static) and a.obj is _NEVER and c is not None:
+        if isinstance(a, Static) and a.obj in (_NEVER, UNBOUND) and c is not None:
             a = None
-        if isinstance(c, Static) and c.obj is _NEVER and a is not None:
+        if isinstance(c, Static) and c.obj in (_NEVER, UNBOUND) and a is not None:
             c = None
+        if a is None and c is None:
+            return Static(UNBOUND), Static(UNBOUND)
         if a is None or (dead_a and name != RET):
             a = self._blank(c, name, dead_a)
         if c is None or (dead_c and name != RET):
@@ -304,6 +308,21 @@ class Lowering(Calls):
         self._loop(s, [target, *assigned(s.body)], body, finish)
 
     def _while(self, s: ast.While) -> None:
+        sites, env = len(self.sites), dict(self.env)
+        try:
+            self._tested_while(s)
+        except _ImpureTest:
+            self.env = env
+            # a test that writes, or loops: ``while True: if not test: break; ...``
+            del self.sites[sites:]
+            leave = ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), s.test), [ast.copy_location(ast.Break(), s)], []), s)
+            ast.fix_missing_locations(leave)
+            whole = ast.copy_location(ast.While(ast.copy_location(ast.Constant(True), s), [leave, *s.body], []), s)
+            live = self.frame.live
+            live.head[whole], live.after[whole], live.after[leave] = live.head[s], live.after[s], live.head[s]
+            self._tested_while(whole)
+
+    def _tested_while(self, s: ast.While) -> None:
         head: list[Any] = []
         test: list[Atom] = []
 
@@ -313,6 +332,8 @@ class Lowering(Calls):
         def enter() -> None:
             with self.b.block(loop=True) as stmts:
                 test[:] = [self.truth(s.test)]
+            if not all(isinstance(x, (Let, Load, Dim, If)) for x in walk(tuple(stmts))):
+                raise _ImpureTest
             head[:] = stmts
 
         def finish(carries: Any, stmts: Block, yields: Any, results: Any, stop: Atom | None) -> None:
@@ -353,7 +374,7 @@ class Lowering(Calls):
             self.env[EXIT] = GO_ON
             for name in names:
                 if name not in initial:
-                    self.env.pop(name, None)
+                    self.env[name] = Static(UNBOUND)
             sites = len(self.sites)
             enter()
             with self.b.block(loop=True) as stmts:
@@ -408,9 +429,11 @@ class Lowering(Calls):
         new = dict(initial)
         for name, value in final.items():
             if name not in initial:  # bound for the first time inside the loop, and live after it or in its next round
-                if isinstance(value, Static) and value.obj is _NEVER:
+                if isinstance(value, Static) and value.obj in (_NEVER, UNBOUND):
                     continue
                 bare = value.value if isinstance(value, Maybe) else value
+                if any(isinstance(x, Alloc) and x.base == ref.base for ref in refs_in(bare) for x in walk(tuple(self.b.stmts))):
+                    raise self.error(f"array '{name}' is made in a loop and used after it, or in its next round: make it before the loop", node)
                 blank = rebuild(shape_of(bare), iter([zero(a.dt) for a in atoms_in(bare)]))
                 new[name] = blank if name == RET else Maybe(blank, const(False, "b1"))
                 changed = True
@@ -486,6 +509,10 @@ class Lowering(Calls):
             self.statements(s.body, self.frame.live.head[s])
             if not same(self.env[EXIT], GO_ON):  # type: ignore[arg-type]
                 raise self.error("return in a loop over a tuple is not supported: loop over range(len(...))", s)
+
+
+class _ImpureTest(Exception):
+    """The test of a while loop does more than compute."""
 
 
 _NEVER = object()  # the value returned by a path that raises

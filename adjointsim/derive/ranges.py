@@ -29,6 +29,10 @@ class _Bounds:
         known = [x for x in low if x is not None]
         if s.op == "max2":
             return max(known) if known else None
+        if s.op == "sub":  # (a + c) - c', and count - min(.., count): what a split loop's ends are made of
+            found = self._difference(s)
+            if found is not None:
+                return found
         if s.op == "mod":  # the sign of the modulus; 0 for a modulus of 0
             return 0 if low[1] is not None and low[1] >= 0 else None
         if s.op == "sub" and isinstance(s.args[1], Const) and low[0] is not None:
@@ -47,6 +51,12 @@ class _Bounds:
             return min(known)
         if s.op in ("abs", "cast", "pos", "copy"):
             return known[0]
+        return None
+
+    def _difference(self, s: Let) -> int | None:
+        made = self.made.get(s.args[1]) if isinstance(s.args[1], Var) else None  # type: ignore[arg-type]
+        if made is not None and made.op == "min2" and s.args[0] in made.args:
+            return 0
         return None
 
     def loop(self, s: For) -> int | None:

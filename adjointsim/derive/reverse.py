@@ -60,19 +60,45 @@ class _Loop:
     lifted: dict[Var, Var] = field(default_factory=dict)
 
 
+_SIGNS = frozenset({"neg", "mul", "div", "add", "sub"})
+
+
 class _Linear(Builder):
     """A builder that tells statements on cotangents from primal ones recomputed among them."""
 
     def __init__(self, names: Names) -> None:
         super().__init__(names, "primal")
         self.linear: set[Var] = set()
+        self.negated: dict[Atom, Atom] = {}  # -x -> x
 
     def op(self, op: str, *args: Atom, root: str | None = None, dt: str | None = None) -> Atom:
+        if op in _SIGNS and any(a in self.negated for a in args):
+            return self._sign(op, args, root)
         self.part = "linear" if any(a in self.linear for a in args) else "primal"
         result = super().op(op, *args, root=root, dt=dt)
         if self.part == "linear" and isinstance(result, Var):
             self.linear.add(result)
+        if op == "neg" and isinstance(result, Var):
+            self.negated[result] = args[0]
         return result
+
+    def _sign(self, op: str, args: tuple[Atom, ...], root: str | None) -> Atom:
+        """Signs move outwards and meet: exact in IEEE arithmetic."""
+        plain = [self.negated.get(a, a) for a in args]
+        if op == "neg":
+            return plain[0]
+        odd = sum(a in self.negated for a in args) % 2
+        if op in ("mul", "div"):
+            product = self.op(op, *plain, root=root)
+            return self.op("neg", product, root=root) if odd else product
+        a, b = args
+        if op == "add":
+            if b in self.negated:
+                return self.op("sub", a, plain[1], root=root)
+            return self.op("sub", b, plain[0], root=root)
+        if b in self.negated:
+            return self.op("add", a, plain[1], root=root)
+        return self.op("neg", self.op("add", plain[0], b, root=root), root=root)
 
     def shadow_load(self, base: Base, index: tuple[Atom, ...], root: str) -> Atom:
         self.part = "linear"
@@ -144,11 +170,20 @@ class _Reverser:
     # --------------------------------------------------------------------------------------------------- statements
     def block(self, block: Block) -> list[Stmt]:
         """Write the reverse of a block; returns the block as it must run on the way there, recording."""
+        record = [self.statement(s) for s in reversed(block)]
+        return [s for group in reversed(record) for s in group]
+
+    def shadows_of(self, block: Block) -> None:
+        """Zeroed shadows of the arrays that one run of a body allocates, in branches too, but not in inner loops.
+
+        They must stand at the very start of the way back: an array that is allocated in a branch may be used after it.
+        """
         for s in block:
             if isinstance(s, Alloc) and s.base in self.memory and s.base.role == "local":
                 self.b.add(Alloc(self.shadow(s.base), s.dims, "zero", s.line, "linear"))
-        record = [self.statement(s) for s in reversed(block)]
-        return [s for group in reversed(record) for s in group]
+            elif isinstance(s, If):
+                self.shadows_of(s.then)
+                self.shadows_of(s.orelse)
 
     def statement(self, s: Stmt) -> list[Stmt]:
         self.b.line = s.line
@@ -239,6 +274,7 @@ class _Reverser:
         with self._inside(s) as loop, self.b.block(loop=True) as stmts:
             for k in sorted(live):
                 self.add(s.yields[k], params[k])
+            self.shadows_of(s.body)
             record = self.block(s.body)
             out_bars = {k: self.take(v) for k, (v, _) in enumerate(s.carries)}
             missing = {k for k, t in out_bars.items() if t is not None and k not in live and s.carries[k][0] in self.scalars}
@@ -507,6 +543,7 @@ def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable
     for base in (*results, *active):
         if is_float(base.dt):
             pass_.shadow(base)
+    pass_.shadows_of(body)
     record: Block = tuple(pass_.block(body))
     reverse: Block = tuple(pass_.b.stmts)
     # at the function's own level values are visible; those defined inside a branch must be lifted out of it
