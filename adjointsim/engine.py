@@ -87,7 +87,9 @@ class CompiledExecutor(Executor):
         n = problem.n_steps
         self._a = tuple(leaf.copy() for leaf in y0)
         self._b = tuple(leaf.copy() for leaf in y0)
-        self._slots = borrow_slots(self, y0, max(slots, 1))
+        stored = borrow_slots(self, y0, max(slots, 1))
+        scalar = (isinstance(s, ScalarSpec) for s in leaves_of(problem.y_spec))
+        self._slots = tuple(s.reshape(-1) if on else s for s, on in zip(stored, scalar, strict=True))
         self._ctl = np.zeros(16, np.int64)
         self._ctl[driver.N], self._ctl[driver.TURNED] = -1, n
         self._sums, self._seeds, self._cell = np.zeros(2), np.ones(1), np.zeros(1)
@@ -170,7 +172,7 @@ class CompiledExecutor(Executor):
             ctl[driver.BUDGET] = self._budget
             began = time.perf_counter()
             status = self._driver(
-                rows, len(rows), ctl, self._sums, self._seeds, self._cell, self.problem.observe_at, self._a, self._b, self._slots,
+                rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
                 tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes, *self._own,
             )  # fmt: skip
             if status == PAUSE:

@@ -55,7 +55,7 @@ class Compiled:
         self.entry = entry
         self.scratch: Scratch = scratch_of(kernel.fn, fixed)
         reassociate = {"fastmath": {"nsz", "reassoc"}}
-        sums = [emit(f, source=entry.lines, options=reassociate) for f in kernel.functions]
+        sums = [emit(f, source=entry.lines, options=reassociate, bare=True) for f in kernel.functions]
         self.text = "\n\n".join([*sums, emit(kernel.fn, self.scratch.bases, entry.lines)])
 
     @cached_property

@@ -35,13 +35,19 @@ DRIVER_VERBS = ("step", "running", "observe", "misfit", "step_vjp", "running_vjp
 
 @dataclass(frozen=True)
 class Model:
-    """The compiled kernels of a simulation; costs and their VJPs are optional.  ``y`` and ``p`` are the leaf bases."""
+    """The compiled kernels of a simulation; costs and their VJPs are optional.  ``y`` and ``p`` are the leaf bases.
+
+    Scalar leaves of y and p go by value: the driver holds them in variables, and their slots in one array.
+    """
 
     y: tuple[Base, ...]
     p: tuple[Base, ...]
     active_p: tuple[bool, ...]
     kernels: dict[str, Compiled]  # keys from DRIVER_VERBS
-    n_observed: int = 0  # leaves of an observation
+    n_observed: int  # leaves of an observation
+    y_scalar: tuple[bool, ...]
+    p_scalar: tuple[bool, ...]
+    observed_scalar: tuple[bool, ...]
 
     @property
     def y_float(self) -> list[int]:
@@ -52,10 +58,10 @@ def driver_text(model: Model, name: str, reverse: bool) -> str:
     """The text of the kernels and of the driver; ``reverse=False`` leaves out everything that belongs to the way back."""
     verbs = [v for v in DRIVER_VERBS if v in model.kernels and (reverse or not v.endswith("_vjp"))]
     parts = [model.kernels[v].text.replace(f"def {model.kernels[v].kernel.fn.name}(", f"def k_{v}(", 1) for v in verbs]
-    ranks = sorted({b.rank for b in model.y})
+    ranks = sorted({b.rank for b, scalar in zip(model.y, model.y_scalar, strict=True) if not scalar})
     parts += [_copy_text(rank) for rank in ranks]
     if reverse:
-        parts += [_zero_text(rank) for rank in sorted({b.rank for b in model.y} | {b.rank for _, b in _observation(model)})]
+        parts += [_zero_text(rank) for rank in ranks]
         if "observe" in model.kernels:
             parts += [_copy_text(r) for r in sorted({b.rank for _, b in _observation(model)} - set(ranks))]
     parts.append(_Driver(model, name, reverse, verbs).text())
@@ -98,7 +104,7 @@ class _Driver:
 
     # ---------------------------------------------------------------------------------------------------- argument texts
     def y(self, where: str, row: str | None = None) -> list[str]:
-        """The state leaves: ``a``/``b`` buffers, or ``s`` (slots) at a row."""
+        """The state leaves: ``a``/``b`` (variables or buffers), or ``s`` (slots) at a row."""
         return [f"{where}_{k}" if row is None else f"{where}_{k}[{row}]" for k in range(len(self.m.y))]
 
     def bars(self, where: str) -> list[str]:
@@ -110,8 +116,17 @@ class _Driver:
     def p_bars(self) -> list[str]:
         return [f"pb_{k}" for k, on in enumerate(self.m.active_p) if on]
 
-    def obs(self, where: str, row: str | None = None) -> list[str]:
-        return [f"{where}_{k}" if row is None else f"{where}_{k}[{row}]" for k in range(self.m.n_observed)]
+    def obs(self, row: str) -> list[str]:
+        """An observation's memory."""
+        return [f"o_{k}[{row}]" for k in range(self.m.n_observed)]
+
+    def seen(self, row: str) -> list[str]:
+        """An observation's leaves as inputs."""
+        return [f"o_{k}[{row}, 0]" if on else f"o_{k}[{row}]" for k, on in enumerate(self.m.observed_scalar)]
+
+    def arrays(self, texts: list[str], scalar: bool = False) -> list[str]:
+        """Of texts for the leaves of y, those of array leaves (or of scalar ones)."""
+        return [t for t, on in zip(texts, self.m.y_scalar, strict=True) if on == scalar]
 
     def own(self, verb: str) -> tuple[list[str], list[str], list[str]]:
         """A kernel's captures, arenas and scratch."""
@@ -121,37 +136,40 @@ class _Driver:
         scratch = [f"w_{verb}[{k}]" for k in range(len(compiled.scratch.bases))]
         return captures, arenas, scratch
 
-    def call(self, depth: int, verb: str, args: list[str], leave: str = "break") -> None:
+    def call(self, depth: int, verb: str, args: list[str], results: list[str] | None = None) -> None:
+        """Call a kernel: ``args`` are its counter, inputs and memory; ``results`` receive what it returns by value."""
         captures, arenas, scratch = self.own(verb)
         n_inputs = len(self.m.kernels[verb].kernel.inputs) + 1
         full = [*args[:n_inputs], *captures, *args[n_inputs:], *arenas, *scratch]
-        self.put(depth, f"status = k_{verb}({', '.join(full)})")
-        self.put(depth, f"if status != 0:\n    ctl[{PLACE}] = {DRIVER_VERBS.index(verb)}\n    {leave}")
+        left = ", ".join(["status", *(results or [])])
+        self.put(depth, f"{left} = k_{verb}({', '.join(full)})")
+        self.put(depth, f"if status != 0:\n    ctl[{PLACE}] = {DRIVER_VERBS.index(verb)}\n    break")
+
+    def step(self, depth: int, n: str, state: list[str], into: list[str], values: str) -> None:
+        """Run the step: array leaves into ``into``, scalar ones into the variables ``values``."""
+        self.call(depth, "step", [n, *state, *self.p(), *self.arrays(into)], self.arrays(self.y(values), scalar=True))
 
     # ----------------------------------------------------------------------------------------------------------- pieces
-    def visit(self, depth: int, state: list[str], n: str = "n") -> None:
+    def visit(self, depth: int, state: list[str]) -> None:
         """Running cost and observations of step n, the first time it is seen."""
-        if "running" not in self.verbs and "observe" not in self.verbs:
-            self.put(depth, f"if {n} >= high:\n    high = {n} + 1")
-            return
-        self.put(depth, f"if {n} >= high:\n    high = {n} + 1")
+        self.put(depth, "if n >= high:\n    high = n + 1")
         if "running" in self.verbs:
-            self.call(depth + 1, "running", [n, *state, *self.p(), "cell"])
-            self.put(depth + 1, "sums[0] += cell[0]")
-        self.observe(depth + 1, state, n)
+            self.call(depth + 1, "running", ["n", *state, *self.p()], ["cost"])
+            self.put(depth + 1, "sums[0] += cost")
+        self.observe(depth + 1, state, "n")
 
     def observe(self, depth: int, state: list[str], n: str) -> None:
         if "observe" not in self.verbs:
             return
         self.put(depth, f"while seen < at.size and at[seen] == {n}:")
-        self.call(depth + 1, "observe", [n, *state, *self.p(), *self.obs("o", "seen")])
+        self.call(depth + 1, "observe", [n, *state, *self.p(), *self.obs("seen")])
         if "misfit" in self.verbs:
-            self.call(depth + 1, "misfit", ["seen", *self.obs("o", "seen"), *self.p(), "cell"])
-            self.put(depth + 1, "sums[1] += cell[0]")
+            self.call(depth + 1, "misfit", ["seen", *self.seen("seen"), *self.p()], ["cost"])
+            self.put(depth + 1, "sums[1] += cost")
         self.put(depth + 1, "seen += 1")
         self.put(depth, "if status != 0:\n    break")
 
-    def unobserve(self, depth: int, state: list[str], n: str, bars: list[str], staged: bool) -> None:
+    def unobserve(self, depth: int, state: list[str], n: str, where: str, staged: bool) -> None:
         """The reverse of an observation: cotangents from the caller and from the misfit, last observation first."""
         if "observe_vjp" not in self.verbs:
             return
@@ -160,59 +178,44 @@ class _Driver:
         if staged:
             self.put(depth + 1, "if stage == 2:")
             inner += 1
-        for k, b in _observation(self.m):
-            if is_float(b.dt):
-                self.put(inner, f"copy_{b.rank}(og_{k}, ob_{k}[unseen - 1])")
-        obar = [f"og_{k}" for k, b in _observation(self.m) if is_float(b.dt)]
+        floats = [(k, b) for k, b in _observation(self.m) if is_float(b.dt)]
+        for k, b in floats:
+            self.put(inner, f"copy_{b.rank}(og_{k}, ob_{k}[unseen - 1])")
+        obar = [f"og_{k}" for k, _ in floats]
         if "misfit_vjp" in self.verbs:
             self.put(inner, "if seeds[0] != 0.0:")
-            self.put(inner + 1, "cell[0] = seeds[0]")
-            self.call(inner + 1, "misfit_vjp", ["unseen - 1", *self.obs("o", "unseen - 1"), *self.p(), "cell", *obar, *self.p_bars()])
+            self.call(inner + 1, "misfit_vjp", ["unseen - 1", *self.seen("unseen - 1"), *self.p(), "seeds[0]", *obar, *self.p_bars()])
         if staged:
             self.put(inner, "stage = 3")
-        self.call(depth + 1, "observe_vjp", [n, *state, *self.p(), *obar, *bars, *self.p_bars()])
+        self._cost_vjp(depth + 1, "observe_vjp", [n, *state, *self.p(), *obar], where)
         if staged:
             self.put(depth + 1, "stage = 2")
         self.put(depth + 1, "unseen -= 1")
         self.put(depth, "if status != 0:\n    break")
 
-    def swap(self, depth: int, one: list[str], two: list[str]) -> None:
-        for x, z in zip(one, two, strict=True):
-            self.put(depth, f"{x}, {z} = {z}, {x}")
+    def _cost_vjp(self, depth: int, verb: str, args: list[str], where: str) -> None:
+        """Add the cotangents that a cost gives to y: to array leaves in place, to scalar ones by value."""
+        arrays = [f"{where}_{k}" for k in self.m.y_float if not self.m.y_scalar[k]]
+        scalars = [k for k in self.m.y_float if self.m.y_scalar[k]]
+        self.call(depth, verb, [*args, *arrays, *self.p_bars()], [f"x_{k}" for k in scalars])
+        for k in scalars:
+            self.put(depth, f"{where}_{k} += x_{k}")
+
+    def move(self, depth: int, one: str, two: str, leaves: list[int]) -> None:
+        """Array leaves change places, scalar ones are copied from ``two`` to ``one``."""
+        for k in leaves:
+            self.put(depth, f"{one}_{k} = {two}_{k}" if self.m.y_scalar[k] else f"{one}_{k}, {two}_{k} = {two}_{k}, {one}_{k}")
 
     def copies(self, depth: int, dst: list[str], src: list[str]) -> None:
-        for b, d, s in zip(self.m.y, dst, src, strict=True):
-            self.put(depth, f"copy_{b.rank}({d}, {s})")
+        for b, d, s, scalar in zip(self.m.y, dst, src, self.m.y_scalar, strict=True):
+            self.put(depth, f"{d} = {s}" if scalar else f"copy_{b.rank}({d}, {s})")
 
     # -------------------------------------------------------------------------------------------------------- the driver
     def text(self) -> str:
         own = [f"{kind}_{verb}" for verb in self.verbs for kind in ("c", "w")]
-        params = ["actions", "count", "ctl", "sums", "seeds", "cell", "at", "A", "B", "S", "P", "O", "OB", "OG", "BA", "BB", "PB", "tape", "itape", "tops"]
+        params = ["actions", "count", "ctl", "sums", "seeds", "at", "A", "B", "S", "P", "O", "OB", "OG", "BA", "BB", "PB", "tape", "itape", "tops"]
         self.put(0, f"{_OPTIONS}\ndef {self.name}({', '.join([*params, *own])}):")
-        groups = {"a": "A", "b": "B", "s": "S"}
-        for k in range(len(self.m.y)):
-            for low, up in groups.items():
-                self.put(1, f"{low}_{k} = {up}[{k}]")
-        for k in range(len(self.m.p)):
-            self.put(1, f"p_{k} = P[{k}]")
-        for k in range(self.m.n_observed):
-            self.put(1, f"o_{k} = O[{k}]")
-        if self.reverse:
-            for j, k in enumerate(self.m.y_float):
-                self.put(1, f"ba_{k} = BA[{j}]\nbb_{k} = BB[{j}]")
-            for j, k in enumerate(k for k, on in enumerate(self.m.active_p) if on):
-                self.put(1, f"pb_{k} = PB[{j}]")
-            for j, k in enumerate(k for k, b in _observation(self.m) if is_float(b.dt)):
-                self.put(1, f"ob_{k} = OB[{j}]\nog_{k} = OG[{j}]")
-        a, b = self.y("a"), self.y("b")
-        self.put(1, f"parity = ctl[{PARITY}]\nif parity == 1:")
-        self.swap(2, a, b)
-        if self.reverse:
-            self.put(1, f"bparity = ctl[{BPARITY}]\nif bparity == 1:")
-            self.put(2, "pass")
-            self.swap(2, self.bars("ba"), self.bars("bb"))
-        self.put(1, f"row = ctl[{ROW}]\nn = ctl[{N}]\nhigh = ctl[{HIGH}]\nleft = ctl[{BUDGET}]\nforward = ctl[{FORWARD}]")
-        self.put(1, f"vjps = ctl[{VJPS}]\nseen = ctl[{OBSERVED}]\nunseen = ctl[{UNOBSERVED}]\nctl[{REVERSED}] = 0\nstage = ctl[{STAGE}]")
+        self._unpack()
         self.put(1, "status = 0\nwhile row < count:")
         self.put(2, "kind = actions[row, 0]\nlo = actions[row, 1]\nhi = actions[row, 2]\nslot = actions[row, 3]")
         self._advance()
@@ -223,23 +226,61 @@ class _Driver:
             self._seed()
             self._reverse()
         self.put(2, f"n = -1\nrow += 1\nif left <= 0 and row < count:\n    status = {PAUSE}\n    break")
-        self.put(1, f"ctl[{PARITY}] = parity\nctl[{ROW}] = row\nctl[{N}] = n\nctl[{HIGH}] = high\nctl[{BUDGET}] = left\nctl[{FORWARD}] = forward")
-        if self.reverse:
-            self.put(1, f"ctl[{BPARITY}] = bparity")
-        self.put(1, f"ctl[{VJPS}] = vjps\nctl[{OBSERVED}] = seen\nctl[{UNOBSERVED}] = unseen\nctl[{STAGE}] = stage\nreturn status")
+        self._pack()
         return "\n".join(self.lines) + "\n"
+
+    def _unpack(self) -> None:
+        y = range(len(self.m.y))
+        self.put(1, f"parity = ctl[{PARITY}]\nbparity = ctl[{BPARITY}]")
+        for k in y:
+            cell = "[0]" if self.m.y_scalar[k] else ""
+            self.put(1, f"s_{k} = S[{k}]\na_{k} = A[{k}]{cell}\nb_{k} = B[{k}]{cell}")
+        self.put(1, "if parity == 1:\n    pass")
+        for k in y:
+            self.put(2, f"a_{k}, b_{k} = b_{k}, a_{k}")
+        for k, scalar in enumerate(self.m.p_scalar):
+            self.put(1, f"p_{k} = P[{k}]" + ("[0]" if scalar else ""))
+        for k in range(self.m.n_observed):
+            self.put(1, f"o_{k} = O[{k}]")
+        if self.reverse:
+            for j, k in enumerate(self.m.y_float):
+                cell = "[0]" if self.m.y_scalar[k] else ""
+                self.put(1, f"ba_{k} = BA[{j}]{cell}\nbb_{k} = BB[{j}]{cell}")
+            self.put(1, "if bparity == 1:\n    pass")
+            for k in self.m.y_float:
+                self.put(2, f"ba_{k}, bb_{k} = bb_{k}, ba_{k}")
+            for j, k in enumerate(k for k, on in enumerate(self.m.active_p) if on):
+                self.put(1, f"pb_{k} = PB[{j}]")
+            for j, k in enumerate(k for k, b in _observation(self.m) if is_float(b.dt)):
+                self.put(1, f"ob_{k} = OB[{j}]\nog_{k} = OG[{j}]")
+        self.put(1, f"row = ctl[{ROW}]\nn = ctl[{N}]\nhigh = ctl[{HIGH}]\nleft = ctl[{BUDGET}]\nforward = ctl[{FORWARD}]")
+        self.put(1, f"vjps = ctl[{VJPS}]\nseen = ctl[{OBSERVED}]\nunseen = ctl[{UNOBSERVED}]\nstage = ctl[{STAGE}]\nctl[{REVERSED}] = 0")
+
+    def _pack(self) -> None:
+        """Write the variables back, to where the parities say that they are."""
+        for parity, one, two, group in (("parity", "A", "B", "ab"), ("bparity", "BA", "BB", "bars")):
+            if group == "bars" and not self.reverse:
+                continue
+            leaves = list(enumerate(self.m.y_float)) if group == "bars" else [(k, k) for k in range(len(self.m.y))]
+            names = ("ba", "bb") if group == "bars" else ("a", "b")
+            for j, k in leaves:
+                if self.m.y_scalar[k]:
+                    self.put(1, f"if {parity} == 0:\n    {one}[{j}][0] = {names[0]}_{k}\n    {two}[{j}][0] = {names[1]}_{k}")
+                    self.put(1, f"else:\n    {two}[{j}][0] = {names[0]}_{k}\n    {one}[{j}][0] = {names[1]}_{k}")
+        self.put(1, f"ctl[{PARITY}] = parity\nctl[{BPARITY}] = bparity\nctl[{ROW}] = row\nctl[{N}] = n\nctl[{HIGH}] = high")
+        self.put(1, f"ctl[{BUDGET}] = left\nctl[{FORWARD}] = forward\nctl[{VJPS}] = vjps\nctl[{OBSERVED}] = seen")
+        self.put(1, f"ctl[{UNOBSERVED}] = unseen\nctl[{STAGE}] = stage\nreturn status")
 
     def _pause(self, depth: int, before: str) -> None:
         """After a range cut short: an error, or the budget is used up."""
         self.put(depth, f"if status != 0:\n    break\nif {before}:\n    status = {PAUSE}\n    break")
 
     def _advance(self) -> None:
-        a, b = self.y("a"), self.y("b")
         self.put(2, f"if kind == {ADVANCE}:")
         self.put(3, "if n < 0:\n    n = lo\nend = min(hi, n + max(left, 1))\nwhile n < end:")
-        self.visit(4, a)
-        self.call(4, "step", ["n", *a, *self.p(), *b])
-        self.swap(4, a, b)
+        self.visit(4, self.y("a"))
+        self.step(4, "n", self.y("a"), self.y("b"), "b")
+        self.move(4, "a", "b", list(range(len(self.m.y))))
         self.put(4, "parity = 1 - parity\nn += 1\nforward += 1\nleft -= 1")
         self._pause(3, "n < hi")
 
@@ -251,31 +292,38 @@ class _Driver:
         self.copies(3, a, self.y("s", "slot"))
 
     def _record(self) -> None:
+        """Steps from slot to slot; scalar leaves also stay in variables, so that no step waits for its own store."""
+        y = range(len(self.m.y))
+        state = [f"a_{k}" if self.m.y_scalar[k] else f"s_{k}[j]" for k in y]
         self.put(2, f"elif kind == {RECORD}:")
         self.put(3, "if n < 0:\n    n = lo")
         self.copies(4, self.y("s", "slot"), self.y("a"))
         self.put(3, "end = min(hi - 1, n + max(left, 1))\nj = slot + n - lo\nwhile n < end:")
-        self.visit(4, self.y("s", "j"))
-        self.call(4, "step", ["n", *self.y("s", "j"), *self.p(), *self.y("s", "j + 1")])
+        self.visit(4, state)
+        self.step(4, "n", state, [f"s_{k}[j + 1]" for k in y], "a")
+        for k in y:
+            if self.m.y_scalar[k]:
+                self.put(4, f"s_{k}[j + 1] = a_{k}")
         self.put(4, "n += 1\nj += 1\nforward += 1\nleft -= 1")
         self._pause(3, "n < hi - 1")
-        self.copies(3, self.y("a"), self.y("s", "j"))
+        for k in y:
+            if not self.m.y_scalar[k]:
+                self.put(3, f"copy_{self.m.y[k].rank}(a_{k}, s_{k}[j])")
 
     def _turn(self) -> None:
         """The last step, from the state that its VJP will start from, which must survive: into the other buffer.
 
         A row with lo == hi runs no step: the other buffer holds y_N already.
         """
-        a, b = self.y("a"), self.y("b")
         self.put(2, f"elif kind == {TURN_ACTION}:")
         self.put(3, "n = lo\nif slot >= 0:")
-        self.copies(4, a, self.y("s", "slot"))
+        self.copies(4, self.y("a"), self.y("s", "slot"))
         self.put(3, "while n < hi:")
-        self.visit(4, a)
-        self.call(4, "step", ["n", *a, *self.p(), *b])
+        self.visit(4, self.y("a"))
+        self.step(4, "n", self.y("a"), self.y("b"), "b")
         self.put(4, "n += 1\nforward += 1\nleft -= 1")
         self.put(3, "if status != 0:\n    break")
-        self.observe(3, b, "hi")
+        self.observe(3, self.y("b"), "hi")
 
     def _seed(self) -> None:
         """The cotangents of the observations at y_N, which is in the other buffer."""
@@ -284,7 +332,7 @@ class _Driver:
         staged = self._staged()
         if staged:
             self.put(3, "stage = max(stage, 2)")
-        self.unobserve(3, self.y("b"), "n", self.bars("ba"), staged)
+        self.unobserve(3, self.y("b"), "n", "ba", staged)
         if staged:
             self.put(3, "stage = 0")
 
@@ -304,31 +352,28 @@ class _Driver:
 
     def _reverse_steps(self, depth: int, row: str | None) -> None:
         state = self.y("a") if row is None else self.y("s", row)
-        ba, bb = self.bars("ba"), self.bars("bb")
+        staged = self._staged()
         self.put(depth, "while n >= end:")
         if row is not None:
             self.put(depth + 1, "j = slot + n - lo")
-        staged = self._staged()
         inner = depth + 1
         if staged:
             self.put(depth + 1, "if stage == 0:")
             inner += 1
-        for k in self.m.y_float:
+        arrays = [k for k in self.m.y_float if not self.m.y_scalar[k]]
+        for k in arrays:
             self.put(inner, f"zero_{self.m.y[k].rank}(bb_{k})")
-        self.call(inner, "step_vjp", ["n", *state, *self.p(), *ba, *bb, *self.p_bars()])
+        args = ["n", *state, *self.p(), *self.bars("ba"), *(f"bb_{k}" for k in arrays), *self.p_bars()]
+        self.call(inner, "step_vjp", args, [f"bb_{k}" for k in self.m.y_float if self.m.y_scalar[k]])
         if staged:
             self.put(inner, "stage = 1")
         if "running_vjp" in self.verbs:
-            inner = depth + 2
             self.put(depth + 1, "if stage == 1 and seeds[0] != 0.0:" if staged else "if seeds[0] != 0.0:")
-            self.put(inner, "cell[0] = seeds[0]")
-            self.call(inner, "running_vjp", ["n", *state, *self.p(), "cell", *bb, *self.p_bars()])
+            self._cost_vjp(depth + 2, "running_vjp", ["n", *state, *self.p(), "seeds[0]"], "bb")
         if staged:
             self.put(depth + 1, "stage = 2")
-        self.unobserve(depth + 1, state, "n", bb, staged)
+        self.unobserve(depth + 1, state, "n", "bb", staged)
         if staged:
             self.put(depth + 1, "stage = 0")
-        self.swap(depth + 1, ba, bb)
+        self.move(depth + 1, "ba", "bb", self.m.y_float)
         self.put(depth + 1, "bparity = 1 - bparity\nn -= 1\nvjps += 1\nleft -= 1")
-
-

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import rules
+from .build import zero
 from .ir import (
     Alloc, Atom, Base, Block, Call, Const, Dim, Each, Fn, For, If, Let, Load, Need, Raise, Stmt, Store, Var, While, atoms_of, walk,
 )  # fmt: skip
@@ -116,16 +117,20 @@ class _Emitter:
         elif isinstance(s, (For, While)):
             self._loop(s, depth)
         elif isinstance(s, Raise):
-            self.put(depth, f"return {1 + s.site}")
+            self.put(depth, self._leave(1 + s.site))
         elif isinstance(s, Need):
             self.put(depth, f"if {self.name(s.base)}.size < {self.atom(s.size)}:")
-            self.put(depth + 1, f"return {NEED}")
+            self.put(depth + 1, self._leave(NEED))
         elif isinstance(s, Call):
             left = ", ".join(self.name(r) for r in s.results)
             args = ", ".join(self.name(a) if isinstance(a, Base) else _bare(self.atom(a)) for a in s.args)
             self.put(depth, f"{left} = {s.fn}({args})")
         elif isinstance(s, Each):
             raise NotImplementedError("an Each is turned into loops before it is written")
+
+    def _leave(self, status: int) -> str:
+        """A return of a status, and of zeros for results that the function did not come to."""
+        return "return " + ", ".join([str(status), *(self.atom(zero(r.dt)) for r in self.fn.results)])
 
     def _inline(self, s: Let, text: str, rest: Block) -> bool:
         """A temporary used once, later in the same block, is written there: nested expressions, as a person would write."""
@@ -236,16 +241,20 @@ def _literal(v: object) -> str:
 
 
 def emit(
-    fn: Fn, scratch: Sequence[Base] = (), source: Sequence[str] = (), options: Mapping[str, object] | None = None, name: str | None = None
+    fn: Fn, scratch: Sequence[Base] = (), source: Sequence[str] = (), options: Mapping[str, object] | None = None, *, bare: bool = False
 ) -> str:
-    """The text of a function; ``scratch`` bases are memory that the caller brings, as further parameters."""
+    """The text of a function; ``scratch`` bases are memory that the caller brings, as further parameters.
+
+    It returns its status and its results; ``bare``, for a function that cannot fail, its results alone.
+    """
     e = _Emitter(fn, frozenset([*(p for p in fn.params if isinstance(p, Base)), *scratch]), source)
     for s in walk(fn.body):
         e.uses.update(a for a in atoms_of(s) if isinstance(a, Var))
     params = ", ".join(e.name(p) for p in (*fn.params, *scratch))
     e.uses.update(a for a in fn.results if isinstance(a, Var))
     e.block(fn.body, 1)
-    e.put(1, "return " + (", ".join(e.atom(r) for r in fn.results) if fn.results else str(OK)))
+    status = [] if bare else [str(OK)]
+    e.put(1, "return " + ", ".join([*status, *(_bare(e.atom(r)) for r in fn.results)]))
     settings = {"error_model": "numpy", "nogil": True, "cache": True, **(options or {})}
     decorator = ", ".join(f"{k}={_literal(v)}" for k, v in settings.items())
-    return f"@njit({decorator})\ndef {name or fn.name}({params}):\n" + "\n".join(e.out) + "\n"
+    return f"@njit({decorator})\ndef {fn.name}({params}):\n" + "\n".join(e.out) + "\n"

@@ -10,12 +10,13 @@ from typing import Any
 
 from . import driver
 from .api import Compiled
+from .byvalue import by_value
 from .emit import HEADER
 from .entry import Entry, lower_entry
 from .ir import Base, is_float
 from .kernel import primal_kernel, vjp_kernel
 from .module import load_module
-from .spec import ScalarSpec, Spec
+from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
 
 __all__ = ["CompiledModel"]
 
@@ -59,18 +60,46 @@ class CompiledModel:
     def _leaves(self, verb: str, name: str) -> tuple[Base, ...]:
         return tuple(b for path, b in self.entries[verb].leaves if _argument(path) == name)
 
+    def _scalars(self, verb: str) -> set[Base]:
+        """The bases of scalar leaves among a kernel's inputs."""
+        arguments = {"y": self.y_spec, "p": self.p_spec}
+        if verb == "misfit":
+            arguments["observation"] = self.entries["observe"].result_spec
+        kinds = {path: isinstance(leaf, ScalarSpec) for name, spec in arguments.items() for path, leaf in leaf_specs(spec, name)}
+        return {b for path, b in self.entries[verb].leaves if kinds[path]}
+
+    def _scalar_results(self, verb: str) -> list[bool]:
+        """Which result leaves go by value: scalars, but for observations, which are kept in arrays."""
+        spec = self.entries[verb].result_spec
+        return [isinstance(leaf, ScalarSpec) and verb != "observe" for leaf in leaves_of(spec)]
+
     def _model(self, reverse: bool) -> driver.Model:
         kernels: dict[str, Compiled] = {}
+        scalar = {verb: self._scalars(verb) for verb in self.entries}
         for verb, entry in self.entries.items():
             fixed = [b for path, b in entry.leaves if _argument(path) == "p"]
-            kernels[verb] = Compiled(primal_kernel(entry), entry, fixed)
+            fixed = [b for b in fixed if b not in scalar[verb]]
+            kernel = primal_kernel(entry)
+            values = {b for b, on in zip(kernel.results, self._scalar_results(verb), strict=True) if on}
+            kernels[verb] = Compiled(by_value(kernel, scalar[verb] | values, entry.names), entry, fixed)
             if reverse:
                 active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
-                kernels[f"{verb}_vjp"] = Compiled(vjp_kernel(entry, active), entry, fixed)
+                kernel = vjp_kernel(entry, active)
+                values = {b for b, on in zip(kernel.result_bars, self._scalar_results(verb), strict=True) if on and b is not None}
+                values |= {
+                    bar for base, bar in zip(kernel.inputs, kernel.leaf_bars, strict=True)
+                    if bar is not None and base in scalar[verb] and base not in self._leaves(verb, "p") and verb != "misfit"
+                }  # fmt: skip
+                kernels[f"{verb}_vjp"] = Compiled(by_value(kernel, scalar[verb] | values, entry.names), entry, fixed)
         y, p = self._leaves("step", "y"), self._leaves("step", "p")
         on = tuple(path in self.active and is_float(b.dt) for path, b in self.entries["step"].leaves if _argument(path) == "p")
         observed = len(self.entries["observe"].results) if "observe" in self.entries else 0
-        return driver.Model(y, p, on, kernels, observed)
+        scalars = self._scalars("step")
+        observation = leaves_of(self.entries["observe"].result_spec) if observed else []
+        return driver.Model(
+            y, p, on, kernels, observed, tuple(b in scalars for b in y), tuple(b in scalars for b in p),
+            tuple(isinstance(s, ScalarSpec) for s in observation),
+        )  # fmt: skip
 
     @cached_property
     def forward(self) -> driver.Model:
