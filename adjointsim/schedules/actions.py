@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from adjointsim.errors import ArgumentError, StructureError
 
@@ -58,8 +57,8 @@ class Stream:
     """The actions of one sweep, handed out in chunks of any size.
 
     ``state`` is everything that the stream remembers, one int64 array of O(slots) numbers.  Saved, and given to a new
-    Stream with the same ``kernel``, it continues where it was.  ``kernel(state, out) -> count`` is compiled, has the
-    same signature for every schedule, and may be called from compiled code in place of :meth:`fill`.
+    Stream with the same ``kernel``, it continues where it was.  ``kernel(state, out) -> count`` has the same
+    signature for every schedule, and is compiled where there are many actions.
     """
 
     __slots__ = ("kernel", "state")
@@ -110,14 +109,14 @@ def actions(schedule: Schedule) -> Iterator[Action]:
         yield from map(Action._make, rows[:count].tolist())
 
 
-@njit(cache=True, error_model="numpy")
 def replay(state: np.ndarray, out: np.ndarray) -> int:
-    """The kernel of a stream with a short explicit list; ``state`` is (rows written, rows, row 0, row 1, ...)."""
-    first = state[0]
-    count = min(state[1] - first, out.shape[0])
-    for i in range(count):
-        for k in range(4):
-            out[i, k] = state[2 + 4 * (first + i) + k]
+    """The kernel of a stream with a short explicit list; ``state`` is (rows written, rows, row 0, row 1, ...).
+
+    Plain Python: a handful of rows is not worth loading a compiled function for.
+    """
+    first = int(state[0])
+    count = min(int(state[1]) - first, out.shape[0])
+    out[:count] = state[2 + 4 * first : 2 + 4 * (first + count)].reshape(count, 4)
     state[0] = first + count
     return count
 
