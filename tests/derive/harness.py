@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from reference import reference_vjp
+from reference import reference_jvp, reference_vjp
 
 from adjointsim.derive import api, interp
 from adjointsim.derive.entry import Entry, lower_entry
@@ -18,7 +18,8 @@ from adjointsim.derive.ir import Fn, is_float
 from adjointsim.derive.kernel import Kernel, primal_kernel, vjp_kernel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, leaves_of
-from adjointsim.leaves import flatten, spec_of, unflatten
+from adjointsim.derive.tangent import Tangents
+from adjointsim.leaves import flatten, spec_of, unflatten, unflatten_bar
 
 __all__ = ["Derived", "assert_close", "functions"]
 
@@ -92,6 +93,17 @@ class Derived:
         found = reference_vjp(self.fn, self.args, unflatten(self.entry.result_spec, [b.copy() for b in bars]))
         return [leaf for bar, spec in zip(found, self.specs, strict=True) for leaf in _flat(bar, spec)]
 
+    def tangents(self, seed: int = 2) -> Bars:
+        """Random tangents of the leaves; None for inert ones."""
+        rng = np.random.default_rng(seed)
+        return [rng.standard_normal(x.shape).astype(x.dtype) if x.dtype.kind == "f" else None for x in self.leaves]
+
+    def reference_tangents(self, dots: Bars) -> Bars:
+        """The tangents of the result leaves, by the reference."""
+        parts = iter(dots)
+        args = [unflatten_bar(spec, [next(parts) for _ in leaves_of(spec)]) for spec in self.specs]
+        return _flat(reference_jvp(self.fn, self.args, tuple(args))[1], self.entry.result_spec)
+
     # ------------------------------------------------------------------------------------------------------- interpreted
     @cached_property
     def captures(self) -> Arrays:
@@ -127,6 +139,17 @@ class Derived:
                 return out
             except interp.NeedMore as need:
                 sizes[need.base] = 8 * need.size
+
+    def run_jvp(self, leaves: Arrays, dots: Bars) -> Bars:
+        """The tangents of the result leaves, by the interpreter; None for inert ones."""
+        kernel = self.primal(1)
+        made = Tangents({}).of(kernel.fn, {base.name for base in kernel.inputs if is_float(base.dt)})
+        results = [np.zeros_like(r) for r in self.expected]
+        out = [np.zeros_like(r) if r.dtype.kind == "f" else None for r in results]
+        given = dict(zip((*kernel.inputs, *kernel.results), (*dots, *out), strict=True))
+        arguments = [*leaves, *self.captures, *results, *(given[base] for base in made.dots)]
+        interp.run({made.fn.name: made.fn}, made.fn.name, arguments, poison=True)
+        return out
 
     # ---------------------------------------------------------------------------------------------------------- compiled
     @cached_property

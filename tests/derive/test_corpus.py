@@ -85,6 +85,13 @@ def test_some_leaves_active(case):
         assert_close(derived.run_vjp(vjp, derived.leaves, bars), wanted, derived.single)
 
 
+@each([c for c in ACCEPTED if "singular" not in c.tags])  # there a tangent is infinite before it meets its factor 0
+def test_tangent(case):
+    derived = Derived(case.fn, case.args)
+    dots = derived.tangents()
+    assert_close(derived.run_jvp(derived.leaves, dots), derived.reference_tangents(dots), derived.single)
+
+
 def check_compiled(case: Case) -> None:
     derived = Derived(case.fn, case.args)
     kernel, leaves, bars = derived.compiled, derived.leaves, derived.cotangents()
