@@ -34,7 +34,9 @@ def raise_site(entry: Entry, status: int) -> BaseException:
     site = entry.sites[status - 1]
     namespace = dict(entry.globals_of(site))
     try:
-        exc = eval(compile(site.text, site.filename, "eval"), namespace)
+        exc = None if site.local else eval(compile(site.text, site.filename, "eval"), namespace)
+        if exc is None:
+            raise NameError(site.text)
         if isinstance(exc, type):
             exc = exc()
     except Exception:  # the message needs local values, which compiled code does not keep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from .build import Builder, Names
 from .ir import Alloc, Atom, Base, Const, Each, If, Raise, Stmt, Store, is_float
 from .liveness import Liveness
 from .source import Source
-from .values import Ref, Value, atoms_in, shape_of
+from .values import Ref, Value, atoms_in, refs_in, shape_of
 
 __all__ = ["BREAK", "CONTINUE", "EXIT", "GO_ON", "RET", "RETURN", "UNBOUND", "Context", "Env", "Frame", "RaiseSite", "WrittenParameter", "common_dtype"]
 
@@ -30,6 +30,7 @@ class RaiseSite:
     lineno: int
     function: str
     text: str  # the expression after ``raise``
+    local: bool = False  # it names local values, which compiled code does not keep
 
     def literal(self) -> tuple[str, int, str, str]:
         return (self.filename, self.lineno, self.function, self.text)
@@ -51,6 +52,7 @@ class Frame:
     live: Liveness
     env: Env = field(default_factory=dict)
     loops: int = 0  # how many loops are open
+    current: ast.stmt | None = None  # the statement being lowered
 
 
 class Context:
@@ -67,8 +69,10 @@ class Context:
         self.frames: list[Frame] = []
         self.dims: dict[Base, tuple[Atom, ...]] = {}  # of allocated bases
         self.carriers: dict[Base, Base] = {}  # memory of rebound array names -> the array that the name had before the loop
+        self.partners: dict[Base, set[Base]] = {}  # a copy that stands for an array -> that array, and the reverse
         self.sites: list[RaiseSite] = []
         self.outside: dict[tuple[Source, str], Any] = {}  # what names from outside meant
+        self.changing: Collection[str] = ()  # names that the branch being closed binds
         self.seen: list[Frame] = []  # every function entered
 
     # ------------------------------------------------------------------------------------------------------ helpers
@@ -95,8 +99,25 @@ class Context:
 
     def site(self, node: ast.AST, text: str) -> int:
         source = self.frame.source
-        self.sites.append(RaiseSite(source.filename, getattr(node, "lineno", 0), source.name, text))
+        names = {n.id for n in ast.walk(ast.parse(text, mode="eval")) if isinstance(n, ast.Name)}
+        local = bool(names & {*source.fn.__code__.co_varnames, *source.fn.__code__.co_cellvars})
+        self.sites.append(RaiseSite(source.filename, getattr(node, "lineno", 0), source.name, text, local))
         return len(self.sites) - 1
+
+    # ------------------------------------------------------------------------------------------------------- aliases
+    def seen_by(self, base: Base, besides: Collection[str] = ()) -> str | None:
+        """A live name, in any frame, through which an array can be seen."""
+        for frame in self.frames:
+            live = frame.live.after.get(frame.current, frozenset()) if frame.current is not None else frozenset(frame.env)
+            for name, value in frame.env.items():
+                if name in live and not (frame is self.frame and name in besides) and any(r.base == base for r in refs_in(value)):
+                    return name
+        return None
+
+    def link(self, copy: Base, base: Base) -> None:
+        """``copy`` now stands for ``base``: where both can be seen, neither may be written."""
+        self.partners.setdefault(copy, set()).add(base)
+        self.partners.setdefault(base, set()).add(copy)
 
     def check(self, bad: Atom, node: ast.AST, text: str) -> None:
         """Leave with an exception if ``bad``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .build import const, zero
-from .ir import Alloc, Base, Block, Call, Const, Dim, For, If, Let, Load, Stmt, Store, Var, While, atoms_of, defined, inner_defined, walk
+from .ir import Alloc, Base, Block, Call, Const, Dim, For, If, Let, Load, Need, Raise, Stmt, Store, Var, While, atoms_of, defined, inner_defined, walk
 
 __all__ = ["hoist"]
 
@@ -47,6 +47,8 @@ def _split(loop: For | While, body: Block, written: set[Base], loads: bool = Tru
     moved: list[Stmt] = []
     rest: list[Stmt] = []
     for s in body:
+        # what comes after a statement that may leave need not be valid before it
+        loads = loads and not any(isinstance(x, (Raise, Need)) for r in rest[-1:] for x in walk((r,)))
         pure = isinstance(s, (Let, Dim)) or (loads and isinstance(s, Load) and s.base not in written)
         if pure and not any(a in inside for a in atoms_of(s)):
             moved.append(s)

@@ -37,7 +37,7 @@ def assigned(body: list[ast.stmt]) -> list[str]:
 
 
 class Liveness:
-    """``after[node]``: names live after an if or a loop; ``head[node]``: names live where a loop's next test begins."""
+    """``after[node]``: names live after a statement; ``head[node]``: names live where a loop's next test begins."""
 
     def __init__(self, body: list[ast.stmt]) -> None:
         self.after: dict[ast.AST, Names] = {}
@@ -50,6 +50,7 @@ class Liveness:
         return out
 
     def _stmt(self, s: ast.stmt, out: Names, brk: Names, cont: Names) -> Names:
+        self.after[s] = out
         if isinstance(s, ast.Assign):
             for target in s.targets:
                 out -= binds(target)
@@ -59,10 +60,8 @@ class Liveness:
         if isinstance(s, ast.AugAssign):
             return out | reads(s.value) | reads(s.target) | binds(s.target)
         if isinstance(s, ast.If):
-            self.after[s] = out
             return self._block(s.body, out, brk, cont) | self._block(s.orelse, out, brk, cont) | reads(s.test)
         if isinstance(s, (ast.For, ast.While)):
-            self.after[s] = out
             test = reads(s.test) if isinstance(s, ast.While) else NONE
             bound = binds(s.target) if isinstance(s, ast.For) else NONE
             head = out | test

@@ -16,10 +16,10 @@ from . import fence, rules
 from .build import const, same, zero
 from .calls import Calls
 from .context import BREAK, CONTINUE, EXIT, GO_ON, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter, common_dtype
-from .ir import Alloc, Atom, Block, Const, Dim, For, If, Let, Load, Raise, Store, Var, While, is_float, walk
+from .ir import Alloc, Atom, Base, Block, Const, Dim, For, If, Let, Load, Raise, Store, Var, While, defined, is_float, walk
 from .liveness import Liveness, assigned
 from .source import read
-from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, refs_in, shape_of
+from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
 
 __all__ = ["Lowering"]
 
@@ -55,6 +55,7 @@ class Lowering(Calls):
         for k, stmt in enumerate(body):
             rest = body[k + 1 :]
             self.mark(stmt)
+            self.frame.current = stmt
             if isinstance(stmt, ast.If):
                 if self._if(stmt, rest, out):
                     return
@@ -147,6 +148,11 @@ class Lowering(Calls):
         if ref.base.role in ("in", "const"):
             raise WrittenParameter(ref.base, self.error(f"writes to '{ref.base.name.split('.')[0]}', which a step must not change", node))
 
+        for other in self.partners.get(ref.base, ()):
+            name = self.seen_by(other)
+            if name is not None:
+                raise self.error(f"writes to an array that '{name}' may also name, depending on the run: write to a copy", node)
+
     def _return(self, s: ast.Return) -> None:
         self.env[RET] = self.value(s.value) if s.value is not None else Static(None)
         self.env[EXIT] = RETURN
@@ -232,6 +238,7 @@ class Lowering(Calls):
         dead_then, dead_else = _left(env_then), _left(env_else)
         pairs: list[tuple[str, Atom, Atom]] = []
         shapes: list[tuple[str, tuple[Any, ...]]] = []
+        self.changing = [n for n in names if env_then.get(n) is not env_else.get(n)]
         for name in names:
             a, c = env_then.get(name), env_else.get(name)
             if a is c:
@@ -281,10 +288,61 @@ class Lowering(Calls):
         """Bring two values to one shape and dtype; casts are written at the end of either block."""
         if shape_of(a) != shape_of(c):
             what = "the return value" if name == RET else f"'{name}'"
-            if isinstance(a, Ref) and isinstance(c, Ref) and a.rank == c.rank:
-                raise self.error(f"{what} is one of two arrays, chosen at run time: copy the chosen one element by element", node)
+            merged = self._merge_arrays(a, c, in_a, in_c, name, node)
+            if merged is not None:
+                return merged
             raise self.error(f"{what} is {describe(a)} on one path and {describe(c)} on another", node)
         return self.unify(a, c, in_a, in_c)
+
+    def _merge_arrays(
+        self, a: Value, c: Value, in_a: list[Any], in_c: list[Any], name: str, node: ast.AST
+    ) -> tuple[tuple[Any, ...], list[tuple[Atom, Atom]]] | None:
+        """A name that is one of two arrays, chosen at run time, is a copy of the chosen one.
+
+        None if the values are not arrays, or tuples with arrays in the same places.
+        """
+        if isinstance(a, Tup) and isinstance(c, Tup) and len(a.items) == len(c.items) and a.cls is c.cls:
+            shapes: list[Any] = []
+            pairs: list[tuple[Atom, Atom]] = []
+            for x, y in zip(a.items, c.items, strict=True):
+                shape, both = self._unify(x, y, in_a, in_c, name, node)
+                shapes.append(shape)
+                pairs += both
+            return ("tuple", a.cls, tuple(shapes)), pairs
+        if not (isinstance(a, Ref) and isinstance(c, Ref) and a.rank == c.rank and a.base.dt == c.base.dt):
+            return None
+        what = f"'{name}'" if name != RET else "the return value"
+        inner = {x.base for block in (in_a, in_c) for x in walk(tuple(block)) if isinstance(x, Alloc)}
+        source = next((r for r in (a, c) if r.base not in inner and all(self._outer(i, in_a, in_c) for i in r.index)), None)
+        if source is None:
+            raise self.error(f"{what} is one of two arrays, both made in a branch: make them before the branch", node)
+        for r in (a, c):
+            written = {x.base for scope in self._loop_scopes() for x in walk(tuple(scope)) if isinstance(x, Store)}
+            other = self.seen_by(r.base, self.changing)
+            if r.base in written and other is not None and not self._made_in_loop(r.base):
+                raise self.error(f"{what} is one of two arrays, chosen at run time, and '{other}' is written: copy it instead", node)
+        ref = self.alloc(name.lstrip("%"), a.base.dt, self.shape(source), "none")
+        for r, block in ((a, in_a), (c, in_c)):
+            with self.b.into(block):
+                for have, want in zip(self.shape(r), self.shape(source), strict=True):
+                    if have != want:
+                        self.check(self.b.op("ne", have, want), node, f"ValueError({f'{what} has two shapes'!r})")
+                self.copy_into(ref.base, r)
+            self.link(ref.base, r.base)
+        return shape_of(ref), []
+
+    def _outer(self, i: Atom | None, in_a: list[Any], in_c: list[Any]) -> bool:
+        return i is None or not any(i in defined(x) for block in (in_a, in_c) for x in walk(tuple(block)))
+
+    def _loop_scopes(self) -> list[list[Any]]:
+        """The open blocks of the innermost loop and inside it."""
+        for k in range(len(self.b.scopes) - 1, -1, -1):
+            if self.b.scopes[k].barrier:
+                return [scope.stmts for scope in self.b.scopes[k:]]
+        return []
+
+    def _made_in_loop(self, base: Base) -> bool:
+        return any(isinstance(x, Alloc) and x.base == base for scope in self._loop_scopes() for x in walk(tuple(scope)))
 
     # -------------------------------------------------------------------------------------------------------- loops
     def _for(self, s: ast.For) -> None:
@@ -433,7 +491,8 @@ class Lowering(Calls):
                     continue
                 bare = value.value if isinstance(value, Maybe) else value
                 if any(isinstance(x, Alloc) and x.base == ref.base for ref in refs_in(bare) for x in walk(tuple(self.b.stmts))):
-                    raise self.error(f"array '{name}' is made in a loop and used after it, or in its next round: make it before the loop", node)
+                    what = "the array that is returned from a loop is made in it" if name == RET else f"array '{name}' is made in a loop and used after it, or in its next round"
+                    raise self.error(f"{what}: make it before the loop", node)
                 blank = rebuild(shape_of(bare), iter([zero(a.dt) for a in atoms_in(bare)]))
                 new[name] = blank if name == RET else Maybe(blank, const(False, "b1"))
                 changed = True
@@ -482,14 +541,16 @@ class Lowering(Calls):
         written = {s.base for s in walk(tuple(self.b.stmts)) if isinstance(s, Store)}
         carried = {start.base for _, start, _ in moves}
         for name, start, now in moves:
-            for other, value in self.env.items():
-                if other == name or other not in live:
+            origin = self.carriers[start.base]
+            for base in (now.base, origin):
+                other = self._other_name(base, name, live)
+                if other is None:
                     continue
-                for ref in refs_in(value):
-                    if ref.base == now.base or (ref.base == self.carriers[start.base] and start.base in written):
-                        raise self.error(
-                            f"'{name}' and '{other}' would be one array in the next iteration: copy elements instead of rebinding the name", node
-                        )
+                if base == now.base or start.base in written or origin in written:
+                    raise self.error(
+                        f"'{name}' and '{other}' would be one array in the next iteration: copy elements instead of rebinding the name", node
+                    )
+                self.link(start.base, origin)
         # all at once: an array that is overwritten here and read there is copied first
         sources = [self.copy(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
         for (name, start, now), source in zip(moves, sources, strict=True):
@@ -499,6 +560,19 @@ class Lowering(Calls):
                     self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
             self.copy_into(start.base, source)
             self.env[name] = start
+
+    def _other_name(self, base: Base, name: str, live: frozenset[str]) -> str | None:
+        """Another name that sees an array at the end of an iteration: a live one here, or one of a caller."""
+        for other, value in self.env.items():
+            if other != name and other in live and any(r.base == base for r in refs_in(value)):
+                return other
+        if len(self.frames) == 1:
+            return None
+        inner = self.frames.pop()
+        try:
+            return self.seen_by(base)
+        finally:
+            self.frames.append(inner)
 
     def _unrolled(self, s: ast.For, items: list[Value]) -> None:
         """A loop over a tuple: its items may differ in kind, so it is written out."""

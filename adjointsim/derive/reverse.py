@@ -30,7 +30,7 @@ from .analysis import EXACT, Layout, varied
 from .build import Builder, Names, const, zero
 from .ir import (
     Alloc, Atom, Base, Block, Const, Dim, For, If, Let, Load, Need, Raise, Stmt, Store, Var, While, defined, free_vars,
-    is_float, substitute, walk,
+    inner_defined, is_float, substitute, walk,
 )  # fmt: skip
 
 __all__ = ["Adjoint", "adjoint"]
@@ -291,7 +291,8 @@ class _Reverser:
         for x in sums:
             carries.append((sums[x], self._get(x, self.loop) or zero(x.dt)))
             yields.append(leftover[x])
-        record, prefix, rename, around = self._provide(s, record, tuple(stmts), [*yields], index, trips)
+        provide = self._rerun if self._time_like(s, record) else self._provide
+        record, prefix, rename, around = provide(s, record, tuple(stmts), [*yields], index, trips)
         body = (*prefix, *substitute(tuple(stmts), lambda a: rename.get(a, a)))  # type: ignore[arg-type]
         yields = [rename.get(y, y) for y in yields]  # type: ignore[arg-type]
         results = [self.b.new(v.name, v.dt) for v, _ in carries]
@@ -320,9 +321,8 @@ class _Reverser:
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
     ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], _Around]:
         """Make the primal values that a reversed body names available at its start."""
-        needs = [v for v in {**free_vars(stmts), **{y: None for y in yields if isinstance(y, Var)}} if self.layout.owner.get(v, _NOT) == id(s)]
         plan = _Plan(self.layout, id(s), self.level, index)
-        for v in needs:
+        for v in self._needs(s, stmts, yields):
             plan.visit(v)
         prefix = Builder(self.names)
         prefix.line = s.line
@@ -335,6 +335,81 @@ class _Reverser:
             record = self._record(s, record, recorded, prefix, rename, around, index, trips)
         _replay(s.body, plan, prefix, rename)
         return record, prefix.stmts, rename, around
+
+    def _needs(self, s: For | While, stmts: Block, yields: list[Atom]) -> list[Var]:
+        """The primal values of an iteration that the reversed body names."""
+        named = {**free_vars(stmts), **{y: None for y in yields if isinstance(y, Var)}}
+        return [v for v in named if self.layout.owner.get(v, _NOT) == id(s)]
+
+    # a loop in time inside a step: its iterations would record whole arrays cell by cell, several values a cell.  One
+    # snapshot of what an iteration reads and overwrites is less; the reversed iteration runs the body again from it
+    def _carried_arrays(self, s: For | While) -> list[Base]:
+        """Arrays from outside of a loop that its body both reads and writes."""
+        own = {st.base for st in walk(s.body) if isinstance(st, Alloc)}
+        read = {st.base for st in walk(s.body) if isinstance(st, Load)}
+        written = dict.fromkeys(st.base for st in walk(s.body) if isinstance(st, Store))
+        return [b for b in written if b in read and b not in own]
+
+    def _time_like(self, s: For | While, record: list[Stmt]) -> bool:
+        """Whether a snapshot an iteration is less than what its inner loops record.
+
+        What the body only reads must then still be there on the way back.
+        """
+        if self.level == 0:
+            return False
+        safe = {*self._carried_arrays(s), *(st.base for st in walk(s.body) if isinstance(st, Alloc))}
+        if not all(st.base in safe or self.layout.final(st) for st in walk(s.body) if isinstance(st, Load)):
+            return False
+        tapes = set(self.arenas.values())
+        inner = [st for loop in walk(tuple(record)) if isinstance(loop, (For, While)) for st in loop.body]
+        recorded = sum(isinstance(st, Store) and st.base in tapes for st in inner)
+        return recorded > len(self._carried_arrays(s))
+
+    def _rerun(
+        self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
+    ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], _Around]:
+        """Snapshot at the start of each iteration; on the way back: restore, run the recording body, reverse it."""
+        needs = self._needs(s, stmts, yields)
+        block: Block = tuple(record)
+        lifted: dict[Var, Var] = {}
+        for v in needs:
+            if v not in self.layout.heads:
+                block, lifted[v] = _lift(block, v, self.names)
+        used = {*free_vars(block), *needs}
+        scalars = [v for v, _ in s.carries if v in used]
+        arrays = self._carried_arrays(s)
+        save, load = Builder(self.names, number=False), Builder(self.names, number=False)
+        save.line = load.line = s.line
+        rename: dict[Atom, Atom] = {}
+        for dt, tape in self.arenas.items():
+            mine = [v for v in scalars if (dt == "f8") == is_float(v.dt)]
+            bases = [b for b in arrays if (dt == "f8") == is_float(b.dt)]
+            if not mine and not bases:
+                continue
+            self.used.update((tape, self.tops))
+            cell = (const(0 if dt == "f8" else 1, "i8"),)
+            top = save.load(self.tops, cell, "top", "never")
+            end = save.op("add", top, _snapshot_size(save, mine, bases))
+            save.add(Need(tape, end, s.line))
+            save.store(self.tops, cell, end, "set", "never")
+            back = load.op("sub", load.load(self.tops, cell, "top", "never"), _snapshot_size(load, mine, bases))
+            load.store(self.tops, cell, back, "set", "never")
+            for j, v in enumerate(mine):
+                save.store(tape, (save.op("add", top, const(j, "i8")),), save.cast(v, dt), "set", "never")
+                rename[v] = load.cast(load.load(tape, (load.op("add", back, const(j, "i8")),), v.name, "never"), v.dt)
+            top, back = save.op("add", top, const(len(mine), "i8")), load.op("add", back, const(len(mine), "i8"))
+            for b in bases:
+                top = _snapshot(save, tape, top, b, store=True)
+                back = _snapshot(load, tape, back, b, store=False)
+        if isinstance(s, For) and s.var is not index:
+            rename[s.var] = load.op("add", s.lo, load.op("mul", index, s.step), root=s.var.name)
+        fresh: dict[Atom, Atom] = {
+            v: self.names.var(v.name, v.dt) for st in walk(block) for v in (*defined(st), *inner_defined(st))
+        }
+        fresh.update(rename)
+        again = substitute(block, lambda a: fresh.get(a, a))  # type: ignore[arg-type]
+        rename.update({v: fresh[up] for v, up in lifted.items()})
+        return [*save.stmts, *s.body], [*load.stmts, *again], rename, _Around()
 
     def _record(
         self, s: For | While, record: list[Stmt], values: list[Var], prefix: Builder, rename: dict[Atom, Atom], around: _Around, index: Var,
@@ -454,6 +529,42 @@ class _Plan:
             elif isinstance(s, Load):
                 self._inexact[v] = any(self.inexact(a) for a in s.index)
         return self._inexact[v]
+
+
+def _length(b: Builder, base: Base) -> Atom:
+    total: Atom = ONE
+    for axis in range(base.rank):
+        total = b.op("mul", total, b.dim(base, axis))
+    return total
+
+
+def _snapshot_size(b: Builder, scalars: list[Var], arrays: list[Base]) -> Atom:
+    total: Atom = const(len(scalars), "i8")
+    for base in arrays:
+        total = b.op("add", total, _length(b, base))
+    return total
+
+
+def _snapshot(b: Builder, tape: Base, at: Atom, base: Base, *, store: bool) -> Atom:
+    """Copy an array to the tape, or back; returns where the next one begins."""
+    index = tuple(b.names.var("ijkl"[axis % 4], "i8") for axis in range(base.rank))
+    counts = [b.dim(base, axis) for axis in range(base.rank)]
+    with b.block(loop=True) as body:
+        cell: Atom = index[0]
+        for axis in range(1, base.rank):
+            cell = b.op("add", b.op("mul", cell, b.dim(base, axis)), index[axis])
+        place = (b.op("add", at, cell),)
+        if store:
+            b.store(tape, place, b.cast(b.load(base, index, None, "never"), tape.dt), "set", "never")
+        else:
+            value = b.load(tape, place, None, "never")
+            b.store(base, index, b.op("ne", value, ZERO) if base.dt == "b1" else b.cast(value, base.dt), "set", "never")
+    nest: Block = tuple(body)
+    for axis in reversed(range(base.rank)):
+        nest = (For(index[axis], ZERO, counts[axis], ONE, (), nest, (), (), None, None, b.line),)
+    for st in nest:
+        b.add(st)
+    return b.op("add", at, _length(b, base))
 
 
 def _replay(block: Block, plan: _Plan, b: Builder, rename: dict[Atom, Atom]) -> None:
