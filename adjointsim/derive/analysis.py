@@ -14,9 +14,57 @@ __all__ = ["EXACT", "Layout", "varied"]
 
 #: operations whose result is the same bits wherever they are compiled (IEEE 754 and integers; not the libm functions)
 EXACT = frozenset(
-    "add sub mul div neg pos abs fabs sqrt floor ceil trunc rint sign copysign min2 max2 minimum maximum fmin fmax cast copy select"
-    " lt le gt ge eq ne land lor lxor lnot band bor bxor invert lshift rshift isnan isinf isfinite floordiv mod ifloor iceil itrunc"
-    " square".split()
+    [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "pos",
+        "abs",
+        "fabs",
+        "sqrt",
+        "floor",
+        "ceil",
+        "trunc",
+        "rint",
+        "sign",
+        "copysign",
+        "min2",
+        "max2",
+        "minimum",
+        "maximum",
+        "fmin",
+        "fmax",
+        "cast",
+        "copy",
+        "select",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+        "land",
+        "lor",
+        "lxor",
+        "lnot",
+        "band",
+        "bor",
+        "bxor",
+        "invert",
+        "lshift",
+        "rshift",
+        "isnan",
+        "isinf",
+        "isfinite",
+        "floordiv",
+        "mod",
+        "ifloor",
+        "iceil",
+        "itrunc",
+        "square",
+    ]
 )
 
 
@@ -99,7 +147,10 @@ class Layout:
         here = self.place.get(id(load))
         if here is None:
             return False
-        return not any(k.order > here.order or (k.loops and here.loops and k.loops[0] == here.loops[0]) for k in self.kills.get(load.base, ()))
+        return not any(
+            k.order > here.order or (k.loops and here.loops and k.loops[0] == here.loops[0])
+            for k in self.kills.get(load.base, ())
+        )
 
 
 def _defines(s: Stmt) -> list[Var]:

@@ -141,7 +141,11 @@ class Builder:
         if folded is not None:
             return folded
         dt = dt or rules.result_dtype(op, tuple(a.dt for a in args))
-        key = (op, dt, *((type(a), a, math.copysign(1.0, a.value)) if isinstance(a, Const) and is_float(a.dt) else a for a in args))
+        key = (
+            op,
+            dt,
+            *((type(a), a, math.copysign(1.0, a.value)) if isinstance(a, Const) and is_float(a.dt) else a for a in args),
+        )
         if self.number:
             for scope in reversed(self.scopes):
                 if key in scope.lets:

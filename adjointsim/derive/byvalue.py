@@ -64,7 +64,11 @@ def _input(body: Block, base: Base, var: Var) -> tuple[Block, list[Stmt]]:
         kept = _without(body, base)
         return substitute(kept, lambda a: renamed.get(a, a)), []
     loaded_last = max([k for k, s in enumerate(top) if isinstance(s, Load)], default=-1)
-    if len(top) == len(own) and all(isinstance(s, (Load, Store)) for s in own) and all(top.index(s) > loaded_last for s in stores):
+    if (
+        len(top) == len(own)
+        and all(isinstance(s, (Load, Store)) for s in own)
+        and all(top.index(s) > loaded_last for s in stores)
+    ):
         renamed = {s.var: var for s in own if isinstance(s, Load)}
         return substitute(tuple(s for s in body if not _mine(s, base)), lambda a: renamed.get(a, a)), []
     return body, [Alloc(base, (const(1, "i8"),), "none"), Store(base, _CELL, var, "set", "never")]

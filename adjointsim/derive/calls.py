@@ -23,8 +23,12 @@ from .values import Ref, Static, Tup, Value, describe
 __all__ = ["Calls"]
 
 _CASTS: dict[Any, str] = {
-    float: "f8", int: "i8", bool: "b1", np.float64: "f8", np.float32: "f4", np.int64: "i8", np.int32: "i4", np.uint64: "u8", np.bool_: "b1",
+    float: "f8", int: "i8", bool: "b1", np.float64: "f8", np.float32: "f4", np.int64: "i8", np.int32: "i4", np.uint64: "u8",
+    np.bool_: "b1",
 }  # fmt: skip
+
+
+_OWN_RULES = "(rules of your own, adj.custom_vjp, are not there yet)"
 
 
 class Calls(Expressions):
@@ -55,7 +59,8 @@ class Calls(Expressions):
                 raise self.error(f"call of {ast.unparse(node.func)}: {_why_not(fn)}", node)
             return self.function(fn, self._arguments(fn, node), node)
         raise self.error(
-            f"call of {ast.unparse(node.func)}, which has no derivative rule: write it out, or give it a rule with adj.custom_vjp", node
+            f"call of {ast.unparse(node.func)}, which has no derivative rule: write it out {_OWN_RULES}",
+            node,
         )
 
     def _arguments(self, fn: types.FunctionType, node: ast.Call) -> dict[str, Value]:
@@ -64,7 +69,9 @@ class Calls(Expressions):
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         bound: dict[str, Value] = {}
         if len(node.args) > code.co_argcount:
-            raise self.error(f"{fn.__name__}() takes {code.co_argcount} positional arguments but {len(node.args)} were given", node)
+            raise self.error(
+                f"{fn.__name__}() takes {code.co_argcount} positional arguments but {len(node.args)} were given", node
+            )
         for name, arg in zip(names, node.args, strict=False):
             bound[name] = self.value(arg, name)
         for keyword in node.keywords:
@@ -73,7 +80,9 @@ class Calls(Expressions):
             if keyword.arg not in names or keyword.arg in bound:
                 raise self.error(f"{fn.__name__}() got an unexpected or repeated argument '{keyword.arg}'", node)
             bound[keyword.arg] = self.value(keyword.value, keyword.arg)
-        defaults = dict(zip(names[code.co_argcount - len(fn.__defaults__ or ()) : code.co_argcount], fn.__defaults__ or (), strict=True))
+        defaults = dict(
+            zip(names[code.co_argcount - len(fn.__defaults__ or ()) : code.co_argcount], fn.__defaults__ or (), strict=True)
+        )
         defaults.update(fn.__kwdefaults__ or {})
         for name in names:
             if name not in bound:
@@ -104,7 +113,9 @@ class Calls(Expressions):
 
     def _count(self, node: ast.Call, least: int, most: int) -> None:
         if not least <= len(node.args) <= most:
-            raise self.error(f"{ast.unparse(node.func)} takes {least}{f' to {most}' if most != least else ''} arguments here", node)
+            raise self.error(
+                f"{ast.unparse(node.func)} takes {least}{f' to {most}' if most != least else ''} arguments here", node
+            )
 
     # --------------------------------------------------------------------------------------------------- scalar calls
     def _operation(self, op: str, node: ast.Call, root: str | None) -> Value:
@@ -122,7 +133,9 @@ class Calls(Expressions):
             raise self.error(f"{ast.unparse(node.func)} takes {arity} argument{'s' * (arity > 1)} here, not {len(args)}", node)
         for a in args:
             if not isinstance(a, (Var, Const)):
-                raise self.error(f"{ast.unparse(node.func)} of {describe(a)} is not supported yet: call it for each element", node)
+                raise self.error(
+                    f"{ast.unparse(node.func)} of {describe(a)} is not supported yet: call it for each element", node
+                )
         if op in ("land", "lor", "lxor", "lnot"):
             args = [self.as_bool(a) for a in args]  # type: ignore[arg-type]
         if op == "pow" and isinstance(args[1], Const) and args[1].dt == "i8" and is_float(args[0].dt):  # type: ignore[union-attr]
@@ -185,9 +198,11 @@ class Calls(Expressions):
         self._no_keywords(node)
         self._count(node, 1, 3)
         args = [self.integer(a, "an argument of range") for a in node.args]
-        lo, hi, step = {1: lambda: (const(0, "i8"), args[0], const(1, "i8")), 2: lambda: (*args, const(1, "i8")), 3: lambda: tuple(args)}[
-            len(args)
-        ]()
+        lo, hi, step = {
+            1: lambda: (const(0, "i8"), args[0], const(1, "i8")),
+            2: lambda: (*args, const(1, "i8")),
+            3: lambda: tuple(args),
+        }[len(args)]()
         op, one, none = self.b.op, const(1, "i8"), const(0, "i8")
         up = down = none
         if not isinstance(step, Const):
@@ -231,7 +246,9 @@ class Calls(Expressions):
             dt = _hashable_get(_CASTS, value.obj)
             if dt is not None:
                 return dt
-        raise self.error("a dtype must be np.float64, np.float32, np.int64, np.int32, np.bool_, float, int, bool or a.dtype", node)
+        raise self.error(
+            "a dtype must be np.float64, np.float32, np.int64, np.int32, np.bool_, float, int, bool or a.dtype", node
+        )
 
     def _shape(self, node: ast.expr) -> tuple[Atom, ...]:
         value = self.value(node)
@@ -314,9 +331,7 @@ def _derivable(fn: types.FunctionType) -> bool:
 
 
 def _why_not(fn: types.FunctionType) -> str:
-    return (
-        f"a function of {fn.__module__.split('.')[0]} that has no derivative rule: write it out, or give it a rule with adj.custom_vjp"
-    )
+    return f"a function of {fn.__module__.split('.')[0]} that has no derivative rule: write it out {_OWN_RULES}"
 
 
 def _refuse_range(self: Calls, node: ast.Call, root: str | None) -> Value:

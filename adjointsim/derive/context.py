@@ -14,11 +14,26 @@ from .liveness import Liveness
 from .source import Source
 from .values import Ref, Value, atoms_in, refs_in, shape_of
 
-__all__ = ["BREAK", "CONTINUE", "EXIT", "GO_ON", "RET", "RETURN", "UNBOUND", "Context", "Env", "Frame", "RaiseSite", "WrittenParameter", "common_dtype"]
+__all__ = [
+    "BREAK",
+    "CONTINUE",
+    "EXIT",
+    "GO_ON",
+    "RET",
+    "RETURN",
+    "UNBOUND",
+    "Context",
+    "Env",
+    "Frame",
+    "RaiseSite",
+    "WrittenParameter",
+    "common_dtype",
+]
 
 GO_ON, CONTINUE, BREAK, RETURN = (Const(k, "i8") for k in range(4))
 EXIT, RET = "%exit", "%return"
 Env = dict[str, Value]
+NEVER = object()  #: the value returned by a path that raises
 UNBOUND = object()  #: a name that a loop body binds for the first time, where it is read before
 
 

@@ -6,7 +6,25 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from .ir import (
-    Alloc, Atom, Base, Block, Call, Dim, Each, For, If, Let, Load, Need, Raise, Stmt, Store, Var, While, atoms_of, defined,
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Call,
+    Dim,
+    Each,
+    For,
+    If,
+    Let,
+    Load,
+    Need,
+    Raise,
+    Stmt,
+    Store,
+    Var,
+    While,
+    atoms_of,
+    defined,
 )  # fmt: skip
 
 __all__ = ["remove_dead"]
@@ -134,5 +152,3 @@ def remove_dead(body: Block, bases: Iterable[Base], results: Iterable[Atom] = ()
     Loops that do nothing go, whatever their trip count; a ``raise`` and a demand for space stay.
     """
     return _keep(body, _Live(body, bases, results))
-
-

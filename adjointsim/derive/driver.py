@@ -20,12 +20,16 @@ from ..schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE
 from .api import Compiled
 from .ir import Base, is_float
 
-__all__ = ["BPARITY", "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "N", "OBSERVED", "PARITY", "PAUSE", "PLACE", "REVERSED", "ROW", "SEED_ACTION", "STAGE", "TURN",
-           "TURNED", "TURN_ACTION", "UNOBSERVED", "VJPS", "Model", "driver_text"]  # fmt: skip
+__all__ = [
+    "BPARITY", "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "N", "OBSERVED", "PARITY", "PAUSE", "PLACE", "REVERSED",
+    "ROW", "SEED_ACTION", "STAGE", "TURN", "TURNED", "TURN_ACTION", "UNOBSERVED", "VJPS", "Model", "driver_text",
+]  # fmt: skip
 
 DONE, TURN, PAUSE = 0, -2, -3
 SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, -1): add the cotangents of the observations at y_N
-TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step into the other buffer
+TURN_ACTION = (
+    6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step into the other buffer
+)
 
 #: places in ``ctl``
 ROW, N, HIGH, PARITY, BPARITY, BUDGET, FORWARD, VJPS, OBSERVED, UNOBSERVED, TURNED, PLACE, REVERSED, STAGE = range(14)
@@ -184,7 +188,9 @@ class _Driver:
         obar = [f"og_{k}" for k, _ in floats]
         if "misfit_vjp" in self.verbs:
             self.put(inner, "if seeds[0] != 0.0:")
-            self.call(inner + 1, "misfit_vjp", ["unseen - 1", *self.seen("unseen - 1"), *self.p(), "seeds[0]", *obar, *self.p_bars()])
+            self.call(
+                inner + 1, "misfit_vjp", ["unseen - 1", *self.seen("unseen - 1"), *self.p(), "seeds[0]", *obar, *self.p_bars()]
+            )
         if staged:
             self.put(inner, "stage = 3")
         self._cost_vjp(depth + 1, "observe_vjp", [n, *state, *self.p(), *obar], where)
@@ -213,7 +219,27 @@ class _Driver:
     # -------------------------------------------------------------------------------------------------------- the driver
     def text(self) -> str:
         own = [f"{kind}_{verb}" for verb in self.verbs for kind in ("c", "w")]
-        params = ["actions", "count", "ctl", "sums", "seeds", "at", "A", "B", "S", "P", "O", "OB", "OG", "BA", "BB", "PB", "tape", "itape", "tops"]
+        params = [
+            "actions",
+            "count",
+            "ctl",
+            "sums",
+            "seeds",
+            "at",
+            "A",
+            "B",
+            "S",
+            "P",
+            "O",
+            "OB",
+            "OG",
+            "BA",
+            "BB",
+            "PB",
+            "tape",
+            "itape",
+            "tops",
+        ]
         self.put(0, f"{_OPTIONS}\ndef {self.name}({', '.join([*params, *own])}):")
         self._unpack()
         self.put(1, "status = 0\nwhile row < count:")
@@ -254,7 +280,10 @@ class _Driver:
             for j, k in enumerate(k for k, b in _observation(self.m) if is_float(b.dt)):
                 self.put(1, f"ob_{k} = OB[{j}]\nog_{k} = OG[{j}]")
         self.put(1, f"row = ctl[{ROW}]\nn = ctl[{N}]\nhigh = ctl[{HIGH}]\nleft = ctl[{BUDGET}]\nforward = ctl[{FORWARD}]")
-        self.put(1, f"vjps = ctl[{VJPS}]\nseen = ctl[{OBSERVED}]\nunseen = ctl[{UNOBSERVED}]\nstage = ctl[{STAGE}]\nctl[{REVERSED}] = 0")
+        self.put(
+            1,
+            f"vjps = ctl[{VJPS}]\nseen = ctl[{OBSERVED}]\nunseen = ctl[{UNOBSERVED}]\nstage = ctl[{STAGE}]\nctl[{REVERSED}] = 0",
+        )
 
     def _pack(self) -> None:
         """Write the variables back, to where the parities say that they are."""

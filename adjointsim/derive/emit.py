@@ -16,7 +16,27 @@ from dataclasses import dataclass, field
 from . import rules
 from .build import zero
 from .ir import (
-    Alloc, Atom, Base, Block, Call, Const, Dim, Each, Fn, For, If, Let, Load, Need, Raise, Stmt, Store, Var, While, atoms_of, walk,
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Call,
+    Const,
+    Dim,
+    Each,
+    Fn,
+    For,
+    If,
+    Let,
+    Load,
+    Need,
+    Raise,
+    Stmt,
+    Store,
+    Var,
+    While,
+    atoms_of,
+    walk,
 )  # fmt: skip
 
 __all__ = ["HEADER", "NEED", "OK", "emit"]
@@ -109,7 +129,9 @@ class _Emitter:
         elif isinstance(s, Load):
             self.put(depth, f"{self.name(s.var)} = {self.cell(s.base, s.index, s.wrap)}")
         elif isinstance(s, Store):
-            self.put(depth, f"{self.cell(s.base, s.index, s.wrap)} {'+=' if s.mode == 'add' else '='} {_bare(self.atom(s.value))}")
+            self.put(
+                depth, f"{self.cell(s.base, s.index, s.wrap)} {'+=' if s.mode == 'add' else '='} {_bare(self.atom(s.value))}"
+            )
         elif isinstance(s, Alloc):
             self._alloc(s, depth)
         elif isinstance(s, If):
@@ -139,7 +161,11 @@ class _Emitter:
         for later in rest:
             if s.var in atoms_of(later):
                 # not into a loop's yields or stop, nor a phi: these are evaluated elsewhere; mulz writes its argument thrice
-                return (isinstance(later, Let) and later.op != "mulz") or isinstance(later, Store) or (isinstance(later, Load) and later.wrap != "never")
+                return (
+                    (isinstance(later, Let) and later.op != "mulz")
+                    or isinstance(later, Store)
+                    or (isinstance(later, Load) and later.wrap != "never")
+                )
             if isinstance(later, (If, For, While)):
                 return False
         return False
@@ -241,7 +267,12 @@ def _literal(v: object) -> str:
 
 
 def emit(
-    fn: Fn, scratch: Sequence[Base] = (), source: Sequence[str] = (), options: Mapping[str, object] | None = None, *, bare: bool = False
+    fn: Fn,
+    scratch: Sequence[Base] = (),
+    source: Sequence[str] = (),
+    options: Mapping[str, object] | None = None,
+    *,
+    bare: bool = False,
 ) -> str:
     """The text of a function; ``scratch`` bases are memory that the caller brings, as further parameters.
 

@@ -19,6 +19,7 @@ from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild,
 
 __all__ = ["Expressions"]
 
+
 class Expressions(Context):
     """Values of expressions."""
 
@@ -67,10 +68,12 @@ class Expressions(Context):
     def name(self, name: str, node: ast.AST) -> Value:
         value = self.env.get(name)
         if isinstance(value, Static) and value.obj is UNBOUND:  # bound later in this loop: the next pass knows its type
-            return const(0.0, "f8")
+            return const(0, "i8")  # the least type: it widens to whatever the name turns out to be
         if isinstance(value, Maybe):
             # a name bound on some paths only: Python's own error where it is not
-            self.check(self.b.op("lnot", value.flag), node, f"UnboundLocalError({f'local variable {name!r} is not bound here'!r})")
+            self.check(
+                self.b.op("lnot", value.flag), node, f"UnboundLocalError({f'local variable {name!r} is not bound here'!r})"
+            )
             self.env[name] = value = value.value
         if value is not None:
             return value
@@ -233,7 +236,9 @@ class Expressions(Context):
 
             merged = self.short_circuit(bit, rest, conjunction)
             if not isinstance(found[0], (Var, Const)) or found[0].dt != "b1":
-                raise self.error(f"'{'and' if conjunction else 'or'}' of a bool and {describe(found[0])} as a value is not supported", node)
+                raise self.error(
+                    f"'{'and' if conjunction else 'or'}' of a bool and {describe(found[0])} as a value is not supported", node
+                )
             result = merged
         return result
 
@@ -331,7 +336,9 @@ class Expressions(Context):
         """``tuple[k]`` with k known at run time: a chain of selections among items of one kind."""
         atoms = [a for item in owner.items for a in atoms_in(item)]
         if not owner.items or any(not isinstance(i, (Var, Const)) for i in owner.items) or len({a.dt for a in atoms}) != 1:
-            raise self.error(f"an index known only at run time needs a tuple of numbers of one dtype, not {describe(owner)}", node)
+            raise self.error(
+                f"an index known only at run time needs a tuple of numbers of one dtype, not {describe(owner)}", node
+            )
         n = const(len(atoms), "i8")
         k = self.b.op("select", self.b.op("lt", k, const(0, "i8")), self.b.op("add", k, n), k)
         bad = self.b.op("lor", self.b.op("lt", k, const(0, "i8")), self.b.op("ge", k, n))

@@ -19,8 +19,27 @@ from .analysis import EXACT
 from .build import Builder, Names, const
 from .deadcode import remove_dead
 from .ir import (
-    Atom, Base, Block, Call, Const, Fn, For, If, Let, Load, Stmt, Store, Var, While, atoms_of, bases_of, defined, free_vars, is_float,
-    substitute, walk,
+    Atom,
+    Base,
+    Block,
+    Call,
+    Const,
+    Fn,
+    For,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    atoms_of,
+    bases_of,
+    defined,
+    free_vars,
+    is_float,
+    substitute,
+    walk,
 )  # fmt: skip
 
 __all__ = ["split_loops"]

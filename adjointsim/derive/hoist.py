@@ -5,7 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .build import const, zero
-from .ir import Alloc, Base, Block, Call, Const, Dim, For, If, Let, Load, Need, Raise, Stmt, Store, Var, While, atoms_of, defined, inner_defined, walk
+from .ir import (
+    Alloc,
+    Base,
+    Block,
+    Call,
+    Const,
+    Dim,
+    For,
+    If,
+    Let,
+    Load,
+    Need,
+    Raise,
+    Stmt,
+    Store,
+    Var,
+    While,
+    atoms_of,
+    defined,
+    inner_defined,
+    walk,
+)
 
 __all__ = ["hoist"]
 

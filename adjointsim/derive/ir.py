@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Union
 
 __all__ = [
     "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "If", "Let", "Load", "Need", "Raise",
@@ -58,7 +57,7 @@ class Const:
         return repr(self.value)
 
 
-Atom = Union[Var, Const]
+Atom = Var | Const
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +245,7 @@ class Need:
     part: str = "primal"
 
 
-Stmt = Union[Let, Dim, Load, Store, Alloc, Each, Call, If, For, While, Raise, Need]
+Stmt = Let | Dim | Load | Store | Alloc | Each | Call | If | For | While | Raise | Need
 Block = tuple[Stmt, ...]
 
 
@@ -380,7 +379,9 @@ def substitute(block: Block, atom: Callable[[Atom], Atom], base: Callable[[Base]
 def show(x: Fn | Block, indent: int = 0) -> str:
     """Deterministic readable text of a function or block."""
     if isinstance(x, Fn):
-        params = ", ".join(f"{p}: {p.dt}" + (f"[{','.join(':' * p.rank)}] {p.role}" if isinstance(p, Base) else "") for p in x.params)
+        params = ", ".join(
+            f"{p}: {p.dt}" + (f"[{','.join(':' * p.rank)}] {p.role}" if isinstance(p, Base) else "") for p in x.params
+        )
         results = " -> " + ", ".join(map(str, x.results)) if x.results else ""
         return f"fn {x.name}({params}){results}\n" + show(x.body, 1)
     return "".join(_show(s, "    " * indent, indent) for s in x)

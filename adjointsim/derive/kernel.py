@@ -44,7 +44,10 @@ def primal_kernel(entry: Entry, level: int = 1) -> Kernel:
     if level:
         body = mark_indices(body, set(entry.counters))
     return Kernel(
-        Fn(entry.fn.name, entry.fn.params, body), tuple(b for _, b in entry.leaves), tuple(c.base for c in entry.captures), results
+        Fn(entry.fn.name, entry.fn.params, body),
+        tuple(b for _, b in entry.leaves),
+        tuple(c.base for c in entry.captures),
+        results,
     )
 
 

@@ -13,17 +13,18 @@ from collections.abc import Callable
 from typing import Any
 
 from . import fence, rules
-from .build import const, same, zero
-from .calls import Calls
-from .context import BREAK, CONTINUE, EXIT, GO_ON, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter, common_dtype
-from .ir import Alloc, Atom, Base, Block, Const, Dim, For, If, Let, Load, Raise, Store, Var, While, defined, is_float, walk
-from .liveness import Liveness, assigned
+from .build import const, zero
+from .context import BREAK, CONTINUE, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
+from .ir import Atom, Const, Raise, Store, Var, is_float, walk
+from .liveness import Liveness
+from .lower_loops import Loops
 from .source import read
-from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
+from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
 
 __all__ = ["Lowering"]
 
-class Lowering(Calls):
+
+class Lowering(Loops):
     """Lowers one entry function, everything that it calls inlined, into one block of IR."""
 
     # ---------------------------------------------------------------------------------------------------- functions
@@ -103,7 +104,12 @@ class Lowering(Calls):
             self.writable(ref, s)
             kept = not any(isinstance(x, Store) and x.base == ref.base for x in walk(tuple(self.b.stmts[mark:])))
             # += and -= of something that does not read the cell kill nothing that the adjoint could need: an "add" store
-            if kept and isinstance(s.op, (ast.Add, ast.Sub)) and is_float(ref.base.dt) and ref.base.dt == rules.result_dtype("add", (ref.base.dt, right.dt)):
+            if (
+                kept
+                and isinstance(s.op, (ast.Add, ast.Sub))
+                and is_float(ref.base.dt)
+                and ref.base.dt == rules.result_dtype("add", (ref.base.dt, right.dt))
+            ):
                 self.b.store(ref.base, index, right if isinstance(s.op, ast.Add) else self.b.op("neg", right), "add")
                 return
             self.b.store(ref.base, index, self.store_cast(self.binary(s.op, old, right, s), ref.base.dt, s))
@@ -146,7 +152,9 @@ class Lowering(Calls):
 
     def writable(self, ref: Ref, node: ast.AST) -> None:
         if ref.base.role in ("in", "const"):
-            raise WrittenParameter(ref.base, self.error(f"writes to '{ref.base.name.split('.')[0]}', which a step must not change", node))
+            raise WrittenParameter(
+                ref.base, self.error(f"writes to '{ref.base.name.split('.')[0]}', which a step must not change", node)
+            )
 
         for other in self.partners.get(ref.base, ()):
             name = self.seen_by(other)
@@ -171,7 +179,7 @@ class Lowering(Calls):
             raise self.error("a bare 'raise' is not supported", s)
         self.b.add(Raise(self.site(s, ast.unparse(s.exc)), self.b.line))
         self.env[EXIT] = RETURN  # nothing after it is reached; the value returned does not exist
-        self.env.setdefault(RET, Static(_NEVER))
+        self.env.setdefault(RET, Static(NEVER))
 
     def _assert(self, s: ast.Assert) -> None:
         message = ast.unparse(s.msg) if s.msg is not None else ""
@@ -222,7 +230,9 @@ class Lowering(Calls):
         if not self.frame.loops:
             self.env[EXIT] = RETURN
 
-    def _branch(self, test: Atom, then: Callable[[], None], orelse: Callable[[], None], out: frozenset[str], node: ast.AST) -> None:
+    def _branch(
+        self, test: Atom, then: Callable[[], None], orelse: Callable[[], None], out: frozenset[str], node: ast.AST
+    ) -> None:
         """Lower two sides and merge the environments: names live afterwards, the exit code and the return value."""
         before = dict(self.env)
         line = self.b.line
@@ -258,9 +268,9 @@ class Lowering(Calls):
                 self.env.pop(name)  # dead: must not be read by mistake
 
     def _fill(self, a: Value | None, c: Value | None, dead_a: bool, dead_c: bool, name: str) -> tuple[Value, Value]:
-        if isinstance(a, Static) and a.obj in (_NEVER, UNBOUND) and c is not None:
+        if isinstance(a, Static) and a.obj in (NEVER, UNBOUND) and c is not None:
             a = None
-        if isinstance(c, Static) and c.obj in (_NEVER, UNBOUND) and a is not None:
+        if isinstance(c, Static) and c.obj in (NEVER, UNBOUND) and a is not None:
             c = None
         if a is None and c is None:
             return Static(UNBOUND), Static(UNBOUND)
@@ -294,303 +304,6 @@ class Lowering(Calls):
             raise self.error(f"{what} is {describe(a)} on one path and {describe(c)} on another", node)
         return self.unify(a, c, in_a, in_c)
 
-    def _merge_arrays(
-        self, a: Value, c: Value, in_a: list[Any], in_c: list[Any], name: str, node: ast.AST
-    ) -> tuple[tuple[Any, ...], list[tuple[Atom, Atom]]] | None:
-        """A name that is one of two arrays, chosen at run time, is a copy of the chosen one.
-
-        None if the values are not arrays, or tuples with arrays in the same places.
-        """
-        if isinstance(a, Tup) and isinstance(c, Tup) and len(a.items) == len(c.items) and a.cls is c.cls:
-            shapes: list[Any] = []
-            pairs: list[tuple[Atom, Atom]] = []
-            for x, y in zip(a.items, c.items, strict=True):
-                shape, both = self._unify(x, y, in_a, in_c, name, node)
-                shapes.append(shape)
-                pairs += both
-            return ("tuple", a.cls, tuple(shapes)), pairs
-        if not (isinstance(a, Ref) and isinstance(c, Ref) and a.rank == c.rank and a.base.dt == c.base.dt):
-            return None
-        what = f"'{name}'" if name != RET else "the return value"
-        inner = {x.base for block in (in_a, in_c) for x in walk(tuple(block)) if isinstance(x, Alloc)}
-        source = next((r for r in (a, c) if r.base not in inner and all(self._outer(i, in_a, in_c) for i in r.index)), None)
-        if source is None:
-            raise self.error(f"{what} is one of two arrays, both made in a branch: make them before the branch", node)
-        for r in (a, c):
-            written = {x.base for scope in self._loop_scopes() for x in walk(tuple(scope)) if isinstance(x, Store)}
-            other = self.seen_by(r.base, self.changing)
-            if r.base in written and other is not None and not self._made_in_loop(r.base):
-                raise self.error(f"{what} is one of two arrays, chosen at run time, and '{other}' is written: copy it instead", node)
-        ref = self.alloc(name.lstrip("%"), a.base.dt, self.shape(source), "none")
-        for r, block in ((a, in_a), (c, in_c)):
-            with self.b.into(block):
-                for have, want in zip(self.shape(r), self.shape(source), strict=True):
-                    if have != want:
-                        self.check(self.b.op("ne", have, want), node, f"ValueError({f'{what} has two shapes'!r})")
-                self.copy_into(ref.base, r)
-            self.link(ref.base, r.base)
-        return shape_of(ref), []
-
-    def _outer(self, i: Atom | None, in_a: list[Any], in_c: list[Any]) -> bool:
-        return i is None or not any(i in defined(x) for block in (in_a, in_c) for x in walk(tuple(block)))
-
-    def _loop_scopes(self) -> list[list[Any]]:
-        """The open blocks of the innermost loop and inside it."""
-        for k in range(len(self.b.scopes) - 1, -1, -1):
-            if self.b.scopes[k].barrier:
-                return [scope.stmts for scope in self.b.scopes[k:]]
-        return []
-
-    def _made_in_loop(self, base: Base) -> bool:
-        return any(isinstance(x, Alloc) and x.base == base for scope in self._loop_scopes() for x in walk(tuple(scope)))
-
-    # -------------------------------------------------------------------------------------------------------- loops
-    def _for(self, s: ast.For) -> None:
-        items = self.static_items(s.iter)
-        if items is not None:
-            return self._unrolled(s, items)
-        if not isinstance(s.target, ast.Name):
-            raise self.error("the target of a loop over range must be a name", s)
-        lo, count, step = self.range(s.iter)
-        target = s.target.id
-        var = self.names.var(target, "i8")
-
-        def body() -> None:
-            self.env[target] = var
-            self.statements(s.body, self.frame.live.head[s])
-
-        def finish(carries: Any, stmts: Block, yields: Any, results: Any, stop: Atom | None) -> None:
-            trips = self.names.var("trips", "i8") if stop is not None else None
-            self.b.add(For(var, lo, count, step, carries, stmts, yields, results, stop, trips, s.lineno if len(self.frames) == 1 else self.b.line))
-
-        self._loop(s, [target, *assigned(s.body)], body, finish)
-
-    def _while(self, s: ast.While) -> None:
-        sites, env = len(self.sites), dict(self.env)
-        try:
-            self._tested_while(s)
-        except _ImpureTest:
-            self.env = env
-            # a test that writes, or loops: ``while True: if not test: break; ...``
-            del self.sites[sites:]
-            leave = ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), s.test), [ast.copy_location(ast.Break(), s)], []), s)
-            ast.fix_missing_locations(leave)
-            whole = ast.copy_location(ast.While(ast.copy_location(ast.Constant(True), s), [leave, *s.body], []), s)
-            live = self.frame.live
-            live.head[whole], live.after[whole], live.after[leave] = live.head[s], live.after[s], live.head[s]
-            self._tested_while(whole)
-
-    def _tested_while(self, s: ast.While) -> None:
-        head: list[Any] = []
-        test: list[Atom] = []
-
-        def body() -> None:
-            self.statements(s.body, self.frame.live.head[s])
-
-        def enter() -> None:
-            with self.b.block(loop=True) as stmts:
-                test[:] = [self.truth(s.test)]
-            if not all(isinstance(x, (Let, Load, Dim, If)) for x in walk(tuple(stmts))):
-                raise _ImpureTest
-            head[:] = stmts
-
-        def finish(carries: Any, stmts: Block, yields: Any, results: Any, stop: Atom | None) -> None:
-            trips = self.names.var("trips", "i8")
-            self.b.add(While(carries, tuple(head), test[0], stmts, yields, results, trips, stop, s.lineno if len(self.frames) == 1 else self.b.line))
-
-        self._loop(s, assigned(s.body), body, finish, enter)
-        if isinstance(test[0], Const) and test[0].value and not _breaks(s.body):
-            self.env[EXIT] = RETURN  # ``while True`` without a break is left by return (or raise) only
-
-    def _loop(
-        self,
-        s: ast.For | ast.While,
-        bound: list[str],
-        body: Callable[[], None],
-        finish: Callable[..., None],
-        enter: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Lower a loop body until the dtypes of what it carries are a fixpoint (int -> float: two passes)."""
-        returns = any(isinstance(n, ast.Return) for x in s.body for n in ast.walk(x))
-        live = self.frame.live.head[s]
-        names = [n for n in dict.fromkeys(bound) if n in live]
-        before = dict(self.env)
-        line = self.b.line
-        initial: dict[str, Value] = {n: before[n] for n in names if n in before}
-        if returns:
-            initial[EXIT] = GO_ON
-        while True:
-            self.env = {**before, **initial}
-            params: dict[str, Value] = {}
-            carries: list[tuple[Var, Atom]] = []
-            for name, value in initial.items():
-                atoms = list(atoms_in(value))
-                variables = [self.names.var(name.lstrip("%"), a.dt) for a in atoms]
-                carries += zip(variables, atoms, strict=True)
-                params[name] = rebuild(shape_of(value), iter(variables))
-            self.env.update(params)
-            self.env[EXIT] = GO_ON
-            for name in names:
-                if name not in initial:
-                    self.env[name] = Static(UNBOUND)
-            sites = len(self.sites)
-            enter()
-            with self.b.block(loop=True) as stmts:
-                self.frame.loops += 1
-                body()
-                self.frame.loops -= 1
-                self._copy_carried_arrays(initial, live, s)
-                code = self.env[EXIT]
-                stop = self._stop(code)
-                if returns:
-                    self.env[EXIT] = self._only_return(code)
-                widened = self._widen(initial, {n: self.env[n] for n in [*names, EXIT, RET] if n in self.env and (n in names or returns)}, s)
-                if widened is None:
-                    yields = [
-                        self.b.cast(a, v.dt)
-                        for name in initial
-                        for a, v in zip(atoms_in(self._as_carried(self.env[name], initial[name])), atoms_in(params[name]), strict=True)
-                    ]
-            if widened is None:
-                break
-            initial = widened
-            del self.sites[sites:]
-        self.b.line = line
-        results = [self.names.var(v.name, v.dt) for v, _ in carries]
-        finish(tuple(carries), tuple(stmts), tuple(yields), tuple(results), stop)
-        after = iter(results)
-        self.env = dict(before)
-        for name in bound:
-            self.env.pop(name, None)
-        for name, value in initial.items():
-            self.env[name] = rebuild(shape_of(value), after)
-        if not returns:
-            self.env[EXIT] = GO_ON
-
-    def _stop(self, code: Value) -> Atom | None:
-        if isinstance(code, Const):
-            return const(True, "b1") if code.value >= BREAK.value else None
-        return self.b.op("ge", code, BREAK)  # type: ignore[arg-type]
-
-    def _only_return(self, code: Value) -> Atom:
-        """The exit code as the statements after the loop see it: break and continue end there."""
-        if isinstance(code, Const):
-            return code if code.value == RETURN.value else GO_ON
-        return self.b.op("select", self.b.op("eq", code, RETURN), RETURN, GO_ON)  # type: ignore[arg-type]
-
-    def _as_carried(self, value: Value, like: Value) -> Value:
-        return Maybe(value, const(True, "b1")) if isinstance(like, Maybe) and not isinstance(value, Maybe) else value
-
-    def _widen(self, initial: dict[str, Value], final: dict[str, Value], node: ast.AST) -> dict[str, Value] | None:
-        """Initial values cast or completed so that one more pass may be a fixpoint; None if this pass is one."""
-        changed = False
-        new = dict(initial)
-        for name, value in final.items():
-            if name not in initial:  # bound for the first time inside the loop, and live after it or in its next round
-                if isinstance(value, Static) and value.obj in (_NEVER, UNBOUND):
-                    continue
-                bare = value.value if isinstance(value, Maybe) else value
-                if any(isinstance(x, Alloc) and x.base == ref.base for ref in refs_in(bare) for x in walk(tuple(self.b.stmts))):
-                    what = "the array that is returned from a loop is made in it" if name == RET else f"array '{name}' is made in a loop and used after it, or in its next round"
-                    raise self.error(f"{what}: make it before the loop", node)
-                blank = rebuild(shape_of(bare), iter([zero(a.dt) for a in atoms_in(bare)]))
-                new[name] = blank if name == RET else Maybe(blank, const(False, "b1"))
-                changed = True
-                continue
-            start = initial[name]
-            if isinstance(value, Maybe) and not isinstance(start, Maybe):
-                new[name] = Maybe(start, const(True, "b1"))
-                changed = True
-                continue
-            value = self._as_carried(value, start)
-            if shape_of(value) != shape_of(start):
-                if isinstance(value, Ref) and isinstance(start, Ref) and value.rank == start.rank and value.base.dt == start.base.dt:
-                    new[name] = self._outside(lambda start=start, name=name: self._carrier(start, name))
-                    changed = True
-                    continue
-                raise self.error(f"'{name}' is {describe(start)} before the loop and {describe(value)} after an iteration", node)
-            dts = [common_dtype(a.dt, b.dt) for a, b in zip(atoms_in(start), atoms_in(value), strict=True)]
-            if any(dt != a.dt for dt, a in zip(dts, atoms_in(start), strict=True)):
-                new[name] = rebuild(shape_of(start), iter([self._outside(lambda a=a, dt=dt: self.b.cast(a, dt)) for a, dt in zip(atoms_in(start), dts, strict=True)]))
-                changed = True
-        return new if changed else None
-
-    def _outside(self, make: Callable[[], Any]) -> Any:
-        """Write something in the block around the one that is open."""
-        inner = self.b.scopes.pop()
-        try:
-            return make()
-        finally:
-            self.b.scopes.append(inner)
-
-    # an array name that is bound to another array after an iteration (``u, v = v, u``; ``u = f(u)``) gets memory of its
-    # own, into which the new array is copied at the end of each iteration: legal if no other name sees either array
-    def _carrier(self, start: Ref, name: str) -> Ref:
-        ref = self.copy(start, name)
-        self.carriers[ref.base] = start.base
-        return ref
-
-    def _copy_carried_arrays(self, initial: Env, live: frozenset[str], node: ast.AST) -> None:
-        moves: list[tuple[str, Ref, Ref]] = []
-        for name, start in initial.items():
-            now = self.env.get(name)
-            if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref) and now != start:
-                moves.append((name, start, now))
-        if not moves:
-            return
-        written = {s.base for s in walk(tuple(self.b.stmts)) if isinstance(s, Store)}
-        carried = {start.base for _, start, _ in moves}
-        for name, start, now in moves:
-            origin = self.carriers[start.base]
-            for base in (now.base, origin):
-                other = self._other_name(base, name, live)
-                if other is None:
-                    continue
-                if base == now.base or start.base in written or origin in written:
-                    raise self.error(
-                        f"'{name}' and '{other}' would be one array in the next iteration: copy elements instead of rebinding the name", node
-                    )
-                self.link(start.base, origin)
-        # all at once: an array that is overwritten here and read there is copied first
-        sources = [self.copy(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
-        for (name, start, now), source in zip(moves, sources, strict=True):
-            for have, want in zip(self.shape(now), self.shape(start), strict=True):
-                if have != want:
-                    bad = self.b.op("ne", have, want)
-                    self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
-            self.copy_into(start.base, source)
-            self.env[name] = start
-
-    def _other_name(self, base: Base, name: str, live: frozenset[str]) -> str | None:
-        """Another name that sees an array at the end of an iteration: a live one here, or one of a caller."""
-        for other, value in self.env.items():
-            if other != name and other in live and any(r.base == base for r in refs_in(value)):
-                return other
-        if len(self.frames) == 1:
-            return None
-        inner = self.frames.pop()
-        try:
-            return self.seen_by(base)
-        finally:
-            self.frames.append(inner)
-
-    def _unrolled(self, s: ast.For, items: list[Value]) -> None:
-        """A loop over a tuple: its items may differ in kind, so it is written out."""
-        if any(isinstance(n, (ast.Break, ast.Continue)) for x in s.body for n in ast.walk(x)):
-            raise self.error("break and continue in a loop over a tuple are not supported: loop over range(len(...))", s)
-        for item in items:
-            self.bind(s.target, item)
-            self.statements(s.body, self.frame.live.head[s])
-            if not same(self.env[EXIT], GO_ON):  # type: ignore[arg-type]
-                raise self.error("return in a loop over a tuple is not supported: loop over range(len(...))", s)
-
-
-class _ImpureTest(Exception):
-    """The test of a while loop does more than compute."""
-
-
-_NEVER = object()  # the value returned by a path that raises
-
 
 def _leaves(body: list[ast.stmt]) -> bool:
     """Whether a block always leaves: its last statement is an exit, or an if both sides of which leave."""
@@ -600,13 +313,6 @@ def _leaves(body: list[ast.stmt]) -> bool:
     if isinstance(last, (ast.Return, ast.Break, ast.Continue, ast.Raise)):
         return True
     return isinstance(last, ast.If) and _leaves(last.body) and _leaves(last.orelse)
-
-
-def _breaks(body: list[ast.stmt]) -> bool:
-    """Whether a loop body contains a break of its own loop."""
-    return any(
-        isinstance(s, ast.Break) or (isinstance(s, ast.If) and (_breaks(s.body) or _breaks(s.orelse))) for s in body
-    )
 
 
 def _left(env: Env) -> bool:

@@ -42,7 +42,12 @@ def scratch_of(fn: Fn, fixed: Collection[Base]) -> Scratch:
     bases: list[Base] = []
     lengths: list[Atom] = []
     for s in walk(fn.body):
-        if isinstance(s, Alloc) and s.base not in given and s.base not in bases and all(d in known for d in s.dims if isinstance(d, Var)):
+        if (
+            isinstance(s, Alloc)
+            and s.base not in given
+            and s.base not in bases
+            and all(d in known for d in s.dims if isinstance(d, Var))
+        ):
             bases.append(s.base)
             lengths += s.dims
     needed: set[Var] = {a for a in lengths if isinstance(a, Var)}
@@ -70,5 +75,3 @@ def _pure(s: Stmt, given: Collection[Base], fixed: Collection[Base]) -> bool:
     if isinstance(s, If):
         return all(_pure(inner, given, fixed) for block in (s.then, s.orelse) for inner in block)
     return False
-
-

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Union
 
 from .ir import is_float
 
@@ -61,7 +60,7 @@ class TupleSpec:
         return f"({', '.join(map(str, self.items))}{',' * (len(self.items) == 1)})"
 
 
-Spec = Union[ScalarSpec, ArraySpec, NoneSpec, TupleSpec]
+Spec = ScalarSpec | ArraySpec | NoneSpec | TupleSpec
 
 
 def leaf_specs(spec: Spec, path: str = "") -> Iterator[tuple[str, ScalarSpec | ArraySpec]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from .ir import Atom, Base, Const, Var
 
@@ -63,7 +63,7 @@ class Maybe:
     flag: Atom
 
 
-Value = Union[Var, Const, Ref, Tup, Static, Maybe]
+Value = Var | Const | Ref | Tup | Static | Maybe
 
 
 def shape_of(v: Value) -> tuple[Any, ...]:

@@ -1,0 +1,372 @@
+"""What the way back needs of the primal: which values of an iteration are replayed, recorded, or rerun from a snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from .analysis import EXACT, Layout
+from .build import Builder, Names, const, zero
+from .ir import (
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Const,
+    Dim,
+    For,
+    If,
+    Let,
+    Load,
+    Need,
+    Stmt,
+    Store,
+    Var,
+    While,
+    defined,
+    free_vars,
+    inner_defined,
+    is_float,
+    substitute,
+    walk,
+)  # fmt: skip
+
+__all__ = ["NOT", "ONE", "ZERO", "Around", "Recording", "lift"]
+
+ONE = const(1, "i8")
+ZERO = const(0, "i8")
+NOT = object()
+
+
+class Recording:
+    """Makes primal values available to reversed loop bodies; the base class of the reverse pass."""
+
+    names: Names
+    layout: Layout
+    level: int
+    arenas: dict[str, Base]
+    tops: Base
+    used: set[Base]
+
+    def _provide(
+        self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
+    ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], Around]:
+        """Make the primal values that a reversed body names available at its start."""
+        plan = _Plan(self.layout, id(s), self.level, index)
+        for v in self._needs(s, stmts, yields):
+            plan.visit(v)
+        prefix = Builder(self.names)
+        prefix.line = s.line
+        rename: dict[Atom, Atom] = {}
+        around = Around()
+        recorded = list(plan.recorded)
+        if isinstance(s, For) and s.var is not index and s.var in plan.direct:
+            rename[s.var] = prefix.op("add", s.lo, prefix.op("mul", index, s.step), root=s.var.name)
+        if recorded:
+            record = self._record(s, record, recorded, prefix, rename, around, index)
+        _replay(s.body, plan, prefix, rename)
+        return record, prefix.stmts, rename, around
+
+    def _needs(self, s: For | While, stmts: Block, yields: list[Atom]) -> list[Var]:
+        """The primal values of an iteration that the reversed body names."""
+        named = {**free_vars(stmts), **{y: None for y in yields if isinstance(y, Var)}}
+        return [v for v in named if self.layout.owner.get(v, NOT) == id(s)]
+
+    # a loop in time inside a step: its iterations would record whole arrays cell by cell, several values a cell.  One
+    # snapshot of what an iteration reads and overwrites is less; the reversed iteration runs the body again from it
+    def _carried_arrays(self, s: For | While) -> list[Base]:
+        """Arrays from outside of a loop that its body both reads and writes."""
+        own = {st.base for st in walk(s.body) if isinstance(st, Alloc)}
+        read = {st.base for st in walk(s.body) if isinstance(st, Load)}
+        written = dict.fromkeys(st.base for st in walk(s.body) if isinstance(st, Store))
+        return [b for b in written if b in read and b not in own]
+
+    def _time_like(self, s: For | While, record: list[Stmt]) -> bool:
+        """Whether a snapshot an iteration is less than what its inner loops record.
+
+        What the body only reads must then still be there on the way back.
+        """
+        if self.level == 0:
+            return False
+        safe = {*self._carried_arrays(s), *(st.base for st in walk(s.body) if isinstance(st, Alloc))}
+        if not all(st.base in safe or self.layout.final(st) for st in walk(s.body) if isinstance(st, Load)):
+            return False
+        tapes = set(self.arenas.values())
+        inner = [st for loop in walk(tuple(record)) if isinstance(loop, (For, While)) for st in loop.body]
+        recorded = sum(isinstance(st, Store) and st.base in tapes for st in inner)
+        return recorded > len(self._carried_arrays(s))
+
+    def _rerun(
+        self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
+    ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], Around]:
+        """Snapshot at the start of each iteration; on the way back: restore, run the recording body, reverse it."""
+        needs = self._needs(s, stmts, yields)
+        block: Block = tuple(record)
+        lifted: dict[Var, Var] = {}
+        for v in needs:
+            if v not in self.layout.heads:
+                block, lifted[v] = lift(block, v, self.names)
+        used = {*free_vars(block), *needs}
+        scalars = [v for v, _ in s.carries if v in used]
+        arrays = self._carried_arrays(s)
+        save, load = Builder(self.names, number=False), Builder(self.names, number=False)
+        save.line = load.line = s.line
+        rename: dict[Atom, Atom] = {}
+        for dt, tape in self.arenas.items():
+            mine = [v for v in scalars if (dt == "f8") == is_float(v.dt)]
+            bases = [b for b in arrays if (dt == "f8") == is_float(b.dt)]
+            if not mine and not bases:
+                continue
+            self.used.update((tape, self.tops))
+            cell = (const(0 if dt == "f8" else 1, "i8"),)
+            top = save.load(self.tops, cell, "top", "never")
+            end = save.op("add", top, _snapshot_size(save, mine, bases))
+            save.add(Need(tape, end, s.line))
+            save.store(self.tops, cell, end, "set", "never")
+            back = load.op("sub", load.load(self.tops, cell, "top", "never"), _snapshot_size(load, mine, bases))
+            load.store(self.tops, cell, back, "set", "never")
+            for j, v in enumerate(mine):
+                save.store(tape, (save.op("add", top, const(j, "i8")),), save.cast(v, dt), "set", "never")
+                rename[v] = load.cast(load.load(tape, (load.op("add", back, const(j, "i8")),), v.name, "never"), v.dt)
+            top, back = save.op("add", top, const(len(mine), "i8")), load.op("add", back, const(len(mine), "i8"))
+            for b in bases:
+                top = _snapshot(save, tape, top, b, store=True)
+                back = _snapshot(load, tape, back, b, store=False)
+        if isinstance(s, For) and s.var is not index:
+            rename[s.var] = load.op("add", s.lo, load.op("mul", index, s.step), root=s.var.name)
+        fresh: dict[Atom, Atom] = {
+            v: self.names.var(v.name, v.dt) for st in walk(block) for v in (*defined(st), *inner_defined(st))
+        }
+        fresh.update(rename)
+        again = substitute(block, lambda a: fresh.get(a, a))  # type: ignore[arg-type]
+        rename.update({v: fresh[up] for v, up in lifted.items()})
+        return [*save.stmts, *s.body], [*load.stmts, *again], rename, Around()
+
+    def _record(
+        self,
+        s: For | While,
+        record: list[Stmt],
+        values: list[Var],
+        prefix: Builder,
+        rename: dict[Atom, Atom],
+        around: Around,
+        index: Var,
+    ) -> list[Stmt]:
+        """Store ``values`` each iteration, and load them at the start of the reversed one.
+
+        A counted loop whose body records nothing else has a frame of known size, one run of cells a value; any other
+        loop pushes a record at the end of each iteration.
+        """
+        block: Block = tuple(record)
+        lifted: list[Var] = []
+        for v in values:
+            block, out = lift(block, v, self.names)
+            lifted.append(out)
+        rec = Builder(self.names, number=False)
+        rec.line = prefix.line
+        rec.stmts.extend(block)
+        leaf = (
+            isinstance(s, For) and s.stop is None and not any(isinstance(x, Store) and x.base == self.tops for x in walk(block))
+        )
+        head, rhead, rtail = (
+            Builder(self.names, number=False),
+            Builder(self.names, number=False),
+            Builder(self.names, number=False),
+        )
+        for dt, tape in self.arenas.items():
+            mine = [(v, w) for v, w in zip(values, lifted, strict=True) if (dt == "f8") == is_float(v.dt)]
+            if not mine:
+                continue
+            self.used.update((tape, self.tops))
+            cell = (const(0 if dt == "f8" else 1, "i8"),)
+            width = const(len(mine), "i8")
+            if leaf:
+                size = head.op("mul", s.count, width)  # type: ignore[union-attr]
+                base = head.load(self.tops, cell, "frame", "never")
+                top = head.op("add", base, size)
+                head.add(Need(tape, top, s.line))
+                head.store(self.tops, cell, top, "set", "never")
+                rbase = rhead.op(
+                    "sub", rhead.load(self.tops, cell, "top", "never"), rhead.op("mul", s.count, width), root="frame"
+                )  # type: ignore[union-attr]
+                rtail.store(self.tops, cell, rbase, "set", "never")
+                number = _iteration(rec, s)
+                back = index if index is not s.var else _iteration(prefix, s)  # type: ignore[union-attr]
+                for j, (v, w) in enumerate(mine):
+                    shift = const(j, "i8")
+                    at = rec.op("add", rec.op("add", base, rec.op("mul", shift, s.count)), number)  # type: ignore[union-attr]
+                    rec.store(tape, (at,), rec.cast(w, dt), "set", "never")
+                    at = prefix.op("add", prefix.op("add", rbase, prefix.op("mul", shift, s.count)), back)  # type: ignore[union-attr]
+                    rename[v] = prefix.cast(prefix.load(tape, (at,), v.name, "never"), v.dt)
+            else:
+                base = rec.load(self.tops, cell, "top", "never")
+                top = rec.op("add", base, width)
+                rec.add(Need(tape, top, s.line))
+                rec.store(self.tops, cell, top, "set", "never")
+                rbase = prefix.op("sub", prefix.load(self.tops, cell, "top", "never"), width)
+                prefix.store(self.tops, cell, rbase, "set", "never")
+                for j, (v, w) in enumerate(mine):
+                    rec.store(tape, (rec.op("add", base, const(j, "i8")),), rec.cast(w, dt), "set", "never")
+                    rename[v] = prefix.cast(prefix.load(tape, (prefix.op("add", rbase, const(j, "i8")),), v.name, "never"), v.dt)
+        around.record_head += head.stmts
+        around.reverse_head += rhead.stmts
+        around.reverse_tail += rtail.stmts
+        return rec.stmts
+
+
+@dataclass
+class Around:
+    """Statements around a loop: before it on the way there, before and after it on the way back."""
+
+    record_head: list[Stmt] = field(default_factory=list)
+    reverse_head: list[Stmt] = field(default_factory=list)
+    reverse_tail: list[Stmt] = field(default_factory=list)
+
+
+class _Plan:
+    """Which values of one iteration are replayed and which are recorded."""
+
+    def __init__(self, layout: Layout, loop: int, level: int, index: Var) -> None:
+        self.layout, self.loop, self.level, self.index = layout, loop, level, index
+        self.replayed: set[Var] = set()
+        self.recorded: dict[Var, None] = {}
+        self.direct: set[Var] = set()
+        self._inexact: dict[Var, bool] = {}
+
+    def visit(self, v: Atom) -> None:
+        if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.replayed or v in self.recorded:
+            return
+        s = self.layout.made[v]
+        if isinstance(s, For) and v == s.var and v in self.layout.heads:
+            self.direct.add(v)
+            return
+        if self.level == 0 or v in self.layout.heads or (not is_float(v.dt) and self.inexact(v)):
+            self.recorded[v] = None
+            return
+        if isinstance(s, (Let, Dim)) or (isinstance(s, Load) and self.layout.final(s)):
+            self.replayed.add(v)
+            for a in (*(s.args if isinstance(s, Let) else s.index if isinstance(s, Load) else ()), *self.layout.tests[v]):
+                self.visit(a)
+            return
+        if isinstance(s, If):
+            self.replayed.add(v)
+            _, a, b = next(p for p in s.phis if p[0] == v)
+            for x in (s.test, a, b, *self.layout.tests[v]):
+                self.visit(x)
+            return
+        self.recorded[v] = None
+
+    def inexact(self, v: Atom) -> bool:
+        """Whether an integer or bool rests on float arithmetic that need not give the same bits when it is compiled again."""
+        if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.layout.heads:
+            return False
+        if v not in self._inexact:
+            self._inexact[v] = False
+            s = self.layout.made[v]
+            if isinstance(s, Let):
+                self._inexact[v] = (s.op not in EXACT and any(is_float(a.dt) for a in s.args)) or any(
+                    self.inexact(a) for a in s.args
+                )
+            elif isinstance(s, If):
+                _, a, b = next(p for p in s.phis if p[0] == v)
+                self._inexact[v] = any(self.inexact(x) for x in (s.test, a, b))
+            elif isinstance(s, Load):
+                self._inexact[v] = any(self.inexact(a) for a in s.index)
+        return self._inexact[v]
+
+
+def _length(b: Builder, base: Base) -> Atom:
+    total: Atom = ONE
+    for axis in range(base.rank):
+        total = b.op("mul", total, b.dim(base, axis))
+    return total
+
+
+def _snapshot_size(b: Builder, scalars: list[Var], arrays: list[Base]) -> Atom:
+    total: Atom = const(len(scalars), "i8")
+    for base in arrays:
+        total = b.op("add", total, _length(b, base))
+    return total
+
+
+def _snapshot(b: Builder, tape: Base, at: Atom, base: Base, *, store: bool) -> Atom:
+    """Copy an array to the tape, or back; returns where the next one begins."""
+    index = tuple(b.names.var("ijkl"[axis % 4], "i8") for axis in range(base.rank))
+    counts = [b.dim(base, axis) for axis in range(base.rank)]
+    with b.block(loop=True) as body:
+        cell: Atom = index[0]
+        for axis in range(1, base.rank):
+            cell = b.op("add", b.op("mul", cell, b.dim(base, axis)), index[axis])
+        place = (b.op("add", at, cell),)
+        if store:
+            b.store(tape, place, b.cast(b.load(base, index, None, "never"), tape.dt), "set", "never")
+        else:
+            value = b.load(tape, place, None, "never")
+            b.store(base, index, b.op("ne", value, ZERO) if base.dt == "b1" else b.cast(value, base.dt), "set", "never")
+    nest: Block = tuple(body)
+    for axis in reversed(range(base.rank)):
+        nest = (For(index[axis], ZERO, counts[axis], ONE, (), nest, (), (), None, None, b.line),)
+    for st in nest:
+        b.add(st)
+    return b.op("add", at, _length(b, base))
+
+
+def _replay(block: Block, plan: _Plan, b: Builder, rename: dict[Atom, Atom]) -> None:
+    """Copy the replayed slice of a block; values inside branches are lifted out of them."""
+
+    def get(a: Atom) -> Atom:
+        return rename.get(a, a)
+
+    for s in block:
+        b.line = s.line
+        if isinstance(s, Let) and s.var in plan.replayed:
+            rename[s.var] = b.op(s.op, *map(get, s.args), root=s.var.name, dt=s.var.dt)
+        elif isinstance(s, Dim) and s.var in plan.replayed:
+            rename[s.var] = b.dim(s.base, s.axis)
+        elif isinstance(s, Load) and s.var in plan.replayed:
+            rename[s.var] = b.load(s.base, tuple(map(get, s.index)), s.var.name, s.wrap)
+        elif isinstance(s, If):
+            inner = [v for side in (s.then, s.orelse) for st in walk(side) for v in defined(st) if v in plan.replayed]
+            phis = [p for p in s.phis if p[0] in plan.replayed]
+            if not inner and not phis:
+                continue
+            sides: list[list[Stmt]] = []
+            names: list[dict[Atom, Atom]] = []
+            for side in (s.then, s.orelse):
+                with b.block() as stmts:
+                    local = dict(rename)
+                    _replay(side, plan, b, local)
+                sides.append(stmts)
+                names.append(local)
+            pairs = [(v.name, names[0].get(x, x), names[1].get(y, y)) for v, x, y in phis]
+            pairs += [(v.name, names[0].get(v, zero(v.dt)), names[1].get(v, zero(v.dt))) for v in inner]
+            merged = b.phi(get(s.test), sides[0], sides[1], pairs)
+            for v, m in zip([*(p[0] for p in phis), *inner], merged, strict=True):
+                rename[v] = m
+
+
+def lift(block: Block, v: Var, names: Names) -> tuple[Block, Var]:
+    """Make a value that is defined inside branches of a block visible at the block's own level (0 where not computed)."""
+    for k, s in enumerate(block):
+        if v in defined(s):
+            return block, v
+        if isinstance(s, If):
+            for which, side in enumerate((s.then, s.orelse)):
+                if any(v in defined(st) for st in walk(side)):
+                    new, out = lift(side, v, names)
+                    up = names.var(v.name, v.dt)
+                    pair = (out, zero(v.dt)) if which == 0 else (zero(v.dt), out)
+                    phis = (*s.phis, (up, *pair))
+                    s = replace(s, phis=phis, **{"then" if which == 0 else "orelse": new})
+                    return (*block[:k], s, *block[k + 1 :]), up
+    return block, v  # a carry or an index
+
+
+def _iteration(b: Builder, s: For | While) -> Atom:
+    """The iteration number of a counted loop."""
+    assert isinstance(s, For)
+    step = s.step.value if isinstance(s.step, Const) else None
+    if step == 1:
+        return b.op("sub", s.var, s.lo)
+    if step == -1:
+        return b.op("sub", s.lo, s.var)
+    return b.op("floordiv", b.op("sub", s.var, s.lo), s.step)
