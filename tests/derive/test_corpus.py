@@ -13,18 +13,10 @@ import pytest
 from corpus import CASES, Case
 
 from adjointsim.derive.verify import verify
-from adjointsim.errors import UnsupportedError
 
 from .harness import Bars, Derived, assert_close, functions
 
-#: cases of the accepted language that are still refused, and a fragment of the reason
-REFUSED = {
-    "hazards.arrays_swapped_in_branch": "one of two arrays, chosen at run time",
-    "hazards.result_arrays_of_different_ages[early]": "a tuple of 2 on one path and a tuple of 2 on another",
-    "hazards.result_arrays_of_different_ages[late]": "a tuple of 2 on one path and a tuple of 2 on another",
-}
-ACCEPTED = [c for c in CASES if c.name not in REFUSED]
-COMPILED = ACCEPTED[::20]
+COMPILED = CASES[::20]
 LEVELS = pytest.mark.parametrize("level", [0, 1])
 
 
@@ -36,19 +28,7 @@ def same_bits(a: Bars, b: Bars) -> bool:
     return all(x is y if x is None or y is None else x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
 
 
-def test_refused_cases_exist():
-    assert set(REFUSED) <= {c.name for c in CASES}
-
-
-@each([c for c in CASES if c.name in REFUSED])
-def test_refused(case):
-    with pytest.raises(UnsupportedError, match=REFUSED[case.name]) as caught:
-        Derived(case.fn, case.args).entry
-    assert caught.value.filename == Derived(case.fn, case.args).plain.__code__.co_filename
-    assert caught.value.lineno and caught.value.text
-
-
-@each(ACCEPTED)
+@each(CASES)
 def test_interpreted(case):
     derived = Derived(case.fn, case.args)
     bars = derived.cotangents()
@@ -72,7 +52,7 @@ def test_interpreted(case):
     assert_close(found[1], found[0], derived.single)
 
 
-@each([c for c in ACCEPTED if len(Derived(c.fn, c.args).leaves) > 1])
+@each([c for c in CASES if len(Derived(c.fn, c.args).leaves) > 1])
 def test_some_leaves_active(case):
     """The cotangents of the active leaves do not depend on which other leaves are active."""
     derived = Derived(case.fn, case.args)
@@ -85,7 +65,7 @@ def test_some_leaves_active(case):
         assert_close(derived.run_vjp(vjp, derived.leaves, bars), wanted, derived.single)
 
 
-@each([c for c in ACCEPTED if "singular" not in c.tags])  # there a tangent is infinite before it meets its factor 0
+@each([c for c in CASES if "singular" not in c.tags])  # there a tangent is infinite before it meets its factor 0
 def test_tangent(case):
     derived = Derived(case.fn, case.args)
     dots = derived.tangents()
@@ -111,6 +91,6 @@ def test_compiled(case):
 
 
 @pytest.mark.heavy
-@each([c for c in ACCEPTED if c not in COMPILED] if os.environ.get("CORPUS") == "all" else [])
+@each([c for c in CASES if c not in COMPILED] if os.environ.get("CORPUS") == "all" else [])
 def test_all_compiled(case):
     check_compiled(case)
