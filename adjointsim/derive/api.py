@@ -6,8 +6,9 @@ as far as the lists here are concerned.
 
 from __future__ import annotations
 
+import builtins
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,24 +16,40 @@ from typing import Any
 import numpy as np
 
 from ..errors import StructureError
+from .cache import Cache
+from .context import RaiseSite
 from .emit import HEADER, NEED, emit
 from .entry import Entry, lower_entry
-from .ir import Base, is_float
+from .ir import Alloc, Base, is_float, walk
 from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
+from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
-from .spec import Spec, leaf_specs
+from .spec import Spec, leaf_specs, leaves_of
 from .tangent import Tangent, Tangents
 
-__all__ = ["FunctionKernel", "function_kernel", "raise_site"]
+__all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "raise_site"]
 
 Leaves = Sequence[np.ndarray]
+Env = dict[Base, np.ndarray]
+
+FIRST_TAPE = 64  #: cells; doubled until a call needs no more
 
 
-def raise_site(entry: Entry, status: int) -> BaseException:
-    """The user's exception for a positive status, made again from its text where it stands."""
+def raise_site(
+    entry: Entry, status: int, counters: Sequence[int] = (), arrays: Mapping[Base, np.ndarray] | None = None
+) -> BaseException:
+    """The exception for a positive status: the user's, made again from its text where it stands, or that of a wrong shape."""
     site = entry.sites[status - 1]
-    namespace = dict(entry.globals_of(site))
+    if isinstance(site, ShapeSite):
+        exc: BaseException = entry.shape_error(site, counters, arrays or {})
+    else:
+        exc = _user_exception(site, dict(entry.globals_of(site)))
+    exc.add_note(f'adjointsim: raised in {site.function}, File "{site.filename}", line {site.lineno}')
+    return exc
+
+
+def _user_exception(site: RaiseSite, namespace: dict[str, Any]) -> BaseException:
     try:
         exc = None if site.local else eval(compile(site.text, site.filename, "eval"), namespace)
         if exc is None:
@@ -41,11 +58,10 @@ def raise_site(entry: Entry, status: int) -> BaseException:
             exc = exc()
     except Exception:  # the message needs local values, which compiled code does not keep
         name = site.text.partition("(")[0]
-        cls = namespace.get(name) or getattr(__import__("builtins"), name, RuntimeError)
+        cls = namespace.get(name) or getattr(builtins, name, RuntimeError)
         exc = cls(site.text) if isinstance(cls, type) and issubclass(cls, BaseException) else RuntimeError(site.text)
     if not isinstance(exc, BaseException):
         exc = TypeError(f"exceptions must derive from BaseException: {site.text}")
-    exc.add_note(f'adjointsim: raised in {site.function}, File "{site.filename}", line {site.lineno}')
     return exc
 
 
@@ -60,146 +76,172 @@ class Compiled:
         sums = [emit(f, source=entry.lines, options=reassociate, bare=True) for f in kernel.functions]
         self.text = "\n\n".join([*sums, emit(kernel.fn, self.scratch.bases, entry.lines)])
 
+    def arrays(self, inputs: Leaves, captures: Leaves, results: Leaves = ()) -> Env:
+        """Arrays for the kernel's parameters, by their bases; cotangents are given the arrays that they belong to."""
+        k = self.kernel
+        leaves = [*inputs, *captures, *(inputs if k.leaf_bars else ()), *results]
+        bases = (*k.inputs, *k.captures, *k.leaf_bars, *(k.results or k.result_bars))
+        return {base: leaf for base, leaf in zip(bases, leaves, strict=False) if base is not None}
+
+    @property
+    def measured(self) -> bool:
+        """Whether all memory that the kernel takes is known before it runs: no tape, no length found on the way."""
+        known = {*self.kernel.fn.params, *self.scratch.bases}
+        return not self.kernel.arenas and all(s.base in known for s in walk(self.kernel.fn.body) if isinstance(s, Alloc))
+
     @cached_property
     def function(self) -> Any:
         return getattr(load_module(HEADER + "\n\n" + self.text), self.kernel.fn.name)
 
 
+def _tapes(arenas: Iterable[Base], cells: int = FIRST_TAPE) -> list[np.ndarray]:
+    """Memory for a kernel's arenas; that of the tops is their two cells."""
+    return [np.zeros(2 if base.name.startswith("tops") else cells, dtype=base.dt) for base in arenas]
+
+
 class FunctionKernel:
     """A function of several arguments, lowered for given structures; compiled when it is first called."""
 
-    def __init__(
-        self, fn: types.FunctionType, specs: Sequence[Spec], result: Spec | None, role: str, names: Sequence[str], counters: Sequence[str]
-    ) -> None:
+    def __init__(self, fn: types.FunctionType, specs: Sequence[Spec], result: Spec | None, role: str) -> None:
+        code = fn.__code__
+        names = ("n", "y", "p") if role == "step" else code.co_varnames[: code.co_argcount][: len(specs)]
         self.fn = fn
-        self.names = tuple(names)
-        self.counters = tuple(counters)
-        self.paths = [path for name, spec in zip(names, specs, strict=True) for path, _ in leaf_specs(spec, name)]
-        like = "y" if role == "step" else None
-        self.entry = lower_entry(
-            fn, list(zip(names, specs, strict=True)), counters=counters, result=result, like=like, frozen=("p",) if role == "step" else ()
-        )
+        self.names = (*names, *(f"argument_{k}" for k in range(len(names), len(specs))))
+        counters = ("n",) if role == "step" else ()
+        self.paths = [path for name, spec in zip(self.names, specs, strict=True) for path, _ in leaf_specs(spec, name)]
+        self._counted = [path in counters for path in self.paths]
+        args = list(zip(self.names, specs, strict=True))
+        if role == "step":
+            like = specs[1] if result is None else result
+            self.entry = lower_entry(fn, args, counters=counters, result=like, like="y", frozen=("p",))
+            self._like = len(leaves_of(specs[1]))  # the first leaves, y's, have the shapes of the result's
+        else:
+            self.entry = lower_entry(fn, args, result=result)
+            self._like = 0
         self.result_spec: Spec = self.entry.result_spec
+
+    def stale(self) -> bool:
+        """Whether a name that the function uses from outside means something else than when it was lowered."""
+        return self.entry.stale()
+
+    def _compiled(self, make: Callable[[Entry], Kernel]) -> Compiled:
+        entry = self.entry.anew()
+        return Compiled(make(entry), entry, [b for _, b in entry.leaves])
 
     @cached_property
     def _primal(self) -> Compiled:
-        return Compiled(primal_kernel(self.entry), self.entry, [b for _, b in self.entry.leaves])
+        return self._compiled(primal_kernel)
 
     @cached_property
     def _vjp(self) -> Compiled:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
-        return Compiled(vjp_kernel(self.entry, active), self.entry, [b for _, b in self.entry.leaves])
+        return self._compiled(lambda entry: vjp_kernel(entry, active))
 
     @cached_property
     def _jvp(self) -> tuple[Compiled, Tangent]:
-        kernel = primal_kernel(self.entry)
-        made = Tangents({}).of(kernel.fn, {base.name for _, base in self.entry.leaves if is_float(base.dt)})
-        return Compiled(replace(kernel, fn=made.fn), self.entry, [b for _, b in self.entry.leaves]), made
+        entry = self.entry.anew()
+        kernel = primal_kernel(entry)
+        made = Tangents({}).of(kernel.fn, {base.name for _, base in entry.leaves if is_float(base.dt)})
+        return Compiled(replace(kernel, fn=made.fn), entry, [b for _, b in entry.leaves]), made
 
     # --------------------------------------------------------------------------------------------------------- calls
-    def _split(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray]]:
-        """By-value ints, and the leaves of the other arguments."""
-        counters: list[int] = []
-        rest: list[np.ndarray] = []
-        for path, leaf in zip(self.paths, leaves, strict=True):
-            if path in self.counters:
-                counters.append(int(leaf[0]))
-            else:
-                rest.append(leaf)
-        return counters, rest
+    def _arguments(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray], list[np.ndarray], Env]:
+        """By-value ints, the leaves of the other arguments, the captures, and the last two by their bases."""
+        counters = [int(leaf[0]) for leaf, on in zip(leaves, self._counted, strict=True) if on]
+        rest = [leaf for leaf, on in zip(leaves, self._counted, strict=True) if not on]
+        captures = [c.value() for c in self.entry.captures]
+        env = {base: leaf for (_, base), leaf in zip(self.entry.leaves, rest, strict=True)}
+        env.update((c.base, value) for c, value in zip(self.entry.captures, captures, strict=True))
+        return counters, rest, captures, env
 
-    def _env(self, rest: Leaves, captures: Leaves) -> dict[Base, np.ndarray]:
-        bases = [b for _, b in self.entry.leaves] + [c.base for c in self.entry.captures]
-        return dict(zip(bases, [*rest, *captures], strict=True))
-
-    def _check(self, status: int) -> None:
+    def _check(self, status: int, counters: Sequence[int], env: Env) -> None:
         if status > 0:
-            raise raise_site(self.entry, status)
+            raise raise_site(self.entry, status, counters, env)
 
-    def _results(self, env: dict[Base, np.ndarray], rest: Leaves) -> list[np.ndarray]:
-        shapes = self.entry.result_shapes(env)
+    def _results(self, rest: Leaves, env: Env) -> list[np.ndarray]:
+        """Memory for the result leaves, which is in ``env`` from here on."""
+        shapes = [leaf.shape for leaf in rest[: self._like]] if self._like else self.entry.result_shapes(env)
         if shapes is None:
             raise StructureError(
-                f"{self.fn.__name__} returns an array whose shape is known only while it runs: return a scalar, or take an argument of that shape"
+                f"{self.fn.__name__} returns an array whose shape is known only while it runs: return a scalar, "
+                "or take an argument of that shape"
             )
-        return [np.zeros(shape, dtype=base.dt) for shape, (_, base) in zip(shapes, self.entry.results, strict=True)]
+        results = [np.zeros(shape, dtype=base.dt) for shape, (_, base) in zip(shapes, self.entry.results, strict=True)]
+        env.update((base, leaf) for (_, base), leaf in zip(self.entry.results, results, strict=True))
+        return results
 
     def value(self, leaves: Leaves) -> list[np.ndarray]:
         """Result leaves, fresh."""
-        counters, rest = self._split(leaves)
-        captures = [c.value() for c in self.entry.captures]
-        env = self._env(rest, captures)
-        results = self._results(env, rest)
-        self._check(self._primal.function(*counters, *rest, *captures, *results, *self._primal.scratch.allocate(env)))
+        counters, rest, captures, env = self._arguments(leaves)
+        results = self._results(rest, env)
+        status = self._primal.function(*counters, *rest, *captures, *results, *self._primal.scratch.allocate(env))
+        self._check(status, counters, env)
         return results
 
     def vjp(self, leaves: Leaves, result_bars: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
         """Cotangents of all leaves, fresh; None for inert ones.  ``result_bars`` are not modified."""
-        counters, rest = self._split(leaves)
-        captures = [c.value() for c in self.entry.captures]
-        env = self._env(rest, captures)
-        compiled = self._vjp
-        kernel = compiled.kernel
-        bars = [None if bar is None else np.zeros_like(leaf) for bar, leaf in zip(kernel.leaf_bars, rest, strict=True)]
+        counters, rest, captures, env = self._arguments(leaves)
+        compiled, kernel = self._vjp, self._vjp.kernel
         scratch = compiled.scratch.allocate(env)
-        tapes = [np.zeros(2 if base.name.startswith("tops") else 64, dtype=base.dt) for base in kernel.arenas]
-        while True:
-            given = [np.array(bar, dtype=base.dt) for bar, base in zip(result_bars, kernel.result_bars, strict=True) if base is not None]
+        tapes = _tapes(kernel.arenas)
+        pairs = [(bar, base) for bar, base in zip(result_bars, kernel.result_bars, strict=True) if base is not None]
+        while True:  # all anew if a tape was too short: it may have run out half-way back
+            given = [np.array(bar, dtype=base.dt) for bar, base in pairs]
+            bars = [None if bar is None else np.zeros_like(leaf) for bar, leaf in zip(kernel.leaf_bars, rest, strict=True)]
             status = compiled.function(*counters, *rest, *captures, *given, *(b for b in bars if b is not None), *tapes, *scratch)
             if status != NEED:
                 break
-            tapes = [t if t.size == 2 else np.zeros(4 * t.size, dtype=t.dtype) for t in tapes]
-        self._check(status)
+            tapes = _tapes(kernel.arenas, 2 * max(t.size for t in tapes))
+        self._check(status, counters, env)
         found = iter(bars)
-        return [None if path in self.counters else next(found) for path in self.paths]
+        return [None if counted else next(found) for counted in self._counted]
+
+    def vjp_bytes(self, leaves: Leaves) -> int:
+        """What :meth:`vjp` allocates; tapes may become longer."""
+        _, rest, _, env = self._arguments(leaves)
+        kernel = self._vjp.kernel
+        bars = sum(leaf.nbytes for bar, leaf in zip(kernel.leaf_bars, rest, strict=True) if bar is not None)
+        return bars + self._vjp.scratch.nbytes(env) + sum(t.nbytes for t in _tapes(kernel.arenas))
+
+    @property
+    def measured(self) -> bool:
+        """Whether :meth:`vjp_bytes` is exact."""
+        return self._vjp.measured
 
     def jvp(self, leaves: Leaves, dots: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """Result leaves and their tangents; ``dots`` has None (or anything) for inert leaves."""
-        counters, rest = self._split(leaves)
-        captures = [c.value() for c in self.entry.captures]
-        env = self._env(rest, captures)
+        counters, rest, captures, env = self._arguments(leaves)
         compiled, made = self._jvp
-        results = self._results(env, rest)
-        given: dict[Base, np.ndarray] = {}
-        inputs = [(path, dot) for path, dot in zip(self.paths, dots, strict=True) if path not in self.counters]
-        for (_, dot), leaf, base in zip(inputs, rest, compiled.kernel.inputs, strict=True):
+        results = self._results(rest, env)
+        given: Env = {}
+        inputs = [dot for dot, counted in zip(dots, self._counted, strict=True) if not counted]
+        for dot, leaf, base in zip(inputs, rest, compiled.kernel.inputs, strict=True):
             if is_float(base.dt):
                 given[base] = np.zeros_like(leaf) if dot is None else np.ascontiguousarray(dot, dtype=base.dt)
-        out: list[np.ndarray | None] = []
-        for result, (_, base) in zip(results, self.entry.results, strict=True):
-            out.append(np.zeros_like(result) if is_float(base.dt) else None)
-            if out[-1] is not None:
-                given[base] = out[-1]
+        bases = [base for _, base in self.entry.results]
+        out = [np.zeros_like(result) if is_float(base.dt) else None for result, base in zip(results, bases, strict=True)]
+        given.update((base, dot) for base, dot in zip(bases, out, strict=True) if dot is not None)
         tangents = [given[p] for p in made.dots]  # type: ignore[index]
-        env.update(zip([base for _, base in self.entry.results], results, strict=True))
         status = compiled.function(*counters, *rest, *captures, *results, *tangents, *compiled.scratch.allocate(env))
-        self._check(status)
+        self._check(status, counters, env)
         return results, out
 
     def source(self, kind: str = "vjp") -> str:
         """The derived code, readable: "primal", "vjp" or "jvp"."""
-        compiled = {"primal": lambda: self._primal, "vjp": lambda: self._vjp, "jvp": lambda: self._jvp[0]}[kind]()
+        compiled = self._primal if kind == "primal" else self._vjp if kind == "vjp" else self._jvp[0]
         return HEADER + "\n\n" + compiled.text
 
 
-_kernels: dict[tuple[Any, ...], FunctionKernel] = {}
+_kernels: Cache[FunctionKernel] = Cache(256)
 
 
-def function_kernel(fn: types.FunctionType, specs: Sequence[Spec], *, result: Spec | None = None, role: str = "function") -> FunctionKernel:
+def function_kernel(
+    fn: types.FunctionType, specs: Sequence[Spec], *, result: Spec | None = None, role: str = "function"
+) -> FunctionKernel:
     """The kernel of ``fn`` for arguments of the given structures.
 
     role "step": arguments (n, y, p), the result has the structure and shapes of y, and writing p is refused;
     "cost", "function": the arguments are those of the function itself, and it may overwrite them (it has copies).
     Kernels are kept until a name that the function uses from outside means something else.
     """
-    key = (fn, tuple(specs), result, role)
-    kernel = _kernels.get(key)
-    if kernel is None or kernel.entry.stale():
-        if role == "step":
-            kernel = FunctionKernel(fn, specs, result if result is not None else specs[1], role, ("n", "y", "p"), ("n",))
-        else:
-            names = fn.__code__.co_varnames[: fn.__code__.co_argcount][: len(specs)]
-            names = (*names, *(f"argument_{k}" for k in range(len(names), len(specs))))
-            kernel = FunctionKernel(fn, specs, result, role, names, ())
-        _kernels[key] = kernel
-    return kernel
+    return _kernels.get((fn, tuple(specs), result, role), lambda: FunctionKernel(fn, specs, result, role))

@@ -44,6 +44,12 @@ class Names:
     def var(self, root: str, dt: str) -> Var:
         return Var(self.fresh(root), dt)
 
+    def copy(self) -> Names:
+        """Another counter that goes on from here."""
+        names = Names()
+        names._next = dict(self._next)
+        return names
+
 
 @dataclass
 class _Scope:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,10 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from .build import Names, const
 from .context import RaiseSite, WrittenParameter
-from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, is_float, substitute
+from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
 from .lower import Lowering
+from .returned import Finish, Model, ShapeSite, identifier
+from .scratch import Scratch, scratch_of
 from .source import MISSING, Source, read
 from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs
 from .values import Ref, Static, Tup, Value, describe
@@ -47,8 +49,9 @@ class Capture:
             obj = obj[k]
         leaf = np.asarray(obj, dtype=self.base.dt) if not isinstance(obj, np.ndarray) else obj
         where = f"'{self.path}', captured by {self.source.name} ({self.source.filename})"
-        if leaf.dtype.newbyteorder("=").str[1:] != self.base.dt or leaf.ndim != (self.base.rank if isinstance(obj, np.ndarray) else 0):
-            raise StructureError(f"{where} has become {leaf.dtype} of rank {leaf.ndim}; expected {self.base.dt} of rank {self.base.rank}")
+        rank = self.base.rank if isinstance(obj, np.ndarray) else 0
+        if leaf.dtype.newbyteorder("=").str[1:] != self.base.dt or leaf.ndim != rank:
+            raise StructureError(f"{where} has become {leaf.dtype} of rank {leaf.ndim}; expected {self.base.dt} of rank {rank}")
         return np.ascontiguousarray(leaf.reshape(1) if leaf.ndim == 0 else leaf)
 
 
@@ -69,6 +72,7 @@ class Entry:
     source: Source = field(repr=False)
     globals: dict[str, dict[str, Any]] = field(repr=False)  # of each file that can raise
     outside: dict[tuple[Source, str], Any] = field(repr=False)  # what names from outside meant
+    _probes: dict[frozenset[Base] | None, Scratch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def stale(self) -> bool:
         """Whether a name from outside now means something that the derivation did not see: another function or class, a
@@ -91,21 +95,46 @@ class Entry:
     def globals_of(self, site: RaiseSite) -> dict[str, Any]:
         return self.globals.get(site.filename, {})
 
-    def result_shapes(self, arrays: dict[Base, np.ndarray]) -> list[tuple[int, ...]] | None:
-        """The shapes of the result leaves for given inputs; None if they are known only while the function runs."""
-        from .scratch import scratch_of
+    def anew(self) -> Entry:
+        """The same with names of its own: what is derived from it does not depend on what else was derived before."""
+        return replace(self, names=self.names.copy())
 
-        results = tuple(b for _, b in self.results)
-        probe = Fn(self.fn.name, tuple(p for p in self.fn.params if p not in results), self._with_allocs(results))
-        plan = scratch_of(probe, [p for p in probe.params if isinstance(p, Base)])
+    def result_shapes(
+        self, arrays: Mapping[Base, np.ndarray], fixed: Collection[Base] | None = None
+    ) -> list[tuple[int, ...]] | None:
+        """The shapes of the result leaves for given inputs; None if they are known only while the function runs.
+
+        Lengths may depend on the contents of ``fixed`` inputs only, which are all inputs unless it is given.
+        """
+        key = None if fixed is None else frozenset(fixed)
+        plan = self._probes.get(key)
+        if plan is None:
+            plan = self._probes[key] = self._probe(fixed)
+        results = [b for _, b in self.results]
         if any(b not in plan.bases for b in results):
             return None
         found = dict(zip(plan.bases, plan.shapes(arrays), strict=True))
         return [found[b] for b in results]
 
-    def _with_allocs(self, results: tuple[Base, ...]) -> tuple[Any, ...]:
-        have = {s.base for s in self.fn.body if isinstance(s, Alloc)}
-        return (*self.fn.body, *(Alloc(b, self.dims.get(b, (const(1, "i8"),))) for b in results if b not in have))
+    def _probe(self, fixed: Collection[Base] | None) -> Scratch:
+        """The lengths of the result leaves."""
+        results = tuple(b for _, b in self.results)
+        kept = {s.base: s for s in self.fn.body if isinstance(s, Alloc)}
+        allocs = tuple(kept.get(b) or Alloc(b, self.dims.get(b, (const(1, "i8"),))) for b in results)
+        body = (*(s for s in self.fn.body if not isinstance(s, (Alloc, For, While))), *allocs)
+        params = tuple(p for p in self.fn.params if p not in results)
+        return scratch_of(Fn(self.fn.name, params, body), [p for p in params if isinstance(p, Base)] if fixed is None else fixed)
+
+    def shape_error(self, site: ShapeSite, counters: Sequence[int], arrays: Mapping[Base, np.ndarray]) -> StructureError:
+        """What to raise where a step's result is not like its state."""
+        numbers: dict[Atom, Atom] = {v: const(k, "i8") for v, k in zip(self.counters, counters, strict=False)}
+        here = replace(self, fn=replace(self.fn, body=substitute(self.fn.body, lambda a: numbers.get(a, a))))
+        fixed = [b for path, b in self.leaves if b in arrays and path.partition(".")[0].partition("[")[0] == "p"]
+        shapes = here.result_shapes(arrays, [*fixed, *(c.base for c in self.captures)])
+        got = f"shape {shapes[site.result]}" if shapes is not None else "another shape"
+        leaf = self.results[site.result][0].replace("result", "y_next", 1)
+        step = f", step n={counters[0]}" if counters else ""
+        return StructureError(f"{site.function}{step}: Got {leaf} of {got}, but expected {arrays[site.like].shape}")  # type: ignore[index]
 
 
 def spec_of_capture(obj: Any) -> Spec | None:
@@ -157,7 +186,8 @@ class _Captures:
         if key not in self.found:
             spec = spec_of_capture(obj)
             if spec is None:
-                raise source.error(f"captured '{path}' is {_kind(obj)}: only numbers, arrays of numbers and tuples of these", node)
+                kind = _kind(obj)
+                raise source.error(f"captured '{path}' is {kind}: only numbers, arrays of numbers and tuples of these", node)
             captures: list[Capture] = []
             self._make(spec, path, source, (), captures)
             self.found[key] = spec, captures
@@ -181,11 +211,6 @@ def _kind(obj: Any) -> str:
     if isinstance(obj, np.ndarray):
         return f"an array of dtype {obj.dtype} and rank {obj.ndim}"
     return f"a {type(obj).__name__}"
-
-
-def identifier(path: str) -> str:
-    """A path as (part of) a Python name: ``p.c[0]`` -> ``p_c_0``."""
-    return "".join(c if c.isalnum() or c == "_" else "_" for c in path.replace("]", "")).strip("_") or "x"
 
 
 def leaf_value(spec: Spec, bases: Any, lowering: Lowering) -> Value:
@@ -228,7 +253,12 @@ def lower_entry(
 
 
 def _lower(
-    fn: types.FunctionType, args: Sequence[tuple[str, Spec]], counters: Sequence[str], result: Spec | None, like: str | None, copied: set[str]
+    fn: types.FunctionType,
+    args: Sequence[tuple[str, Spec]],
+    counters: Sequence[str],
+    result: Spec | None,
+    like: str | None,
+    copied: set[str],
 ) -> Entry:
     names = Names()
     captures = _Captures(names)
@@ -238,11 +268,12 @@ def _lower(
     own = code.co_varnames[: code.co_argcount]
     if code.co_kwonlyargcount or len(own) < len(args) or len(own) - len(fn.__defaults__ or ()) > len(args):
         wanted = ", ".join(name for name, _ in args)
-        raise source.error(f"must take {len(args)} arguments ({wanted}), it takes ({', '.join(own)})", source.node, DerivationError)
+        message = f"must take {len(args)} arguments ({wanted}), it takes ({', '.join(own)})"
+        raise source.error(message, source.node, DerivationError)
     bound: dict[str, Value] = {}
     by_value: list[Var] = []
     leaves: list[tuple[str, Base]] = []
-    like_dims: list[tuple[Atom, ...]] = []
+    models: list[Model] = []
     for (name, spec), own_name in zip(args, own, strict=False):
         if name in counters:
             var = names.var(own_name, "i8")
@@ -251,10 +282,11 @@ def _lower(
             continue
         bases: list[Base] = []
         for path, leaf in leaf_specs(spec, name):
-            base = Base(names.fresh(f"{name}__{identifier(path)}" if path != name else name), leaf.dt, getattr(leaf, "rank", 1), "in")
+            root = f"{name}__{identifier(path)}" if path != name else name
+            base = Base(names.fresh(root), leaf.dt, getattr(leaf, "rank", 1), "in")
             leaves.append((path, base))
             if name == like:
-                like_dims.append(tuple(low.b.dim(base, k) for k in range(base.rank)) if isinstance(leaf, ArraySpec) else ())
+                models.append((base, tuple(low.b.dim(base, k) for k in range(base.rank)) if isinstance(leaf, ArraySpec) else ()))
             bases.append(base)
         used = iter([_copied(low, b) if b.name in copied else b for b in bases])
         bound[own_name] = leaf_value(spec, used, low)
@@ -264,16 +296,19 @@ def _lower(
     value = low.function(fn, bound)
     low.frames.append(_pseudo_frame(low, source))
     spec = result if result is not None else _spec_of(value, low)
-    out: list[tuple[str, Base]] = []
-    rename: dict[Base, Base] = {}
-    _finish(low, value, spec, "result", iter(like_dims), out, rename, source, like)
+    finish = Finish(low, source, like, models)
+    finish(value, spec, "result")
+    out, rename = finish.out, finish.rename
     body = substitute(tuple(low.b.stmts), lambda a: a, lambda b: rename.get(b, b))
     dims = {rename.get(b, b): d for b, d in low.dims.items()}
     params = (*by_value, *(b for _, b in leaves), *(c.base for c in captures.all()), *(b for _, b in out))
     fn_ir = Fn(fn.__name__ if fn.__name__.isidentifier() else "function", params, body)
     _check_escapes(body, source)
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
-    return Entry(fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files, low.outside)
+    return Entry(
+        fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files,
+        low.outside,
+    )  # fmt: skip
 
 
 def _check_escapes(body: Block, source: Source) -> None:
@@ -316,66 +351,3 @@ def _spec_of(value: Value, low: Lowering) -> Spec:
     if isinstance(value, Static) and value.obj is None:
         return NoneSpec()
     raise low.error(f"returns {describe(value)}: only numbers, arrays and tuples of these can be returned")
-
-
-def _finish(
-    low: Lowering,
-    value: Value,
-    spec: Spec,
-    path: str,
-    like_dims: Any,
-    out: list[tuple[str, Base]],
-    rename: dict[Base, Base],
-    source: Source,
-    like: str | None,
-) -> None:
-    """Bring the returned value into result leaves; the structure must be ``spec``."""
-    returned = next((n for n in ast.walk(source.node) if isinstance(n, ast.Return)), source.node)
-
-    def wrong(expected: str) -> DerivationError:
-        got = describe(value)
-        fields = f" with fields {value.cls._fields}" if isinstance(value, Tup) and value.cls else ""  # type: ignore[attr-defined]
-        hint = f" ('{like}' in, '{like}' out: a step returns the structure of its state)" if like else ""
-        return source.error(f"returns {got}{fields} where {expected} is expected{hint}", returned, DerivationError)
-
-    if isinstance(spec, TupleSpec):
-        if not isinstance(value, Tup) or len(value.items) != len(spec.items) or (value.cls is not spec.cls and spec.cls and value.cls):
-            raise wrong(f"a {spec.cls.__name__ if spec.cls else f'tuple of {len(spec.items)}'}")
-        for k, (v, s) in enumerate(zip(value.items, spec.items, strict=True)):
-            _finish(low, v, s, f"{path}.{spec.fields[k]}" if spec.fields else f"{path}[{k}]", like_dims, out, rename, source, like)
-        return
-    if isinstance(spec, NoneSpec):
-        if not (isinstance(value, Static) and value.obj is None):
-            raise wrong("None")
-        return
-    name = low.names.fresh(identifier(path))
-    dims = next(like_dims, None)
-    if isinstance(spec, ScalarSpec):
-        if not isinstance(value, (Var, Const)):
-            raise wrong(f"a number ({spec.dt})")
-        if is_float(value.dt) and not is_float(spec.dt):
-            raise wrong(f"an {spec.dt}")
-        base = Base(name, spec.dt, 1, "result")
-        low.b.store(base, (const(0, "i8"),), value, "set", "never")
-        out.append((path, base))
-        return
-    if not isinstance(value, Ref) or value.rank != spec.rank:
-        raise wrong(f"a {spec.rank}-d array of {spec.dt}")
-    if is_float(value.base.dt) and not is_float(spec.dt):
-        raise wrong(f"a {spec.rank}-d array of {spec.dt}")
-    base = Base(name, spec.dt, spec.rank, "result")
-    out.append((path, base))
-    if dims is not None:
-        for have, want in zip(low.shape(value), dims, strict=True):
-            if have != want:
-                bad = low.b.op("ne", have, want)
-                low.check(bad, returned, f"ValueError('{source.name} returns an array of another shape than {like} has')")
-    direct = isinstance(value, Ref) and value.whole and value.base.dt == spec.dt and value.base not in rename
-    if direct and any(isinstance(s, Alloc) and s.base == value.base for s in low.b.stmts):
-        rename[value.base] = base  # its own allocation, at the top level: written straight into the caller's buffer
-    else:
-        low.dims[base] = low.shape(value)
-        low.copy_into(base, value)
-
-
-Lower = Callable[..., Entry]

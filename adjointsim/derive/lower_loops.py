@@ -123,7 +123,7 @@ class Loops(Aliases):
         names = [n for n in dict.fromkeys(bound) if n in live]
         before = dict(self.env)
         line = self.b.line
-        initial: dict[str, Value] = {n: before[n] for n in names if n in before}
+        initial: dict[str, Value] = {n: before[n] for n in names if n in before and before[n] != Static(UNBOUND)}
         if returns:
             initial[EXIT] = GO_ON
         while True:

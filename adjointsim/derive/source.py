@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import builtins
-import inspect
 import linecache
+import textwrap
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -56,7 +56,9 @@ class Source:
             return self.fn.__globals__[name]
         return getattr(builtins, name, MISSING)
 
-    def error(self, message: str, node: ast.AST | int | None = None, kind: type[DerivationError] = UnsupportedError) -> DerivationError:
+    def error(
+        self, message: str, node: ast.AST | int | None = None, kind: type[DerivationError] = UnsupportedError
+    ) -> DerivationError:
         """An error that points at the user's line."""
         lineno = node if isinstance(node, int) else getattr(node, "lineno", None) or self.node.lineno
         offset = getattr(node, "col_offset", None)
@@ -121,11 +123,11 @@ def read(fn: types.FunctionType) -> Source:
         tree, module_code = _parse(filename, "".join(lines))
     except SyntaxError:  # IPython magics, or a file edited into something else
         raise SourceUnavailableError(f"{fn.__name__}: {filename} does not parse; {advice}") from None
-    if not any(c.co_name == code.co_name and c.co_firstlineno == code.co_firstlineno and _same_code(c, code) for c in _codes(module_code)):
-        raise SourceUnavailableError(
-            f"{fn.__name__}: the text in {filename} is not what is running; was the file edited after it was imported? Restart or reload",
-            filename, code.co_firstlineno,
-        )  # fmt: skip
+    here = [c for c in _codes(module_code) if c.co_name == code.co_name and c.co_firstlineno == code.co_firstlineno]
+    if not any(_same_code(c, code) for c in here):
+        wrong = f"{fn.__name__}: the text in {filename} is not what is running"
+        message = f"{wrong}; was the file edited after it was imported? Restart or reload"
+        raise SourceUnavailableError(message, filename, code.co_firstlineno)
     found = [
         node
         for node in ast.walk(tree)
@@ -140,12 +142,12 @@ def read(fn: types.FunctionType) -> Source:
         raise SourceUnavailableError(f"{fn.__name__}: not found in {filename}; {advice}", filename, code.co_firstlineno)
     node = found[0]
     segment = "".join(lines[_first_line(node) - 1 : node.end_lineno])
-    return Source(fn, filename, tuple(line.rstrip("\n") for line in lines), node, inspect.cleandoc(segment))
+    return Source(fn, filename, tuple(line.rstrip("\n") for line in lines), node, textwrap.dedent(segment))
 
 
 def from_text(text: str, filename: str, namespace: dict[str, Any]) -> types.FunctionType:
     """Define the one function of ``text`` and make its lines readable for :func:`read` and for tracebacks."""
-    text = inspect.cleandoc(text) + "\n"
+    text = textwrap.dedent(text).strip("\n") + "\n"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     tree = ast.parse(text, filename)
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]

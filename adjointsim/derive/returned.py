@@ -1,0 +1,111 @@
+"""What an entry function returns, brought into result leaves of a given structure."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DerivationError
+from .build import const
+from .context import RaiseSite
+from .ir import Alloc, Atom, Base, Const, If, Let, Raise, Stmt, Var, is_float
+from .lower import Lowering
+from .source import Source
+from .spec import NoneSpec, ScalarSpec, Spec, TupleSpec
+from .values import Ref, Static, Tup, Value, describe
+
+__all__ = ["Finish", "Model", "ShapeSite", "identifier"]
+
+#: a leaf of the argument that the result must be like, and the lengths of its axes
+Model = tuple[Base, tuple[Atom, ...]]
+
+
+@dataclass(frozen=True)
+class ShapeSite(RaiseSite):
+    """Where a result leaf turns out to have another shape than the leaf that it must be like."""
+
+    result: int = 0
+    like: Base | None = None
+
+
+def identifier(path: str) -> str:
+    """A path as (part of) a Python name: ``p.c[0]`` -> ``p_c_0``."""
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in path.replace("]", "")).strip("_") or "x"
+
+
+class Finish:
+    """Writes a returned value into result leaves.
+
+    ``out`` are these leaves with their paths; ``rename`` are the function's own arrays that *are* result leaves: what a
+    function allocates and returns is written straight into the caller's memory.
+    """
+
+    def __init__(self, low: Lowering, source: Source, like: str | None, models: Sequence[Model]) -> None:
+        """With ``like``, an argument's name, ``models`` are that argument's leaves."""
+        self.low, self.source, self.like, self.models = low, source, like, models
+        self.returned = next((n for n in ast.walk(source.node) if isinstance(n, ast.Return)), source.node)
+        self.out: list[tuple[str, Base]] = []
+        self.rename: dict[Base, Base] = {}
+
+    def __call__(self, value: Value, spec: Spec, path: str) -> None:
+        """DerivationError unless the value's structure is ``spec``; numbers are cast, but a float never to an integer."""
+        if isinstance(spec, TupleSpec):
+            same = isinstance(value, Tup) and len(value.items) == len(spec.items)
+            if not same or (value.cls is not spec.cls and spec.cls and value.cls):  # type: ignore[union-attr]
+                raise self._wrong(value, f"a {spec.cls.__name__ if spec.cls else f'tuple of {len(spec.items)}'}")
+            for k, (v, s) in enumerate(zip(value.items, spec.items, strict=True)):  # type: ignore[union-attr]
+                self(v, s, f"{path}.{spec.fields[k]}" if spec.fields else f"{path}[{k}]")
+        elif isinstance(spec, NoneSpec):
+            if not (isinstance(value, Static) and value.obj is None):
+                raise self._wrong(value, "None")
+        elif isinstance(spec, ScalarSpec):
+            if not isinstance(value, (Var, Const)) or (is_float(value.dt) and not is_float(spec.dt)):
+                raise self._wrong(value, f"a number ({np.dtype(spec.dt)})")
+            base = Base(self.low.names.fresh(identifier(path)), spec.dt, 1, "result")
+            self.low.b.store(base, (const(0, "i8"),), value, "set", "never")
+            self.out.append((path, base))
+        else:
+            if not isinstance(value, Ref) or value.rank != spec.rank or is_float(value.base.dt) != is_float(spec.dt):
+                raise self._wrong(value, f"a {spec.rank}-d array of {np.dtype(spec.dt)}")
+            self._array(value, Base(self.low.names.fresh(identifier(path)), spec.dt, spec.rank, "result"), path)
+
+    def _wrong(self, value: Value, expected: str) -> DerivationError:
+        got = describe(value)
+        if isinstance(value, Ref):
+            got += f" of {np.dtype(value.base.dt)}"
+        elif isinstance(value, Tup) and value.cls:
+            got += f" with fields {value.cls._fields}"  # type: ignore[attr-defined]
+        hint = f" ('{self.like}' in, '{self.like}' out: a step returns the structure of its state)" if self.like else ""
+        return self.source.error(f"returns {got} where {expected} is expected{hint}", self.returned, DerivationError)
+
+    def _array(self, value: Ref, base: Base, path: str) -> None:
+        low = self.low
+        own = value.whole and value.base.dt == base.dt and value.base not in self.rename
+        alloc = next((k for k, s in enumerate(low.b.stmts) if own and isinstance(s, Alloc) and s.base == value.base), None)
+        shape = low.shape(value)
+        if self.like is not None:
+            guard = self._guard(shape, *self.models[len(self.out)])
+            at = len(low.b.stmts) if alloc is None else alloc  # before the memory is written: it has the model's size
+            low.b.stmts[at:at] = guard
+        self.out.append((path, base))
+        if alloc is not None:
+            self.rename[value.base] = base
+        else:
+            low.dims[base] = shape
+            low.copy_into(base, value)
+
+    def _guard(self, shape: Sequence[Atom], like: Base, dims: Sequence[Atom]) -> list[Stmt]:
+        """Statements that leave if lengths differ."""
+        low, line = self.low, getattr(self.returned, "lineno", 0)
+        guard: list[Stmt] = []
+        for have, want in zip(shape, dims, strict=True):
+            if have != want:
+                bad = low.names.var("t", "b1")
+                guard += [Let(bad, "ne", (have, want), line), If(bad, (Raise(len(low.sites), line),), (), (), line)]
+        if guard:
+            source = self.source
+            low.sites.append(ShapeSite(source.filename, line, source.name, "StructureError", result=len(self.out), like=like))
+        return guard
