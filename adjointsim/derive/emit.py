@@ -89,7 +89,7 @@ class _Emitter:
             return self.text.get(a) or self.name(a)
         v = a.value
         if a.dt in ("b1", "i8"):
-            return repr(v)
+            return repr(v) if a.dt == "b1" or v >= 0 else f"({v!r})"  # type: ignore[operator]
         if isinstance(v, float) and not math.isfinite(v):
             word = "np.nan" if math.isnan(v) else "np.inf" if v > 0 else "(-np.inf)"
             return word if a.dt == "f8" else f"{_DTYPES[a.dt]}({word})"

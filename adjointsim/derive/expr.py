@@ -153,6 +153,8 @@ class Expressions(Context):
                 raise self.error(f"arithmetic on {describe(side)} is not supported: write it element by element", node)
         if name is None:
             raise self.error(f"operator {type(op).__name__} is not supported", node)
+        if name == "pow" and isinstance(right, Const) and right.dt == left.dt == "i8" and right.value < 0:  # type: ignore[operator, union-attr]
+            left = self.b.cast(left, "f8")  # type: ignore[arg-type]
         if name == "pow" and isinstance(right, Const) and right.dt == "i8" and is_float(left.dt):  # type: ignore[union-attr]
             name = "powi"
         try:

@@ -119,6 +119,7 @@ class Loops(Aliases):
     ) -> None:
         """Lower a loop body until the dtypes of what it carries are a fixpoint (int -> float: two passes)."""
         returns = any(isinstance(n, ast.Return) for x in s.body for n in ast.walk(x))
+        breaks = _breaks(s.body)
         live = self.frame.live.head[s]
         names = [n for n in dict.fromkeys(bound) if n in live]
         before = dict(self.env)
@@ -148,7 +149,7 @@ class Loops(Aliases):
                 self.frame.loops -= 1
                 self._copy_carried_arrays(initial, live, s)
                 code = self.env[EXIT]
-                stop = self._stop(code)
+                stop = self._stop(code) if returns or breaks else None
                 if returns:
                     self.env[EXIT] = self._only_return(code)
                 widened = self._widen(
@@ -228,6 +229,8 @@ class Loops(Aliases):
                     new[name] = self._outside(lambda start=start, name=name: self._carrier(start, name))
                     changed = True
                     continue
+                if name == RET:
+                    raise self.error("an array is returned from inside the loop where it is made: make it before the loop", node)
                 raise self.error(f"'{name}' is {describe(start)} before the loop and {describe(value)} after an iteration", node)
             dts = [common_dtype(a.dt, b.dt) for a, b in zip(atoms_in(start), atoms_in(value), strict=True)]
             if any(dt != a.dt for dt, a in zip(dts, atoms_in(start), strict=True)):

@@ -77,6 +77,7 @@ class CompiledModel:
         kernels: dict[str, Compiled] = {}
         scalar = {verb: self._scalars(verb) for verb in self.entries}
         for verb, entry in self.entries.items():
+            entry = entry.anew()  # its own names: the text must not depend on what was derived before
             fixed = [b for path, b in entry.leaves if _argument(path) == "p"]
             fixed = [b for b in fixed if b not in scalar[verb]]
             kernel = primal_kernel(entry)

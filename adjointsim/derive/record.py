@@ -139,7 +139,12 @@ class Recording:
         fresh.update(rename)
         again = substitute(block, lambda a: fresh.get(a, a))  # type: ignore[arg-type]
         rename.update({v: fresh[up] for v, up in lifted.items()})
-        return [*save.stmts, *s.body], [*load.stmts, *again], rename, Around()
+        # the way there records, too, and forgets: so that an arena which is too small is found before a cotangent is touched
+        tops = [save.load(self.tops, (const(k, "i8"),), "top", "never") for k in (0, 1)]
+        forget = Builder(self.names, number=False)
+        for k, top in enumerate(tops):
+            forget.store(self.tops, (const(k, "i8"),), top, "set", "never")
+        return [*save.stmts, *record, *forget.stmts], [*load.stmts, *again], rename, Around()
 
     def _record(
         self,
