@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from adjointsim.costs import accumulate
 from adjointsim.derive import driver
-from adjointsim.derive.api import Compiled, raise_site
-from adjointsim.derive.driver import DRIVER_VERBS, PAUSE, SEED_ACTION, TURN, TURN_ACTION
+from adjointsim.derive.api import FIRST_TAPE, Compiled, raise_site
+from adjointsim.derive.cache import Cache
+from adjointsim.derive.driver import DRIVER_VERBS, PAUSE, SEED_ACTION, TURN_ACTION
 from adjointsim.derive.emit import NEED
 from adjointsim.derive.ir import Base, is_float
 from adjointsim.derive.model import CompiledModel
 from adjointsim.derive.source import plain_function
-from adjointsim.derive.spec import ScalarSpec, Spec, differentiable, leaf_specs, leaves_of
+from adjointsim.derive.spec import ScalarSpec, Spec, leaf_specs, leaves_of
 from adjointsim.errors import StructureError
-from adjointsim.executor import Executor, Problem, annotate
-from adjointsim.kernels import ScalarKernel
+from adjointsim.executor import Executor, Problem, Working, annotate
+from adjointsim.kernels import INDEX, ScalarKernel
 from adjointsim.leaves import Bars, Leaves, nbytes
 from adjointsim.schedules import REVERSE
 from adjointsim.storage.arena import borrow_slots
 
 __all__ = ["CompiledExecutor"]
 
-_models: OrderedDict[tuple[Any, ...], CompiledModel] = OrderedDict()
-_KEPT = 64  # models of this process that stay derived
+_models: Cache[CompiledModel] = Cache(64)
 _SLICE = 0.1  # seconds between two returns to Python, which let Ctrl-C through
 
 _WHAT = {
@@ -35,137 +37,157 @@ _WHAT = {
     "observe_vjp": "the derivative of the observation at step", "misfit_vjp": "the derivative of the misfit of step",
 }  # fmt: skip
 
+Arrays = tuple[np.ndarray, ...]
+
 
 def model_of(problem: Problem) -> CompiledModel:
-    """The compiled kernels for a problem; derived once for each set of functions, structures and active leaves."""
+    """The kernels for a problem; derived once for each set of functions, structures and active leaves."""
     functions = {"step": plain_function(problem.step)}
     for verb in ("running", "observe", "misfit"):
         fn = getattr(problem, verb)
-        if fn is not None and not (verb == "misfit" and problem.observe is None):
+        if fn is not None:
             functions[verb] = plain_function(fn)
             if functions[verb] is None:
                 raise StructureError(f"Got {verb}={fn!r}, but expected a Python function, a lambda or an @njit function")
-    paths = [path for path, _ in leaf_specs(problem.p_spec, "p")]
-    active = tuple(path for path, on in zip(paths, problem.p_active, strict=True) if on)
-    key = (*functions.items(), problem.y_spec, problem.p_spec, active)
-    model = _models.get(key)
-    if model is None or model.stale():
-        model = CompiledModel(functions, problem.y_spec, problem.p_spec, active)  # type: ignore[arg-type]
+    y_spec, p_spec = problem.y_spec, problem.p_spec
+
+    def derive() -> CompiledModel:
+        active = [path for (path, _), on in zip(leaf_specs(p_spec, "p"), problem.p_active, strict=True) if on]
+        model = CompiledModel(functions, y_spec, p_spec, tuple(active))  # type: ignore[arg-type]
         for verb in ("running", "misfit"):
-            if verb in functions:
-                ScalarKernel(functions[verb], _argument_specs(model, verb), verb)  # says what is wrong with its result
-        model.entries  # noqa: B018 - derives now: errors belong to the model that has them
-        _models[key] = model
-        while len(_models) > _KEPT:
-            _models.popitem(last=False)
-    _models.move_to_end(key)
-    return model
+            if verb in functions:  # says what is wrong with a cost's result
+                seen: Spec = y_spec if verb == "running" else model.observation_spec
+                ScalarKernel(functions[verb], (INDEX, seen, p_spec), verb)  # type: ignore[arg-type]
+        model.entries  # noqa: B018 - derived here, where errors belong to the model that has them
+        return model
+
+    return _models.get((*functions.items(), y_spec, p_spec, problem.p_active), derive)
 
 
-def _argument_specs(model: CompiledModel, verb: str) -> tuple[Spec, ...]:
-    index = ScalarSpec("i8")
-    if verb == "misfit":
-        return (index, model.observation_spec, model.p_spec)
-    return (index, model.y_spec, model.p_spec)
+def _stand_ins(leaves: Sequence[np.ndarray], axes: int = 0) -> Arrays:
+    """Arrays of the same types, with ``axes`` more, for a compiled function that will not touch them."""
+    return tuple(np.zeros((1,) * (leaf.ndim + axes), leaf.dtype) for leaf in leaves)
+
+
+class _Kit:
+    """The kernels of a problem, what they read from outside, and the memory that they need; nothing is allocated yet."""
+
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, reverse: bool) -> None:
+        self.problem, self.y0, self.p, self.reverse = problem, y0, p, reverse
+        self.compiled = model_of(problem)
+        self.model = self.compiled.full if reverse else self.compiled.forward
+        kernels = self.model.kernels
+        self.kernels: dict[str, Compiled] = {verb: kernels[verb] for verb in DRIVER_VERBS if verb in kernels}
+        self.captures = {verb: tuple(c.value() for c in k.entry.captures) for verb, k in self.kernels.items()}
+        self.y_floats = [is_float(b.dt) for b in self.model.y]
+        self.terminal: ScalarKernel | None = None
+        if problem.terminal is not None:
+            self.terminal = ScalarKernel(problem.terminal, (problem.y_spec, problem.p_spec), "terminal")
+        self.observation = self._one_observation()
+
+    @property
+    def driver(self) -> Any:
+        """The compiled function that carries out actions."""
+        return self.compiled.sweep if self.reverse else self.compiled.march
+
+    def _one_observation(self) -> Arrays:
+        """Arrays like one observation's leaves."""
+        if "observe" not in self.kernels:
+            return ()
+        entry = self.kernels["observe"].entry
+        leaves = dict(zip([b for _, b in entry.leaves], [*self.y0, *self.p], strict=True))
+        fixed = [b for _, b in entry.leaves[len(self.y0) :]] + [c.base for c in entry.captures]
+        captures = zip(entry.captures, self.captures["observe"], strict=True)
+        shapes = entry.result_shapes({**leaves, **{c.base: value for c, value in captures}}, fixed)
+        if shapes is None:
+            text = "observe returns an array whose shape is known only while it runs: let it follow from y's shape or p"
+            raise StructureError(text)
+        return tuple(np.zeros(shape, b.dt) for shape, (_, b) in zip(shapes, entry.results, strict=True))
+
+    def arrays(self, verb: str) -> dict[Base, np.ndarray]:
+        """Arrays of the right shapes for a kernel's parameters; those of p and the captures have their contents, too."""
+        inputs: Sequence[np.ndarray] = self.observation if verb.startswith("misfit") else self.y0
+        results: Sequence[np.ndarray] = [np.zeros(1)]
+        if not verb.startswith(("running", "misfit")):
+            results = self.y0 if verb.startswith("step") else self.observation
+        return self.kernels[verb].arrays([*inputs, *self.p], self.captures[verb], results)
+
+    def scratch(self) -> list[Arrays]:
+        """The driver's last arguments: captures and scratch memory of each kernel."""
+        out: list[Arrays] = []
+        for verb, kernel in self.kernels.items():
+            out += [self.captures[verb], tuple(kernel.scratch.allocate(self.arrays(verb))) if kernel.scratch.bases else ()]
+        return out
+
+    def tapes(self) -> list[np.ndarray]:
+        """The first tapes, which all kernels share: floats, integers, and how much of each is in use."""
+        cells = FIRST_TAPE if any(k.kernel.arenas for k in self.kernels.values()) else 0
+        return [np.zeros(cells), np.zeros(cells, np.int64), np.zeros(2, np.int64)]
+
+    @cached_property
+    def terminal_bytes(self) -> int:
+        """What the derivative of the terminal cost takes while it is computed."""
+        return self.terminal.kernel.vjp_bytes([*self.y0, *self.p]) if self.terminal is not None else 0
+
+    def working(self) -> Working:
+        """All memory but the slots."""
+        problem = self.problem
+        kernels = list(self.kernels.values())
+        total = 2 * problem.state_bytes + nbytes(self.tapes()) + nbytes(o for o in self.observation if o.dtype.kind == "f")
+        total += sum(k.scratch.nbytes(self.arrays(verb)) for verb, k in self.kernels.items() if k.scratch.bases)
+        exact = all(k.measured for k in kernels)
+        if self.reverse:  # y_N; two buffers of its cotangent; p_bar; the cotangents of observations
+            total += problem.state_bytes + 2 * nbytes(y for y, on in zip(self.y0, self.y_floats, strict=True) if on)
+            total += nbytes(leaf for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
+            total += len(problem.observe_at) * nbytes(o for o in self.observation if o.dtype.kind == "f")
+            total += self.terminal_bytes
+            exact = exact and (self.terminal is None or self.terminal.kernel.measured)
+        return Working(total, exact)
 
 
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
-    # two state buffers and y_N; the two buffers of a cotangent, and the one that a caller gives; p_bar
-    forward_states = 3
-    forward_parameters = 0
-    working_states = 6
-    working_parameters = 2
-
     def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
         super().__init__(problem, y0, p, slots)
-        self._model = model_of(problem)
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
-        self._kernels = (self._model.full if self._reverse else self._model.forward).kernels
-        self._driver = self._model.sweep if self._reverse else self._model.march
-        n = problem.n_steps
-        self._a = tuple(leaf.copy() for leaf in y0)
-        self._b = tuple(leaf.copy() for leaf in y0)
-        stored = borrow_slots(self, y0, max(slots, 1))
-        scalar = (isinstance(s, ScalarSpec) for s in leaves_of(problem.y_spec))
-        self._slots = tuple(s.reshape(-1) if on else s for s, on in zip(stored, scalar, strict=True))
+        self._kit = kit = _Kit(problem, y0, p, self._reverse)
+        self._driver = kit.driver
+        self._a, self._b = (tuple(leaf.copy() for leaf in y0) for _ in "ab")
+        scalars = kit.model.y_scalar
+        stored = borrow_slots(self, y0, slots) if slots else _stand_ins(y0, 1)
+        self._slots = tuple(s.reshape(-1) if scalar else s for s, scalar in zip(stored, scalars, strict=True))
         self._ctl = np.zeros(16, np.int64)
-        self._ctl[driver.N], self._ctl[driver.TURNED] = -1, n
-        self._sums, self._seeds, self._cell = np.zeros(2), np.ones(1), np.zeros(1)
+        self._ctl[driver.N], self._ctl[driver.TURNED] = -1, problem.n_steps
+        self._sums, self._seeds = np.zeros(2), np.ones(1)
         self._terminal_sum = 0.0
-        self._tapes = [np.zeros(64), np.zeros(64, np.int64), np.zeros(2, np.int64)]
-        self._position = (-1, n)  # of the REVERSE that holds the last step: slot, first step
-        self._budget = 256
-        self._ba: tuple[np.ndarray, ...] = ()
-        self._bb: tuple[np.ndarray, ...] = ()
-        self._pb: tuple[np.ndarray, ...] = ()
-        if self._reverse:
-            self._new_bars(y0)  # the driver's types must not change between the way there and the way back
-        self._prepare_observations(y0)
-        self._own = self._captures_and_scratch(y0)
-        self._terminal = None
-        if problem.terminal is not None:
-            self._terminal = ScalarKernel(problem.terminal, (problem.y_spec, problem.p_spec), "terminal")
-
-    # ---------------------------------------------------------------------------------------------------------- memory
-    def _prepare_observations(self, y0: Leaves) -> None:
-        problem = self.problem
-        self._obs: tuple[np.ndarray, ...] = ()
-        self._obs_bar: tuple[np.ndarray, ...] = ()
-        self._obs_work: tuple[np.ndarray, ...] = ()
-        if "observe" not in self._kernels:
-            return
-        compiled = self._kernels["observe"]
-        entry = compiled.entry
-        self.observation_spec = entry.result_spec
-        env = dict(zip([b for _, b in entry.leaves], [*y0, *self.p], strict=True))
-        env |= {c.base: c.value() for c in entry.captures}
-        shapes = entry.result_shapes(env)
-        if shapes is None:
-            raise StructureError("observe returns an array whose shape is known only while it runs: make it depend on y's shape only")
+        self._tapes = kit.tapes()
+        self._position = (-1, problem.n_steps)  # of the REVERSE that holds the last step: slot, first step
+        self._budget = 256  # steps until the driver returns
+        self._peak = 0
+        self._own = kit.scratch()
         k = len(problem.observe_at)
-        bases = [b for _, b in entry.results]
-        self._obs = tuple(np.zeros((k, *shape), b.dt) for shape, b in zip(shapes, bases, strict=True))
-        self._obs_work = tuple(np.zeros(shape, b.dt) for shape, b in zip(shapes, bases, strict=True) if is_float(b.dt))
-        self._obs_bar = tuple(np.zeros_like(o) for o, b in zip(self._obs, bases, strict=True) if is_float(b.dt))
+        self._obs = tuple(np.zeros((k, *o.shape), o.dtype) for o in kit.observation)
+        self._obs_work = tuple(o for o in kit.observation if o.dtype.kind == "f")
+        if "observe" in kit.kernels:
+            self.observation_spec = kit.kernels["observe"].entry.result_spec
+        # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
+        self._ba = self._bb = _stand_ins([leaf for leaf, on in zip(y0, kit.y_floats, strict=True) if on])
+        self._pb = _stand_ins([leaf for leaf, on in zip(p, problem.p_active, strict=True) if on])
+        self._obs_bar = _stand_ins(self._obs_work, 1)
 
-    def _captures_and_scratch(self, y0: Leaves) -> list[tuple[np.ndarray, ...]]:
-        out: list[tuple[np.ndarray, ...]] = []
-        self._scratch_bytes = 0
-        for verb in DRIVER_VERBS:
-            if verb not in self._kernels:
-                continue
-            compiled: Compiled = self._kernels[verb]
-            captures = tuple(c.value() for c in compiled.entry.captures)
-            inputs = [o[0] if len(o) else np.zeros(o.shape[1:], o.dtype) for o in self._obs] if verb.startswith("misfit") else y0
-            env: dict[Base, np.ndarray] = dict(zip(compiled.kernel.inputs, [*inputs, *self.p], strict=True))
-            env |= dict(zip(compiled.kernel.captures, captures, strict=True))
-            env |= dict(zip(compiled.kernel.results, self._result_like(verb, y0), strict=False))
-            for bases, leaves in ((compiled.kernel.result_bars, self._result_like(verb, y0)), (compiled.kernel.leaf_bars, [*inputs, *self.p])):
-                env |= {base: leaf for base, leaf in zip(bases, leaves, strict=False) if base is not None}
-            scratch = tuple(compiled.scratch.allocate(env))
-            self._scratch_bytes += nbytes(scratch)
-            out += [captures, scratch]
-        return out
+    @classmethod
+    def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
+        return _Kit(problem, y0, p, reverse).working()
 
-    def _result_like(self, verb: str, y0: Leaves) -> Leaves:
-        if verb.startswith("step"):
-            return y0
-        if verb.startswith("observe"):
-            return [o[0] if len(o) else np.zeros(o.shape[1:], o.dtype) for o in self._obs]
-        return [self._cell]
-
-    def _new_bars(self, y: Leaves) -> None:
-        specs = leaves_of(self.problem.y_spec)
-        self._ba = tuple(np.zeros_like(leaf) for leaf, s in zip(y, specs, strict=True) if differentiable(s))
-        self._bb = tuple(np.zeros_like(leaf) for leaf in self._ba)
-        self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, self.problem.p_active, strict=True) if on)
-        self._ctl[driver.BPARITY] = 0
+    @cached_property
+    def planned(self) -> Working:
+        needed = self._kit.working()
+        return Working(self.slots * self.problem.state_bytes + needed.bytes, needed.exact)
 
     # --------------------------------------------------------------------------------------------------------- running
-    def _call(self, rows: np.ndarray) -> int:
-        """Carry out rows until the driver stops for something that it cannot do itself; 0 or TURN."""
+    def _call(self, rows: np.ndarray) -> None:
+        """Carry out rows."""
         ctl = self._ctl
         ctl[driver.ROW], ctl[driver.N] = 0, -1
         while True:
@@ -179,34 +201,32 @@ class CompiledExecutor(Executor):
                 took = time.perf_counter() - began
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
             elif status == NEED:
-                self._tapes[:2] = [np.zeros(4 * tape.size, tape.dtype) for tape in self._tapes[:2]]
+                self._tapes[:2] = [np.zeros(2 * tape.size, tape.dtype) for tape in self._tapes[:2]]
             elif status > 0:
                 raise self._error(status)
             else:
-                return status
+                assert status == driver.DONE, status
+                return
 
     def _error(self, status: int) -> BaseException:
         """The user's exception, with the step and the direction."""
+        n = int(self._ctl[driver.N])
         verb = DRIVER_VERBS[self._ctl[driver.PLACE]]
-        error = raise_site(self._kernels[verb].entry, status)
+        error = raise_site(self._kit.kernels[verb].entry, status, [n], self._kit.arrays(verb))
         direction = "reverse" if verb.endswith("_vjp") else "forward" if self._ctl[driver.TURNED] >= 0 else "recompute"
-        annotate(error, _WHAT[verb], int(self._ctl[driver.N]), self.problem.n_steps, direction)
+        annotate(error, _WHAT[verb], n, self.problem.n_steps, direction)
         return error
 
     def run(self, actions: np.ndarray) -> int:
-        if not len(actions):
-            return 0
         if self._ctl[driver.TURNED] >= 0:  # before the turn
-            stop = np.flatnonzero((actions[:, 0] == REVERSE) & (actions[:, 2] == self.problem.n_steps))
-            if len(stop):
-                row = int(stop[0])
-                _, first, _, slot = actions[row].tolist()
+            last = np.flatnonzero((actions[:, 0] == REVERSE) & (actions[:, 2] == self.problem.n_steps))
+            if len(last):
+                _, first, _, slot = actions[last[0]].tolist()
                 self._position = (slot, first)
-                actions = actions[:row]
-                if not len(actions):
-                    return 0
-        status = self._call(np.ascontiguousarray(actions))
-        assert status != TURN
+                actions = actions[: last[0]]
+        if len(actions):
+            self._call(np.ascontiguousarray(actions))
+            self._look()
         return len(actions)
 
     def turn(self) -> None:
@@ -214,74 +234,76 @@ class CompiledExecutor(Executor):
         slot, first = self._position
         at = slot + n - 1 - first if slot >= 0 else -1
         self._call(np.array([[TURN_ACTION, max(n - 1, 0), n, at]], np.int64))
-        self.y = [leaf.copy() for leaf in (self._b if not self._ctl[driver.PARITY] else self._a)]
+        last = self._a if self._ctl[driver.PARITY] else self._b
+        self.y = [leaf.copy() for leaf in last] if self._reverse else list(last)
         if self.observation_spec is not None:
             specs = leaves_of(self.observation_spec)
             self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in zip(self._obs, specs, strict=True)]
-        if self._terminal is not None:
+        if self._kit.terminal is not None:
             try:
-                self._terminal_sum = self._terminal.value([*self.y, *self.p])
+                self._terminal_sum = self._kit.terminal.value([*self.y, *self.p])
             except Exception as error:
                 annotate(error, "the terminal cost at", n, n, "forward")
                 raise
+        self._peak = self._held()
 
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
-        problem = self.problem
-        y_specs = leaves_of(problem.y_spec)
-        self._new_bars(self.y)
-        if y_bar is not None:
-            for bar, given in zip(self._ba, [b for b, s in zip(y_bar, y_specs, strict=True) if differentiable(s)], strict=True):
-                if given is not None:
-                    bar += given
+        problem, ctl, n = self.problem, self._ctl, self.problem.n_steps
         self._seeds[0] = value_bar
-        if self._terminal is not None and value_bar != 0.0:
-            bars = self._terminal.vjp([*self.y, *self.p], value_bar)
-            for bar, extra in zip(self._ba, [b for b in bars[: len(self.y)] if b is not None], strict=True):
-                bar += extra
-            on = [b for b, active in zip(bars[len(self.y) :], problem.p_active, strict=True) if active]
-            for bar, extra in zip(self._pb, on, strict=True):
-                bar += extra
-        self._ctl[driver.UNOBSERVED] = len(problem.observe_at)
-        given = iter([None] * len(self._obs) if observations_bar is None else observations_bar)
-        floats = iter(self._obs_bar)
-        for o in self._obs:
-            bar = next(given)
-            if o.dtype.kind == "f":
-                target = next(floats)
-                target[...] = 0.0 if bar is None else np.reshape(bar, target.shape)
-        self._ctl[driver.TURNED], self._ctl[driver.N] = -1, -1
-        if self._obs and self._reverse:
-            self._call(np.array([[SEED_ACTION, problem.n_steps, problem.n_steps, -1]], np.int64))
+        floats = [leaf for leaf, on in zip(self.y, self._kit.y_floats, strict=True) if on]
+        self._ba, self._bb = (tuple(np.zeros_like(leaf) for leaf in floats) for _ in "ab")
+        self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
+        ctl[driver.BPARITY], ctl[driver.TURNED], ctl[driver.UNOBSERVED] = 0, -1, len(problem.observe_at)
+        self._look()
+        if y_bar is not None:
+            accumulate(self.y_bar, y_bar)
+        if self._kit.terminal is not None and value_bar != 0.0:
+            try:
+                bars = self._kit.terminal.vjp([*self.y, *self.p], value_bar)
+            except Exception as error:
+                annotate(error, "the derivative of the terminal cost at", n, n, "reverse")
+                raise
+            accumulate(self.y_bar, bars[: len(self.y)])
+            accumulate(self.p_bar, bars[len(self.y) :])
+            self._peak = max(self._peak, self._held() + self._kit.terminal_bytes)
+            del bars
+        self._seed_observations(observations_bar)
+        if self._obs:
+            self._call(np.array([[SEED_ACTION, n, n, -1]], np.int64))
+        self._peak = max(self._peak, self._held())
+
+    def _seed_observations(self, given: Bars | None) -> None:
+        """The cotangents of the observations: those given, else zeros."""
+        bars = [None] * len(self._obs) if given is None else given
+        self._obs_bar = tuple(
+            np.zeros_like(o) if bar is None else bar.reshape(o.shape)
+            for o, bar in zip(self._obs, bars, strict=True) if o.dtype.kind == "f"
+        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------------ to look at
+    def _look(self) -> None:
+        """Let ``y_bar`` and ``p_bar`` be the buffers that hold them now."""
+        if self._ctl[driver.TURNED] < 0:
+            y_bars, p_bars = iter(self._bb if self._ctl[driver.BPARITY] else self._ba), iter(self._pb)
+            self.y_bar = [next(y_bars) if on else None for on in self._kit.y_floats]
+            self.p_bar = [next(p_bars) if on else None for on in self.problem.p_active]
+
     @property
     def totals(self) -> tuple[float, float, float]:
         return float(self._sums[0]), float(self._sums[1]), self._terminal_sum
 
     @property
     def state(self) -> Leaves:
-        return list(self._a if not self._ctl[driver.PARITY] else self._b)
+        return list(self._b if self._ctl[driver.PARITY] else self._a)
 
-    @property
-    def y_bar(self) -> Bars:  # type: ignore[override]
-        found = iter(self._ba if not self._ctl[driver.BPARITY] else self._bb)
-        specs = leaves_of(self.problem.y_spec)
-        return [next(found) if differentiable(s) else None for s in specs] if self._ba or not specs else []
-
-    @y_bar.setter
-    def y_bar(self, value: Bars) -> None:
-        assert not value
-
-    @property
-    def p_bar(self) -> Bars:  # type: ignore[override]
-        found = iter(self._pb)
-        return [next(found) if on else None for on in self.problem.p_active]
-
-    @p_bar.setter
-    def p_bar(self, value: Bars) -> None:
-        assert not value
+    def _held(self) -> int:
+        """The bytes of all arrays at hand."""
+        y = self.y if self._reverse else []
+        scratch = [a for arrays in self._own[1::2] for a in arrays]
+        slots = self._slots if self._reverse else ()
+        arrays = [*self._a, *self._b, *y, *slots, *self._ba, *self._bb, *self._pb, *self._obs_work, *self._obs_bar]
+        return nbytes([*arrays, *self._tapes, *scratch])
 
     @property
     def bytes_peak(self) -> int:
-        held = nbytes([*self._a, *self._b, *self._slots, *self._ba, *self._bb, *self._pb, *self.y, *self._tapes])
-        return held + self._scratch_bytes
+        return max(self._peak, self._held())

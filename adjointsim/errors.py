@@ -29,7 +29,12 @@ class DerivationError(AdjointSimError, SyntaxError):
     """A function that cannot be derived; ``filename``, ``lineno``, ``offset`` and ``text`` point into the user's source."""
 
     def __init__(
-        self, message: str, filename: str | None = None, lineno: int | None = None, offset: int | None = None, text: str | None = None
+        self,
+        message: str,
+        filename: str | None = None,
+        lineno: int | None = None,
+        offset: int | None = None,
+        text: str | None = None,
     ) -> None:
         super().__init__(message, (filename, lineno, offset, text))
 

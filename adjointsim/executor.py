@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,14 @@ from adjointsim.derive.spec import Spec
 from adjointsim.leaves import Bars, Leaves, Shapes
 from adjointsim.step import Step
 
-__all__ = ["Executor", "Problem", "annotate"]
+__all__ = ["Executor", "Problem", "Working", "annotate"]
+
+
+class Working(NamedTuple):
+    """Bytes that a sweep takes; not ``exact`` if some memory is known only while it runs (tapes of loops in a step)."""
+
+    bytes: int
+    exact: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +74,6 @@ class Executor(ABC):
 
     In a sum of no costs nothing is added: a ``value_bar`` of 0 skips all costs, so that zero seeds give exact zeros.
     """
-
-    #: states and parameter sets in the working set of a gradient, and states in that of a run: see :meth:`working_bytes`
-    working_states: ClassVar[int]
-    working_parameters: ClassVar[int]
-    forward_states: ClassVar[int]
 
     def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
         """``y0`` and ``p`` are read, never written; ``slots`` >= 0 states are stored by the actions to come."""
@@ -123,10 +125,14 @@ class Executor(ABC):
         return running + misfits + terminal if self.problem.has_cost else None
 
     @classmethod
-    def working_bytes(cls, problem: Problem, reverse: bool = True) -> int:
-        """The bytes that a gradient (or a run only, without ``reverse``) takes apart from its slots, predicted."""
-        states = cls.working_states if reverse else cls.forward_states
-        return states * problem.state_bytes + (cls.working_parameters if reverse else 0) * problem.parameter_bytes
+    @abstractmethod
+    def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
+        """What a gradient (or a run only, without ``reverse``) takes apart from its slots; nothing is allocated."""
+
+    @property
+    @abstractmethod
+    def planned(self) -> Working:
+        """What the sweep takes, slots and working set, as known before it runs."""
 
 
 def annotate(error: BaseException, what: str, n: int, n_steps: int, direction: str) -> None:

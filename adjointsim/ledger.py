@@ -27,7 +27,8 @@ class Ledger:
     loop does, and count n.
 
     ``bytes_planned`` and ``bytes_peak`` are those of the sweep's own arrays (stored states and working set), predicted
-    and counted; observations, which are results, and memory that a step allocates for itself are not in them.
+    and counted; observations, which are results, and memory that a step allocates for itself are not in them.  The
+    prediction is ``estimated`` if a step records values in loops: how many is known only while it runs.
     """
 
     schedule: str
@@ -40,6 +41,7 @@ class Ledger:
     bytes_peak: int
     seconds: float
     resumed_at: int | None = None
+    estimated: bool = False
 
     def __str__(self) -> str:
         factor = f" ({self.forward_steps / self.n_steps:.2f} per step)" if self.n_steps else ""
@@ -47,9 +49,13 @@ class Ledger:
             f"{self.schedule}, {self.n_steps} steps, {self.slots} slots",
             f"  primal steps  {self.forward_steps}{factor}, {self.recomputed_steps} of them recomputed",
             f"  vjp steps     {self.vjp_steps}",
-            f"  memory        {readable(self.bytes_planned)} planned, {readable(self.bytes_peak)} used",
+            f"  memory        {readable(self.bytes_planned)} {self._planned}, {readable(self.bytes_peak)} used",
             f"  time          {self.seconds:.3g} s",
         ]
         if self.resumed_at is not None:
             lines.append(f"  resumed at    step {self.resumed_at}")
         return "\n".join(lines)
+
+    @property
+    def _planned(self) -> str:
+        return "estimated" if self.estimated else "planned"

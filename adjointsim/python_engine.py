@@ -8,7 +8,7 @@ import numpy as np
 
 from adjointsim.costs import Costs, accumulate
 from adjointsim.errors import AdjointSimError, ArgumentError
-from adjointsim.executor import Executor, Problem, annotate
+from adjointsim.executor import Executor, Problem, Working, annotate
 from adjointsim.leaves import Bars, Leaves, nbytes, zeros_like_leaves
 from adjointsim.schedules import ADVANCE, KINDS, LOAD, RECORD, REVERSE, STORE
 
@@ -21,8 +21,8 @@ class PythonExecutor(Executor):
     # Held: the current state, y_N, y_bar and p_bar.  Passing through: on the way forward a copy of y and what the user
     # returns for it; on the way back copies of y and of y_bar, what the user returns, and its copy as leaves.
     forward_states: ClassVar[int] = 4
-    working_states: ClassVar[int] = 7
-    working_parameters: ClassVar[int] = 3
+    reverse_states: ClassVar[int] = 7
+    reverse_parameters: ClassVar[int] = 3
 
     def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
         super().__init__(problem, y0, p, slots)
@@ -42,6 +42,17 @@ class PythonExecutor(Executor):
         self._do = {
             ADVANCE: self._advance, STORE: self._store, LOAD: self._load, RECORD: self._record, REVERSE: self._reverse,
         }  # fmt: skip
+
+    @classmethod
+    def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
+        if not reverse:
+            return Working(cls.forward_states * problem.state_bytes, True)
+        return Working(cls.reverse_states * problem.state_bytes + cls.reverse_parameters * problem.parameter_bytes, True)
+
+    @property
+    def planned(self) -> Working:
+        needed, exact = self.working(self.problem, [], [], reverse=self.slots > 0)
+        return Working(self.slots * self.problem.state_bytes + needed, exact)
 
     # -------------------------------------------------------------------------------------------------------- actions
     def run(self, actions: np.ndarray) -> int:

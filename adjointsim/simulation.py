@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from adjointsim.derive.spec import NoneSpec, differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
-from adjointsim.executor import Executor, Problem
+from adjointsim.executor import Executor, Problem, Working
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import (
     Bars,
@@ -136,7 +137,7 @@ class Simulation:
             call.reverse(sweep, 1.0)
         value = sweep.executor.value
         assert value is not None
-        return value, call.gradient(sweep, sweep.ledger(call.planned))
+        return value, call.gradient(sweep, sweep.ledger())
 
     def vjp(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[Solution, Pullback]:
         """The solution and ``pullback(value_bar=None, y_bar=None, observations_bar=None) -> Gradient``.
@@ -169,14 +170,14 @@ class Simulation:
             seed = self._value_bar(value_bar, bars is None and o_bars is None)
             try:
                 sweep = ready.pop()
-                before: Ledger | None = sweep.ledger(call.planned)
+                before: Ledger | None = sweep.ledger()
             except IndexError:
                 sweep, before = call.sweep(schedule), None
             with call.progress(sweep, back=True):
                 if before is None:
                     call.forward(sweep)
                 call.reverse(sweep, seed, bars, o_bars)
-            gradient = call.gradient(sweep, sweep.ledger(call.planned, since=before, again=before is None))
+            gradient = call.gradient(sweep, sweep.ledger(since=before, again=before is None))
             if sweep.repeatable:
                 ready.append(sweep)
             return gradient
@@ -211,7 +212,8 @@ class Simulation:
     def plan(self, y0: Any, p: Any = None) -> Plan:
         """What a gradient will store and recompute; nothing is run (but ``y0``, if it is a function)."""
         call = _Call(self, y0, p)
-        return plan(call.schedule(), call.problem.state_bytes, call.working)
+        working, exact = call.working
+        return plan(call.schedule(), call.problem.state_bytes, working, not exact)
 
     # --------------------------------------------------------------------------------------------------------- helpers
     @property
@@ -277,25 +279,24 @@ class _Call:
             sim.step, sim.n_steps, y_spec, p_spec, shapes_of(self.y0), shapes_of(self.p), nbytes(self.y0), nbytes(self.p),
             p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit,
         )  # fmt: skip
-        self.planned = 0
 
-    @property
-    def working(self) -> int:
-        return executor_class(self.sim.step).working_bytes(self.problem)
+    @cached_property
+    def working(self) -> Working:
+        """What a gradient needs apart from its slots."""
+        return executor_class(self.sim.step).working(self.problem, self.y0, self.p)
 
     def schedule(self) -> Schedule:
         """What the user's bounds allow."""
         sim = self.sim
         bounds: dict[str, Any] = {"memory": sim.memory, "checkpoints": sim.checkpoints, "schedule": sim.schedule}
-        return choose(sim.n_steps, self.problem.state_bytes, self.working, **bounds)
+        working = self.working.bytes if sim.memory is not None else 0
+        return choose(sim.n_steps, self.problem.state_bytes, working, **bounds)
 
     def executor(self, slots: int) -> Executor:
         return make_executor(self.problem, self.y0, self.p, slots)
 
     def sweep(self, schedule: Schedule) -> Sweep:
         """A new sweep at y_0."""
-        working = executor_class(self.sim.step).working_bytes(self.problem, reverse=not isinstance(schedule, Forward))
-        self.planned = schedule.slots * self.problem.state_bytes + working
         return Sweep(self.executor(schedule.slots), schedule)
 
     @contextmanager
@@ -321,7 +322,7 @@ class _Call:
         if executor.observation_spec is not None:
             observations = unflatten(stacked_spec(executor.observation_spec), [o.copy() for o in executor.observations])
         y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
-        return Solution(y, executor.value, observations, sweep.ledger(self.planned))
+        return Solution(y, executor.value, observations, sweep.ledger())
 
     def gradient(self, sweep: Sweep, ledger: Ledger) -> Gradient:
         executor, problem = sweep.executor, self.problem

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import operator
 import sys
-import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, overload
@@ -277,8 +276,7 @@ def step(
         if not isinstance(source, str):
             raise StructureError(f"Got source as a {type(source).__name__}, but expected the step's text")
         filename = f"<adjointsim source {hashlib.sha256(source.encode()).hexdigest()[:12]}>"
-        text = "\n" + textwrap.dedent(source)
-        return Step(from_text(text, filename, _Outer(sys._getframe(1).f_globals)), vjp, jit)
+        return Step(from_text(source, filename, _Outer(sys._getframe(1).f_globals)), vjp, jit)
     if function is None:
         return lambda f: Step(f, vjp, jit)
     return Step(function, vjp, jit)

@@ -153,7 +153,7 @@ class Sweep:
             self.after(rows)
 
     # ----------------------------------------------------------------------------------------------------- the ledger
-    def ledger(self, bytes_planned: int, *, since: Ledger | None = None, again: bool = False) -> Ledger:
+    def ledger(self, *, since: Ledger | None = None, again: bool = False) -> Ledger:
         """What was done, after the work in ``since`` if that is given.
 
         Steps are recomputed if they are run beyond the first time, and all are ``again`` if this sweep repeats another.
@@ -166,8 +166,11 @@ class Sweep:
         if since is not None:
             forward, recomputed = forward - since.forward_steps, recomputed - since.recomputed_steps
             vjps, seconds = vjps - since.vjp_steps, seconds - since.seconds
-        slots, peak = self.executor.slots, self.executor.bytes_peak
-        return Ledger(self.schedule.name, n, slots, forward, recomputed, vjps, bytes_planned, peak, seconds)
+        executor = self.executor
+        planned, exact = executor.planned
+        peak = executor.bytes_peak
+        name, slots = self.schedule.name, executor.slots
+        return Ledger(name, n, slots, forward, recomputed, vjps, planned, peak, seconds, estimated=not exact)
 
 
 def pieces(row: np.ndarray, limit: int) -> Iterator[np.ndarray]:

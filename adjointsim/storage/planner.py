@@ -39,7 +39,10 @@ def forward_steps(schedule: Schedule) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a gradient will cost.  ``bytes`` = slots * ``state_bytes`` + ``working_bytes``."""
+    """What a gradient will cost.  ``bytes`` = slots * ``state_bytes`` + ``working_bytes``.
+
+    The working set is ``estimated`` if a step records values in loops: how many is known only while it runs.
+    """
 
     schedule: str
     n_steps: int
@@ -47,6 +50,7 @@ class Plan:
     forward_steps: int
     state_bytes: int
     working_bytes: int
+    estimated: bool = False
 
     @property
     def recomputation_factor(self) -> float:
@@ -63,20 +67,24 @@ class Plan:
         """The same if every state were stored."""
         return max(self.n_steps, 1) * self.state_bytes + self.working_bytes
 
+    @property
+    def _about(self) -> str:
+        return "about " if self.estimated else ""
+
     def __str__(self) -> str:
         lines = [
             f"{self.schedule}, {self.n_steps} steps, {self.slots} slots of {readable(self.state_bytes)}",
             f"  primal steps  {self.forward_steps} ({self.recomputation_factor:.2f} per step), and {self.n_steps} vjp steps",
-            f"  memory        {readable(self.bytes)} (working set {readable(self.working_bytes)})",
+            f"  memory        {self._about}{readable(self.bytes)} (working set {self._about}{readable(self.working_bytes)})",
         ]
         if self.bytes < self.store_all_bytes:
             lines.append(f"                {readable(self.store_all_bytes)} to store every state")
         return "\n".join(lines)
 
 
-def plan(schedule: Schedule, state_bytes: int, working_bytes: int) -> Plan:
+def plan(schedule: Schedule, state_bytes: int, working_bytes: int, estimated: bool = False) -> Plan:
     """The plan of a schedule for states of this size; O(1), also for 10**9 steps."""
-    return Plan(schedule.name, schedule.n_steps, schedule.slots, forward_steps(schedule), state_bytes, working_bytes)
+    return Plan(schedule.name, schedule.n_steps, schedule.slots, forward_steps(schedule), state_bytes, working_bytes, estimated)
 
 
 def choose(
