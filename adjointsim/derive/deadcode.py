@@ -36,9 +36,10 @@ class _Live:
     def __init__(self, body: Block, bases: Iterable[Base], results: Iterable[Atom]) -> None:
         self.vars: set[Var] = {a for a in results if isinstance(a, Var)}
         self.bases: set[Base] = set(bases)
+        self.measured: set[Base] = set()  # memory whose shape is asked for: it must exist, whatever it holds
         size = (-1, -1)
-        while size != (len(self.vars), len(self.bases)):
-            size = len(self.vars), len(self.bases)
+        while size != (len(self.vars), len(self.bases) + len(self.measured)):
+            size = len(self.vars), len(self.bases) + len(self.measured)
             self.mark(body)
 
     def use(self, atoms: Iterable[Atom | None]) -> None:
@@ -57,6 +58,8 @@ class _Live:
                 self.use(atoms_of(s))
                 if isinstance(s, Load):
                     self.bases.add(s.base)
+                elif isinstance(s, Dim):
+                    self.measured.add(s.base)
                 return True
             return False
         if isinstance(s, Store):
@@ -65,8 +68,9 @@ class _Live:
                 return True
             return False
         if isinstance(s, Alloc):
-            self.use(s.dims if s.base in self.bases else ())
-            return s.base in self.bases
+            needed = s.base in self.bases or s.base in self.measured
+            self.use(s.dims if needed else ())
+            return needed
         if isinstance(s, (Raise, Need)):
             self.use(atoms_of(s))
             return True
@@ -115,8 +119,11 @@ def _keep(block: Block, live: _Live) -> Block:
         if isinstance(s, (Let, Dim, Load)):
             if s.var in live.vars:
                 out.append(s)
-        elif isinstance(s, (Store, Alloc)):
+        elif isinstance(s, Store):
             if s.base in live.bases:
+                out.append(s)
+        elif isinstance(s, Alloc):
+            if s.base in live.bases or s.base in live.measured:
                 out.append(s)
         elif isinstance(s, If):
             then, orelse = _keep(s.then, live), _keep(s.orelse, live)

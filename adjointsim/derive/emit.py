@@ -39,7 +39,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 
-__all__ = ["HEADER", "NEED", "OK", "emit"]
+__all__ = ["HEADER", "NEED", "OK", "RESERVED", "emit"]
 
 OK, NEED = 0, -1
 
@@ -53,7 +53,7 @@ from adjointsim.derive import special
 """
 
 _DTYPES = {"b1": "np.bool_", "i4": "np.int32", "i8": "np.int64", "u8": "np.uint64", "f4": "np.float32", "f8": "np.float64"}
-_RESERVED = frozenset(
+RESERVED = frozenset(
     [*keyword.kwlist, "math", "np", "njit", "U", "special", "range", "abs", "min", "max", "round", "bool", "int", "float", "len"]
     + [f"z{axis}" for axis in range(16)]  # indices of the loops that fill
 )
@@ -78,7 +78,7 @@ class _Emitter:
             root, _, k = x.name.partition(".")
             want = root if k in ("0", "") else f"{root}_{k}"
             want = "".join(c if c.isalnum() or c == "_" else "_" for c in want)
-            while want in self.taken or want in _RESERVED:
+            while want in self.taken or want in RESERVED:
                 want += "_"
             self.taken.add(want)
             self.names[x.name] = want

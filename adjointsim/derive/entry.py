@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import DerivationError, StructureError
 from .build import Names, const
+from .emit import RESERVED
 from .context import RaiseSite, WrittenParameter
 from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
 from .lower import Lowering
@@ -52,7 +53,7 @@ class Capture:
         rank = self.base.rank if isinstance(obj, np.ndarray) else 0
         if leaf.dtype.newbyteorder("=").str[1:] != self.base.dt or leaf.ndim != rank:
             raise StructureError(f"{where} has become {leaf.dtype} of rank {leaf.ndim}; expected {self.base.dt} of rank {rank}")
-        return np.ascontiguousarray(leaf.reshape(1) if leaf.ndim == 0 else leaf)
+        return np.ascontiguousarray(leaf.reshape(1) if leaf.ndim == 0 else leaf, dtype=self.base.dt)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def spec_of_capture(obj: Any) -> Spec | None:
     if isinstance(obj, (bool, np.bool_)):
         return ScalarSpec("b1")
     if isinstance(obj, (int, np.integer)) and not isinstance(obj, np.timedelta64):
-        return ScalarSpec("i8")
+        return ScalarSpec("i8") if -(2**63) <= int(obj) < 2**63 else None
     if isinstance(obj, np.float32):
         return ScalarSpec("f4")
     if isinstance(obj, (float, np.floating)):
@@ -302,7 +303,8 @@ def _lower(
     body = substitute(tuple(low.b.stmts), lambda a: a, lambda b: rename.get(b, b))
     dims = {rename.get(b, b): d for b, d in low.dims.items()}
     params = (*by_value, *(b for _, b in leaves), *(c.base for c in captures.all()), *(b for _, b in out))
-    fn_ir = Fn(fn.__name__ if fn.__name__.isidentifier() else "function", params, body)
+    name = fn.__name__ if fn.__name__.isidentifier() else "function"
+    fn_ir = Fn(name + "_" * (name in RESERVED), params, body)
     _check_escapes(body, source)
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
     return Entry(
@@ -331,7 +333,8 @@ def _check_escapes(body: Block, source: Source) -> None:
 
 
 def _pseudo_frame(low: Lowering, source: Source) -> Any:
-    from .context import Frame
+    from .emit import RESERVED
+from .context import Frame
     from .liveness import Liveness
 
     return Frame(source, Liveness([]))
