@@ -83,7 +83,7 @@ class Compiled:
         bases = (*k.inputs, *k.captures, *k.leaf_bars, *(k.results or k.result_bars))
         return {base: leaf for base, leaf in zip(bases, leaves, strict=False) if base is not None}
 
-    @property
+    @cached_property
     def measured(self) -> bool:
         """Whether all memory that the kernel takes is known before it runs: no tape, no length found on the way."""
         known = {*self.kernel.fn.params, *self.scratch.bases}

@@ -19,9 +19,10 @@ import numpy as np
 
 from ..errors import DerivationError, StructureError
 from .build import Names, const
+from .context import Frame, RaiseSite, WrittenParameter
 from .emit import RESERVED
-from .context import RaiseSite, WrittenParameter
 from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
+from .liveness import Liveness
 from .lower import Lowering
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
@@ -333,10 +334,6 @@ def _check_escapes(body: Block, source: Source) -> None:
 
 
 def _pseudo_frame(low: Lowering, source: Source) -> Any:
-    from .emit import RESERVED
-from .context import Frame
-    from .liveness import Liveness
-
     return Frame(source, Liveness([]))
 
 
