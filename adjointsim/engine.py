@@ -245,7 +245,6 @@ class CompiledExecutor(Executor):
             except Exception as error:
                 annotate(error, "the terminal cost at", n, n, "forward")
                 raise
-        self._peak = self._held()
 
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
         problem, ctl, n = self.problem, self._ctl, self.problem.n_steps
@@ -270,7 +269,6 @@ class CompiledExecutor(Executor):
         self._seed_observations(observations_bar)
         if self._obs:
             self._call(np.array([[SEED_ACTION, n, n, -1]], np.int64))
-        self._peak = max(self._peak, self._held())
 
     def _seed_observations(self, given: Bars | None) -> None:
         """The cotangents of the observations: those given, else zeros."""

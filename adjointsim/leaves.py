@@ -6,6 +6,7 @@ A *leaf* is a C-contiguous, aligned, writable array in native byte order.  A sca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ Shapes = tuple[tuple[int, ...], ...]
 _CODES = {np.dtype(name): name for name in ("f8", "f4", "i8", "i4")} | {np.dtype(bool): "b1"}
 _ACCEPTED = "float64 or float32 (int64, int32 and bool ride along without a derivative)"
 _STRUCTURES = f"a number, an array of {_ACCEPTED}, a tuple or NamedTuple of these, or None"
+_NUMBERS = {float: ScalarSpec("f8"), bool: ScalarSpec("b1")}
 _NAMES = {"f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "b1": "bool"}
 
 
@@ -36,8 +38,8 @@ def spec_of(value: Any, path: str) -> Spec:
     Raises StructureError, naming the leaf, for anything but numbers and arrays of the accepted dtypes, tuples,
     NamedTuples and None.
     """
-    if isinstance(value, float) and not isinstance(value, np.generic):
-        return ScalarSpec("f8")
+    if type(value) in _NUMBERS:
+        return _NUMBERS[type(value)]
     if isinstance(value, np.ndarray):
         if isinstance(value, (np.ma.MaskedArray, np.matrix)):
             raise StructureError(f"Got {path} as a {_type_name(value)}, but expected a plain array: np.asarray({path})")
@@ -45,14 +47,14 @@ def spec_of(value: Any, path: str) -> Spec:
         return ArraySpec(code, value.ndim) if value.ndim else ScalarSpec(code)
     if value is None:
         return NoneSpec()
-    if isinstance(value, bool):
-        return ScalarSpec("b1")
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
             raise StructureError(f"Got {path}={value}, but expected an integer that fits int64")
         return ScalarSpec("i8")
     if isinstance(value, np.generic):
         return ScalarSpec(_code(value.dtype, path))
+    if isinstance(value, float):
+        return ScalarSpec("f8")
     if isinstance(value, tuple):
         fields = getattr(type(value), "_fields", None)
         if fields is None and type(value) is not tuple:
@@ -257,11 +259,17 @@ def _bar(value: Any, spec: ScalarSpec | ArraySpec, shape: tuple[int, ...], path:
 
 def first_nonfinite(leaves: Sequence[np.ndarray | None], spec: Spec, name: str) -> tuple[str, tuple[int, ...], float] | None:
     """Path, index and value of the first NaN or Inf in a list of leaves or bars; the index of a scalar is ()."""
-    if all(leaf is None or np.isfinite(leaf).all() for leaf in leaves):
+    if all(map(_finite, leaves)):
         return None  # at once: this is asked several times in every call
     for leaf, (path, s) in zip(leaves, leaf_specs(spec, name), strict=True):
-        if leaf is None or np.isfinite(leaf).all():
+        if leaf is None or _finite(leaf):
             continue
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(leaf))[0])
         return path, index if isinstance(s, ArraySpec) else (), float(leaf[index])
     return None
+
+
+def _finite(leaf: np.ndarray | None) -> bool:
+    if leaf is None:
+        return True
+    return math.isfinite(leaf.item()) if leaf.size == 1 else bool(np.isfinite(leaf).all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, differentiable, leaf_specs
 from adjointsim.errors import ArgumentError, StructureError
@@ -29,7 +30,11 @@ def select(wrt: str | Iterable[str], y_spec: Spec, p_spec: Spec) -> tuple[tuple[
     Names are "y0", "p" and their parts as in Python, "p.c", "p.layers[0].rho".  Raises ArgumentError for a name that is
     none of these, or of a part without floating leaves, and StructureError if nothing at all can be differentiated.
     """
-    names = [wrt] if isinstance(wrt, str) else list(wrt)
+    return _select((wrt,) if isinstance(wrt, str) else tuple(wrt), y_spec, p_spec)
+
+
+@lru_cache(maxsize=256)
+def _select(names: tuple[str, ...], y_spec: Spec, p_spec: Spec) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
     known = [*_names(y_spec, "y0"), *_names(p_spec, "p")]
     leaves = [*leaf_specs(y_spec, "y0"), *leaf_specs(p_spec, "p")]
     if not names:
@@ -44,7 +49,7 @@ def select(wrt: str | Iterable[str], y_spec: Spec, p_spec: Spec) -> tuple[tuple[
             raise ArgumentError(f"Got wrt name {name!r}, but it is {kinds}: integers and bools have no derivative")
     chosen = [differentiable(leaf) and any(_within(path, name) for name in names) for path, leaf in leaves]
     if not any(chosen):
-        raise StructureError(f"Got y0 of structure {y_spec} and p of {p_spec}, but wrt={tuple(names)} names no float in them")
+        raise StructureError(f"Got y0 of structure {y_spec} and p of {p_spec}, but wrt={names} names no float in them")
     split = len(list(leaf_specs(y_spec)))
     return tuple(chosen[:split]), tuple(chosen[split:])
 

@@ -40,6 +40,7 @@ from adjointsim.sweep import (
     check_given,
     check_gradient_finite,
     check_solution_finite,
+    cut_to,
     executor_class,
     make_executor,
 )  # fmt: skip
@@ -304,7 +305,8 @@ class _Call:
         """Report what the sweep does inside, to y_N or also ``back``."""
         n_steps = self.sim.n_steps
         total = sweep.schedule.forward_steps + n_steps if back else max(n_steps - 1, 0)
-        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as (sweep.limit, sweep.after):
+        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as (limit, sweep.after):
+            sweep.cut = None if limit is None else cut_to(limit)
             yield
 
     def forward(self, sweep: Sweep) -> None:

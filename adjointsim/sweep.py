@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,11 +19,16 @@ from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Schedule, StoreAll, S
 from adjointsim.schedules.actions import replayed
 from adjointsim.step import Step
 
-__all__ = ["Forward", "Sweep", "check_given", "check_gradient_finite", "check_solution_finite", "executor_class", "make_executor"]
+__all__ = [
+    "Forward", "Sweep", "check_given", "check_gradient_finite", "check_solution_finite", "cut_to", "executor_class",
+    "make_executor",
+]  # fmt: skip
 
 CHUNK = 4096  # actions asked of a schedule at a time
 
 After = Callable[[np.ndarray], None]
+#: the rows of a sweep in groups, each with the index of its first row; a row may come in several pieces
+Cut = Callable[[np.ndarray], Iterator[tuple[int, np.ndarray]]]
 
 
 def executor_class(step: Step) -> type[Executor]:
@@ -67,14 +73,14 @@ class Forward(Schedule):
 class Sweep:
     """One sweep: :meth:`forward` to y_N, then :meth:`reverse`, again and again where the stored states allow it.
 
-    ``limit`` cuts ranges of steps into pieces of at most so many, and ``after(row)`` is called when one has been carried
-    out; without them the executor gets the actions by the thousand.
+    ``cut`` says which rows the executor gets at a time, and ``after(rows)`` is called when they have been carried out;
+    without ``cut`` it gets them by the thousand.
     """
 
-    def __init__(self, executor: Executor, schedule: Schedule, *, limit: int | None = None, after: After | None = None) -> None:
-        self.executor, self.schedule, self.limit, self.after = executor, schedule, limit, after
+    def __init__(self, executor: Executor, schedule: Schedule, *, cut: Cut | None = None, after: After | None = None) -> None:
+        self.executor, self.schedule, self.cut, self.after = executor, schedule, cut, after
         self._stream = schedule.stream()
-        self._rows = np.empty((CHUNK, 4), np.int64)
+        self._rows = np.empty((min(CHUNK, 4 * schedule.n_steps + 4), 4), np.int64)
         self._ready = self._rows[:0]  # rows not carried out yet
         self._exhausted = False
         self._again: np.ndarray | None = None  # all rows from the turn on, if they only read slots
@@ -124,31 +130,28 @@ class Sweep:
         if self._exhausted:
             return False
         count = self._stream.fill(self._rows)
-        self._exhausted = count < CHUNK
+        self._exhausted = count < len(self._rows)
         self._ready = self._rows[:count]
         return count > 0
 
     def _carry_out(self) -> bool:
         """Carry out the rows at hand; True if the executor stopped in between, at the turn."""
-        if self.limit is None:
-            used = self.executor.run(self._ready)
-            self._done(self._ready[:used])
-            self._ready = self._ready[used:]
-            return len(self._ready) > 0
-        for k in range(len(self._ready)):
-            for row in pieces(self._ready[k], self.limit):
-                if not self.executor.run(row):
-                    self._ready = self._ready[k:]
-                    return True
-                self._done(row)
+        for first, rows in [(0, self._ready)] if self.cut is None else self.cut(self._ready):
+            used = self.executor.run(rows)
+            self._done(rows[:used])
+            if used < len(rows):
+                self._ready = self._ready[first + used :]
+                return True
         self._ready = self._ready[:0]
         return False
 
     def _done(self, rows: np.ndarray) -> None:
+        if not len(rows):
+            return
         kind, length = rows[:, 0], rows[:, 2] - rows[:, 1]
         recorded = kind == RECORD
-        self.primal += int(length[kind == ADVANCE].sum() + length[recorded].sum() - np.count_nonzero(recorded))
-        self.vjps += int(length[kind == REVERSE].sum())
+        self.primal += int(length @ ((kind == ADVANCE) | recorded)) - int(np.count_nonzero(recorded))
+        self.vjps += int(length @ (kind == REVERSE))
         if self.after is not None:
             self.after(rows)
 
@@ -196,7 +199,43 @@ def pieces(row: np.ndarray, limit: int) -> Iterator[np.ndarray]:
         yield row[None]
 
 
+def cut_to(limit: int) -> Cut:
+    """Each row by itself, in pieces of at most ``limit`` steps."""
+
+    def cut(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        for k, row in enumerate(rows):
+            for piece in pieces(row, limit):
+                yield k, piece
+
+    return cut
+
+
+def _cut_within(lo: int, hi: int, limit: int) -> Cut:
+    """VJPs of steps from ``lo`` to ``hi`` in pieces of at most ``limit``, all else together."""
+
+    def cut(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        begin = 0
+        for k in np.flatnonzero((rows[:, 0] == REVERSE) & (rows[:, 1] < hi) & (rows[:, 2] > lo)).tolist():
+            if k > begin:
+                yield begin, rows[begin:k]
+            for piece in pieces(rows[k], limit):
+                yield k, piece
+            begin = k + 1
+        if begin < len(rows):
+            yield begin, rows[begin:]
+
+    return cut
+
+
 # ------------------------------------------------------------------------------------------------- NaN and Inf: where?
+#: a range of so many steps is looked through one by one, a longer one first in pieces
+_FEW = 1000
+
+
+def _limit(length: int) -> int:
+    return math.isqrt(length) if length > _FEW else 1
+
+
 def check_given(leaves: Leaves | Bars, spec: Spec, name: str) -> None:
     """NonFiniteError if what the user gave has a NaN or Inf."""
     if found := first_nonfinite(leaves, spec, name):
@@ -212,8 +251,17 @@ def check_solution_finite(executor: Executor, again: Callable[[int], Executor]) 
     if found is None and np.isfinite(executor.totals).all():
         return
     n, n_steps = 0, problem.n_steps
+    begin, block = 0, _limit(n_steps)
     copy = again(0)
-    for n in range(n_steps - 1):
+    for end in range(block, n_steps, block) if block > 1 else ():
+        copy.run(np.array([[ADVANCE, begin, end, -1]], np.int64))
+        if first_nonfinite(copy.state, problem.y_spec, "y") or not np.isfinite(copy.totals).all():
+            break
+        begin = end
+    copy = again(0)
+    if begin:
+        copy.run(np.array([[ADVANCE, 0, begin, -1]], np.int64))
+    for n in range(begin, n_steps - 1):
         copy.run(np.array([[ADVANCE, n, n + 1, -1]], np.int64))
         _check_totals(copy, n)
         _check_state(copy.state, problem, n)
@@ -242,6 +290,14 @@ def _check_state(leaves: Leaves, problem: Problem, n: int) -> None:
         raise _non_finite(message, n, problem.n_steps, path, index, "forward")
 
 
+class _Bad(Exception):
+    """A cotangent is not finite after the VJPs of steps ``lo`` to ``hi``."""
+
+    def __init__(self, lo: int, hi: int) -> None:
+        super().__init__(lo, hi)
+        self.lo, self.hi = lo, hi
+
+
 def check_gradient_finite(
     executor: Executor,
     schedule: Schedule,
@@ -254,17 +310,28 @@ def check_gradient_finite(
     found = _first_bad_bar(executor)
     if found is None:
         return
-    copy = again(schedule.slots)
+    n_steps = executor.problem.n_steps
+    lo, hi = 0, n_steps + 1
 
     def after(rows: np.ndarray) -> None:
-        if rows[0, 0] == REVERSE:
-            _check_bars(copy, int(rows[0, 1]))
+        back = rows[rows[:, 0] == REVERSE]
+        if len(back) and _first_bad_bar(copy):
+            raise _Bad(int(back[:, 1].min()), int(back[:, 2].max()))
 
-    sweep = Sweep(copy, schedule, limit=1, after=after)
-    sweep.forward()
-    sweep.reverse(value_bar, y_bar, observations_bar)
+    cut: Cut | None = None
+    while hi - lo > 1:
+        copy = again(schedule.slots)
+        sweep = Sweep(copy, schedule, cut=cut, after=after)
+        try:
+            sweep.forward()
+            sweep.reverse(value_bar, y_bar, observations_bar)
+            break
+        except _Bad as bad:
+            lo, hi = bad.lo, bad.hi
+            cut = _cut_within(lo, hi, _limit(hi - lo))
+    else:
+        _check_bars(copy, lo)
     path, index, number = found  # only a step with a memory gets here
-    n_steps = executor.problem.n_steps
     raise _non_finite(f"the gradient of {_item(path, index)} is {number}", None, n_steps, path, index, "reverse")
 
 
