@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import loopnests
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import Program, load, programs
@@ -13,12 +15,12 @@ from adjointsim.derive.verify import verify
 from .harness import Derived, assert_close, functions
 
 QUICK = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-LONG = pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="takes minutes: CORPUS=all")
+EVERYTHING = os.environ.get("CORPUS") == "all"
 
 
 def check(program: Program) -> None:
     derived = Derived(load(program), program.args)
-    bars = derived.cotangents()
+    bars, dots = derived.cotangents(), derived.tangents()
     theirs = derived.reference(bars)
     for level in (0, 1):
         primal, vjp = derived.primal(level), derived.vjp(level)
@@ -27,6 +29,18 @@ def check(program: Program) -> None:
                 verify(fn, functions(kernel))
         assert_close(derived.run_primal(primal, derived.leaves), derived.expected)
         assert_close(derived.run_vjp(vjp, derived.leaves, bars), theirs)
+    assert_close(derived.run_jvp(derived.leaves, dots), derived.reference_tangents(dots))
+
+
+def check_nest(seed: int) -> None:
+    program = loopnests.program(seed)
+    if not all(np.isfinite(r).all() for r in Derived(load(program), program.args).expected):
+        pytest.skip("overflows")
+    try:
+        check(program)
+    except Exception as error:
+        error.add_note(program.source)
+        raise
 
 
 @settings(QUICK, max_examples=60)
@@ -44,8 +58,19 @@ def test_compiled(program):
     assert_close(derived.compiled.vjp(derived.leaves, bars), derived.reference(bars))
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_loop_nests(seed):
+    check_nest(seed)
+
+
 @pytest.mark.heavy
-@LONG
+@pytest.mark.parametrize("seed", range(1000, 3000) if EVERYTHING else [])
+def test_many_loop_nests(seed):
+    check_nest(seed)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not EVERYTHING, reason="takes minutes: CORPUS=all")
 @settings(QUICK, derandomize=False, max_examples=2000)
 @given(programs())
 def test_many_interpreted(program):
