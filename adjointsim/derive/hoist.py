@@ -65,12 +65,17 @@ def _block(block: Block, written: set[Base]) -> Block:
 
 def _split(loop: For | While, body: Block, written: set[Base], loads: bool = True) -> tuple[list[Stmt], Block]:
     inside = {v for s in walk((loop,)) for v in (*defined(s), *inner_defined(s))}
+    made = {s.base for s in walk(body) if isinstance(s, Alloc)}
     moved: list[Stmt] = []
     rest: list[Stmt] = []
     for s in body:
         # what comes after a statement that may leave need not be valid before it
         loads = loads and not any(isinstance(x, (Raise, Need)) for r in rest[-1:] for x in walk((r,)))
-        pure = isinstance(s, (Let, Dim)) or (loads and isinstance(s, Load) and s.base not in written)
+        pure = (
+            isinstance(s, Let)
+            or (isinstance(s, Dim) and s.base not in made)
+            or (loads and isinstance(s, Load) and s.base not in written)
+        )
         if pure and not any(a in inside for a in atoms_of(s)):
             moved.append(s)
             inside.difference_update(defined(s))

@@ -36,6 +36,11 @@ def assigned(body: list[ast.stmt]) -> list[str]:
     return list(seen)
 
 
+def _leaves_by(s: ast.If, kind: type[ast.stmt]) -> bool:
+    """Whether an if contains a break (or continue) of the loop around it."""
+    return any(isinstance(x, kind) or (isinstance(x, ast.If) and _leaves_by(x, kind)) for x in (*s.body, *s.orelse))
+
+
 class Liveness:
     """``after[node]``: names live after a statement; ``head[node]``: names live where a loop's next test begins."""
 
@@ -60,6 +65,8 @@ class Liveness:
         if isinstance(s, ast.AugAssign):
             return out | reads(s.value) | reads(s.target) | binds(s.target)
         if isinstance(s, ast.If):
+            # what is live where a break or continue in it goes is live after it, too, on the paths that leave
+            self.after[s] = out.union(brk if _leaves_by(s, ast.Break) else NONE, cont if _leaves_by(s, ast.Continue) else NONE)
             return self._block(s.body, out, brk, cont) | self._block(s.orelse, out, brk, cont) | reads(s.test)
         if isinstance(s, (ast.For, ast.While)):
             test = reads(s.test) if isinstance(s, ast.While) else NONE

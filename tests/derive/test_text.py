@@ -24,7 +24,6 @@ from adjointsim.derive.ir import Fn, For, If, While, show
 from .harness import Derived
 from .programs import A, U, W, X, b, c, f, let, load, store
 from .programs import i as integer
-from .test_corpus import ACCEPTED
 
 TESTS = Path(__file__).parents[1]
 
@@ -275,7 +274,7 @@ def test_hoisting():
 
 
 # --------------------------------------------------------------------------------------------------------- emitted modules
-SAMPLE = [c.name for c in ACCEPTED[7::18]]
+SAMPLE = [c.name for c in CASES[7::18]]
 PRINT = """\
 import sys
 
