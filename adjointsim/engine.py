@@ -136,11 +136,11 @@ class _Kit:
         total = 2 * problem.state_bytes + nbytes(self.tapes()) + nbytes(o for o in self.observation if o.dtype.kind == "f")
         total += sum(k.scratch.nbytes(self.arrays(verb)) for verb, k in self.kernels.items() if k.scratch.bases)
         exact = all(k.measured for k in kernels)
-        if self.reverse:  # y_N; two buffers of its cotangent; p_bar; the cotangents of observations
-            total += problem.state_bytes + 2 * nbytes(y for y, on in zip(self.y0, self.y_floats, strict=True) if on)
+        if self.reverse:  # y_N, two buffers of its cotangent, p_bar; and the terminal's derivatives, later the observations'
+            total += 2 * problem.state_bytes + 2 * nbytes(y for y, on in zip(self.y0, self.y_floats, strict=True) if on)
             total += nbytes(leaf for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
-            total += len(problem.observe_at) * nbytes(o for o in self.observation if o.dtype.kind == "f")
-            total += self.terminal_bytes
+            observations = len(problem.observe_at) * nbytes(o for o in self.observation if o.dtype.kind == "f")
+            total += max(self.terminal_bytes, observations)
             exact = exact and (self.terminal is None or self.terminal.kernel.measured)
         return Working(total, exact)
 
@@ -155,7 +155,7 @@ class CompiledExecutor(Executor):
         self._driver = kit.driver
         self._a, self._b = (tuple(leaf.copy() for leaf in y0) for _ in "ab")
         scalars = kit.model.y_scalar
-        stored = borrow_slots(self, y0, slots) if slots else _stand_ins(y0, 1)
+        stored = borrow_slots(self, y0, slots + 1) if slots else _stand_ins(y0, 1)
         self._slots = tuple(s.reshape(-1) if scalar else s for s, scalar in zip(stored, scalars, strict=True))
         self._ctl = np.zeros(16, np.int64)
         self._ctl[driver.N], self._ctl[driver.TURNED] = -1, problem.n_steps

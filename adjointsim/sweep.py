@@ -268,8 +268,8 @@ def check_solution_finite(executor: Executor, again: Callable[[int], Executor]) 
     if n_steps:
         copy.run(np.array([[REVERSE, n_steps - 1, n_steps, -1]], np.int64))
     copy.turn()
-    _check_totals(copy, n_steps)
     _check_state(copy.y, problem, n_steps - 1)
+    _check_totals(copy, n_steps)
     path, index, number = found or ("value", (), float(executor.value or 0.0))  # only a step with a memory gets here
     raise _non_finite(f"{_item(path, index)} = {number} at the end", None, n_steps, path, index, "forward")
 
@@ -278,8 +278,8 @@ def _check_totals(executor: Executor, n: int) -> None:
     n_steps = executor.problem.n_steps
     for name, total in zip(("running", "misfit", "terminal"), executor.totals, strict=True):
         if not np.isfinite(total):
-            at = f"step n={n} of {n_steps}" if n < n_steps else f"the end of {n_steps} steps"
-            step = n if n < n_steps else None
+            step = n if n < n_steps else n_steps - 1 if name == "running" else None
+            at = f"step n={step} of {n_steps}" if step is not None else f"the end of {n_steps} steps"
             raise _non_finite(f"the sum of the {name} cost became {total} at {at}", step, n_steps, name, (), "forward")
 
 

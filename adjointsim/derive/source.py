@@ -127,6 +127,8 @@ def read(fn: types.FunctionType) -> Source:
     if not any(_same_code(c, code) for c in here):
         wrong = f"{fn.__name__}: the text in {filename} is not what is running"
         message = f"{wrong}; was the file edited after it was imported? Restart or reload"
+        if "@pytest_ar" in fn.__globals__:
+            message = f"{wrong}: pytest rewrites the asserts of test modules; put the function in another module"
         raise SourceUnavailableError(message, filename, code.co_firstlineno)
     found = [
         node
