@@ -44,7 +44,6 @@ def test_checkpoints_that_are_none(bad):
         ({"observe": observe, "observe_at": [True]}, ArgumentError, "observe_at=[True]"),
         ({"observe": observe, "observe_at": 3}, ArgumentError, "observe_at=3"),
     ],
-    ids=str,
 )
 def test_options_that_make_no_simulation(options, kind, words):
     with pytest.raises(kind) as error:

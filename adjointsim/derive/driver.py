@@ -247,7 +247,6 @@ class _Driver:
         self._advance()
         self._moves()
         self._record()
-        self._turn()
         if self.reverse:
             self._seed()
             self._reverse()
@@ -261,6 +260,7 @@ class _Driver:
         for k in y:
             cell = "[0]" if self.m.y_scalar[k] else ""
             self.put(1, f"s_{k} = S[{k}]\na_{k} = A[{k}]{cell}\nb_{k} = B[{k}]{cell}")
+        self.put(1, "spare = s_0.shape[0] - 1")
         self.put(1, "if parity == 1:\n    pass")
         for k in y:
             self.put(2, f"a_{k}, b_{k} = b_{k}, a_{k}")
@@ -305,13 +305,30 @@ class _Driver:
         self.put(depth, f"if status != 0:\n    break\nif {before}:\n    status = {PAUSE}\n    break")
 
     def _advance(self) -> None:
-        self.put(2, f"if kind == {ADVANCE}:")
+        """Steps from one buffer into the other.  The last step of all (a turn) is one of them, and then the buffers change
+        back: the state that its VJP will start from is current again, and the other buffer holds y_N.
+
+        A turn with lo == hi runs no step: the other buffer holds y_N already.
+        """
+        self.put(2, f"if kind == {ADVANCE} or kind == {TURN_ACTION}:")
+        self.put(3, f"if kind == {TURN_ACTION} and slot >= 0:")
+        self.copies(4, self.y("a"), self.y("s", "slot"))
         self.put(3, "if n < 0:\n    n = lo\nend = min(hi, n + max(left, 1))\nwhile n < end:")
         self.visit(4, self.y("a"))
         self.step(4, "n", self.y("a"), self.y("b"), "b")
-        self.move(4, "a", "b", list(range(len(self.m.y))))
-        self.put(4, "parity = 1 - parity\nn += 1\nforward += 1\nleft -= 1")
+        self.swap(4)
+        self.put(4, "n += 1\nforward += 1\nleft -= 1")
         self._pause(3, "n < hi")
+        self.put(3, f"if kind == {TURN_ACTION}:\n    if lo < hi:\n        pass")
+        self.swap(5)
+        if "observe" in self.verbs:
+            self.observe(4, self.y("b"), "hi")
+
+    def swap(self, depth: int) -> None:
+        """Exchange the buffers of the state."""
+        for k in range(len(self.m.y)):
+            self.put(depth, f"a_{k}, b_{k} = b_{k}, a_{k}")
+        self.put(depth, "parity = 1 - parity")
 
     def _moves(self) -> None:
         a = self.y("a")
@@ -339,21 +356,6 @@ class _Driver:
             if not self.m.y_scalar[k]:
                 self.put(3, f"copy_{self.m.y[k].rank}(a_{k}, s_{k}[j])")
 
-    def _turn(self) -> None:
-        """The last step, from the state that its VJP will start from, which must survive: into the other buffer.
-
-        A row with lo == hi runs no step: the other buffer holds y_N already.
-        """
-        self.put(2, f"elif kind == {TURN_ACTION}:")
-        self.put(3, "n = lo\nif slot >= 0:")
-        self.copies(4, self.y("a"), self.y("s", "slot"))
-        self.put(3, "while n < hi:")
-        self.visit(4, self.y("a"))
-        self.step(4, "n", self.y("a"), self.y("b"), "b")
-        self.put(4, "n += 1\nforward += 1\nleft -= 1")
-        self.put(3, "if status != 0:\n    break")
-        self.observe(3, self.y("b"), "hi")
-
     def _seed(self) -> None:
         """The cotangents of the observations at y_N, which is in the other buffer."""
         self.put(2, f"elif kind == {SEED_ACTION}:")
@@ -372,19 +374,18 @@ class _Driver:
     def _reverse(self) -> None:
         self.put(2, f"elif kind == {REVERSE}:")
         self.put(3, f"ctl[{REVERSED}] = 1\nif hi == ctl[{TURNED}]:\n    status = {TURN}\n    break")
-        self.put(3, "if n < 0:\n    n = hi - 1\nend = max(lo, n - max(left, 1) + 1)\nif slot < 0:")
-        self._reverse_steps(4, None)
-        self.put(3, "else:")
-        self._reverse_steps(4, "j")
+        self.put(3, "if slot < 0:\n    slot = spare")
+        self.copies(4, self.y("s", "slot"), self.y("a"))  # a state that is in no slot: into the spare row
+        self.put(3, "if n < 0:\n    n = hi - 1\nend = max(lo, n - max(left, 1) + 1)")
+        self._reverse_steps(3)
         self._pause(3, "n >= lo")
         self.put(3, f"ctl[{REVERSED}] = 0")
 
-    def _reverse_steps(self, depth: int, row: str | None) -> None:
-        state = self.y("a") if row is None else self.y("s", row)
+    def _reverse_steps(self, depth: int) -> None:
+        state = self.y("s", "j")
         staged = self._staged()
         self.put(depth, "while n >= end:")
-        if row is not None:
-            self.put(depth + 1, "j = slot + n - lo")
+        self.put(depth + 1, "j = slot + n - lo")
         inner = depth + 1
         if staged:
             self.put(depth + 1, "if stage == 0:")
