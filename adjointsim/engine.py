@@ -299,8 +299,8 @@ class CompiledExecutor(Executor):
         y = self.y if self._reverse else []
         scratch = [a for arrays in self._own[1::2] for a in arrays]
         slots = self._slots if self._reverse else ()
-        arrays = [*self._a, *self._b, *y, *slots, *self._ba, *self._bb, *self._pb, *self._obs_work, *self._obs_bar]
-        return nbytes([*arrays, *self._tapes, *scratch])
+        bars = (*self._ba, *self._bb, *self._pb, *self._obs_bar) if self._ctl[driver.TURNED] < 0 else ()  # else stand-ins
+        return nbytes([*self._a, *self._b, *y, *slots, *bars, *self._obs_work, *self._tapes, *scratch])
 
     @property
     def bytes_peak(self) -> int:
