@@ -72,14 +72,16 @@ class Calls(Expressions):
             raise self.error(
                 f"{fn.__name__}() takes {code.co_argcount} positional arguments but {len(node.args)} were given", node
             )
+        mark = self.holding()
         for name, arg in zip(names, node.args, strict=False):
-            bound[name] = self.value(arg, name)
+            bound[name] = self.held(self.value(arg, name))
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise self.error("**kwargs are not supported", node)
             if keyword.arg not in names or keyword.arg in bound:
                 raise self.error(f"{fn.__name__}() got an unexpected or repeated argument '{keyword.arg}'", node)
-            bound[keyword.arg] = self.value(keyword.value, keyword.arg)
+            bound[keyword.arg] = self.held(self.value(keyword.value, keyword.arg))
+        self.release(mark)
         defaults = dict(
             zip(names[code.co_argcount - len(fn.__defaults__ or ()) : code.co_argcount], fn.__defaults__ or (), strict=True)
         )

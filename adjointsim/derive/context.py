@@ -34,6 +34,7 @@ GO_ON, CONTINUE, BREAK, RETURN = (Const(k, "i8") for k in range(4))
 EXIT, RET = "%exit", "%return"
 Env = dict[str, Value]
 NEVER = object()  #: the value returned by a path that raises
+HELD = "%held"  #: names of operands that are evaluated and not used yet
 UNBOUND = object()  #: a name that a loop body binds for the first time, where it is read before
 
 
@@ -125,14 +126,19 @@ class Context:
         for frame in self.frames:
             live = frame.live.after.get(frame.current, frozenset()) if frame.current is not None else frozenset(frame.env)
             for name, value in frame.env.items():
-                if name in live and not (frame is self.frame and name in besides) and any(r.base == base for r in refs_in(value)):
+                if (
+                    (name in live or name.startswith(HELD))
+                    and not (frame is self.frame and name in besides)
+                    and any(r.base == base for r in refs_in(value))
+                ):
                     return name
         return None
 
     def link(self, copy: Base, base: Base) -> None:
         """``copy`` now stands for ``base``: where both can be seen, neither may be written."""
-        self.partners.setdefault(copy, set()).add(base)
-        self.partners.setdefault(base, set()).add(copy)
+        for other in {base, *self.partners.get(base, ())} - {copy}:  # what stands for base already may be seen through copy, too
+            self.partners.setdefault(copy, set()).add(other)
+            self.partners.setdefault(other, set()).add(copy)
 
     def check(self, bad: Atom, node: ast.AST, text: str) -> None:
         """Leave with an exception if ``bad``."""

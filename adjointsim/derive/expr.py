@@ -12,10 +12,10 @@ import numpy as np
 
 from . import rules
 from .build import const
-from .context import UNBOUND, Context
+from .context import HELD, UNBOUND, Context
 from .ir import Atom, Const, Let, Stmt, Var, is_float
 from .source import MISSING, Source
-from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, shape_of
+from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
 
 __all__ = ["Expressions"]
 
@@ -113,7 +113,25 @@ class Expressions(Context):
         return Static(v)
 
     def _tuple(self, node: ast.Tuple, root: str | None) -> Value:
-        return Tup(tuple(self.value(e) for e in node.elts))
+        mark = self.holding()
+        items = tuple(self.held(self.value(e)) for e in node.elts)
+        self.release(mark)
+        return Tup(items)
+
+    def holding(self) -> int:
+        """How many operands are kept in sight."""
+        return sum(name.startswith(HELD) for name in self.env)
+
+    def held(self, value: Value) -> Value:
+        """Keep an operand in sight while the others of its expression are evaluated, which may write arrays."""
+        if any(True for _ in refs_in(value)):
+            self.env[f"{HELD}{self.holding()}"] = value
+        return value
+
+    def release(self, mark: int) -> None:
+        """Forget the operands beyond the first ``mark``: their expression has all of them."""
+        for k in range(mark, self.holding()):
+            del self.env[f"{HELD}{k}"]
 
     def _attribute(self, node: ast.Attribute, root: str | None) -> Value:
         owner = self.value(node.value)

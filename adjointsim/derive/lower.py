@@ -14,7 +14,7 @@ from typing import Any
 
 from . import fence, rules
 from .build import const, zero
-from .context import BREAK, CONTINUE, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
+from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
 from .ir import Atom, Const, Raise, Store, Var, is_float, walk
 from .liveness import Liveness
 from .lower_loops import Loops
@@ -159,7 +159,8 @@ class Lowering(Loops):
         for other in self.partners.get(ref.base, ()):
             name = self.seen_by(other)
             if name is not None:
-                raise self.error(f"writes to an array that '{name}' may also name, depending on the run: write to a copy", node)
+                name = "another operand" if name.startswith(HELD) else f"'{name}'"
+                raise self.error(f"writes to an array that {name} may also name, depending on the run: write to a copy", node)
 
     def _return(self, s: ast.Return) -> None:
         self.env[RET] = self.value(s.value) if s.value is not None else Static(None)

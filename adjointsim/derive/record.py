@@ -90,6 +90,8 @@ class Recording:
         safe = {*self._carried_arrays(s), *(st.base for st in walk(s.body) if isinstance(st, Alloc))}
         if not all(st.base in safe or self.layout.final(st) for st in walk(s.body) if isinstance(st, Load)):
             return False
+        if not all(b in _swept(s.body) for b in self._carried_arrays(s)):
+            return False  # an array that is touched here and there only: a snapshot of it would be far more
         tapes = set(self.arenas.values())
         inner = [st for loop in walk(tuple(record)) if isinstance(loop, (For, While)) for st in loop.body]
         recorded = sum(isinstance(st, Store) and st.base in tapes for st in inner)
@@ -277,6 +279,16 @@ class _Plan:
             elif isinstance(s, Load):
                 self._inexact[v] = any(self.inexact(a) for a in s.index)
         return self._inexact[v]
+
+
+def _swept(body: Block) -> set[Base]:
+    """Arrays that a loop inside a body runs over: accessed there at an index that the loop varies."""
+    found: set[Base] = set()
+    for loop in walk(body):
+        if isinstance(loop, (For, While)):
+            own = {v for st in walk((loop,)) for v in (*defined(st), *inner_defined(st))}
+            found |= {st.base for st in walk(loop.body) if isinstance(st, (Load, Store)) and any(a in own for a in st.index)}
+    return found
 
 
 def _length(b: Builder, base: Base) -> Atom:
