@@ -7,16 +7,16 @@ from typing import ClassVar
 import numpy as np
 
 from adjointsim.costs import Costs, accumulate
-from adjointsim.errors import AdjointSimError, ArgumentError
+from adjointsim.errors import AdjointSimError
 from adjointsim.executor import Executor, Problem, Working, annotate
 from adjointsim.leaves import Bars, Leaves, nbytes, zeros_like_leaves
-from adjointsim.schedules import ADVANCE, KINDS, LOAD, RECORD, REVERSE, STORE
+from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE
 
 __all__ = ["PythonExecutor"]
 
 
 class PythonExecutor(Executor):
-    """Calls the step and its VJP from Python, one call a step, and checks the preconditions of every action."""
+    """Calls the step and its VJP from Python, one call a step."""
 
     # Held: the current state, y_N, y_bar and p_bar.  Passing through: on the way forward a copy of y and what the user
     # returns for it; on the way back copies of y and of y_bar, what the user returns, and its copy as leaves.
@@ -31,14 +31,11 @@ class PythonExecutor(Executor):
         self.observation_spec = self._costs.observation_spec
         self._name = problem.step.__name__
         self._state = [leaf.copy() for leaf in y0]
-        self._n = 0  # of the current state
         self._visited = 0  # steps whose costs have been added
         self._arena = [np.empty((slots, *leaf.shape), leaf.dtype) for leaf in y0]
-        self._held = [-1] * slots  # the n of the state in each slot
         self._last = -1  # the slot that holds y_{N-1}; -1: the current state
-        self._left: int | None = None  # steps still to be reversed, from seed() on
+        self._turned = False
         self._peak = 0
-        self._action = [0, 0, 0, -1]  # at hand
         self._do = {
             ADVANCE: self._advance, STORE: self._store, LOAD: self._load, RECORD: self._record, REVERSE: self._reverse,
         }  # fmt: skip
@@ -56,37 +53,25 @@ class PythonExecutor(Executor):
 
     # -------------------------------------------------------------------------------------------------------- actions
     def run(self, actions: np.ndarray) -> int:
-        for row, action in enumerate(actions.tolist()):
-            kind, a, b, slot = self._action = action
-            if kind == REVERSE and self._left is None:
+        for row, (kind, a, b, slot) in enumerate(actions.tolist()):
+            if kind == REVERSE and not self._turned:
                 self._last = slot + (b - 1 - a) if slot >= 0 else -1
                 return row
             self._do[kind](a, b, slot)
         return len(actions)
 
-    def _need(self, condition: bool) -> None:
-        """ArgumentError unless the action at hand can be carried out."""
-        if not condition:
-            kind, a, b, slot = self._action
-            found = f"y_{self._n} is current, the slots hold {self._held}, {self._left} steps are left"
-            raise ArgumentError(f"Got {KINDS[kind]}({a}, {b}, {slot}) from the schedule, but {found}")
-
     def _advance(self, a: int, b: int, slot: int) -> None:
-        self._need(a == self._n and b < (self.problem.n_steps if self._left is None else self._left))
         for n in range(a, b):
-            self._step(n)
+            for leaf, new in zip(self._state, self._next(n, self._state), strict=True):
+                leaf[...] = new
 
     def _store(self, a: int, b: int, slot: int) -> None:
-        self._need(a == self._n and 0 <= slot < self.slots)
         for arena, leaf in zip(self._arena, self._state, strict=True):
             arena[slot] = leaf
-        self._held[slot] = a
 
     def _load(self, a: int, b: int, slot: int) -> None:
-        self._need(0 <= slot < self.slots and self._held[slot] == a)
         for arena, leaf in zip(self._arena, self._state, strict=True):
             leaf[...] = arena[slot]
-        self._n = a
 
     def _record(self, a: int, b: int, slot: int) -> None:
         self._store(a, a, slot)
@@ -95,18 +80,12 @@ class PythonExecutor(Executor):
             self._store(n + 1, n + 1, slot + n + 1 - a)
 
     def _reverse(self, a: int, b: int, slot: int) -> None:
-        self._need(b == self._left)
         for n in range(b - 1, a - 1, -1):
-            self._vjp(n, self._at(n, slot + n - a if slot >= 0 else -1))
-            self._left = n
+            self._vjp(n, self._at(slot + n - a if slot >= 0 else -1))
 
-    def _at(self, n: int, slot: int) -> Leaves:
-        """y_n, which must be in the slot, or current if that is -1."""
-        if slot < 0:
-            self._need(self._n == n)
-            return self._state
-        self._need(slot < self.slots and self._held[slot] == n)
-        return [arena[slot] for arena in self._arena]
+    def _at(self, slot: int) -> Leaves:
+        """The state in a slot, or the current one if that is -1."""
+        return self._state if slot < 0 else [arena[slot] for arena in self._arena]
 
     # ---------------------------------------------------------------------------------------------------------- steps
     def _next(self, n: int, y: Leaves) -> Leaves:
@@ -123,14 +102,9 @@ class PythonExecutor(Executor):
             self._annotate(error, what, n, "forward" if first else "recompute")
             raise
 
-    def _step(self, n: int) -> None:
-        for leaf, new in zip(self._state, self._next(n, self._state), strict=True):
-            leaf[...] = new
-        self._n = n + 1
-
     def turn(self) -> None:
         n_steps = self.problem.n_steps
-        y = self._next(n_steps - 1, self._at(n_steps - 1, self._last)) if n_steps else self._state
+        y = self._next(n_steps - 1, self._at(self._last)) if n_steps else self._state
         self.y = [leaf.copy() for leaf in y]
         try:
             self._costs.finish(self.y)
@@ -147,7 +121,7 @@ class PythonExecutor(Executor):
         self.p_bar = [bar if active else None for bar, active in zip(zeros, problem.p_active, strict=True)]
         if y_bar is not None:
             accumulate(self.y_bar, y_bar)
-        self._left = problem.n_steps
+        self._turned = True
         try:
             self._costs.seed(value_bar, observations_bar, self.y, self.y_bar, self.p_bar)
         except Exception as error:

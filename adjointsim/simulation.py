@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adjointsim.derive.spec import NoneSpec, differentiable, leaves_of
+from adjointsim.derive.spec import differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor, Problem, Working
 from adjointsim.kernels import kernel_of
@@ -271,8 +271,8 @@ class _Call:
         else:
             y_spec = spec_of(y0, "y0")
             self.y0 = flatten(y0, y_spec, "y0", copy=copy)
-        if isinstance(y_spec, NoneSpec):
-            raise StructureError("Got y0=None, but expected a state: a number, an array or a tuple of these")
+        if not leaves_of(y_spec):
+            raise StructureError(f"Got y0={y_spec}, but expected a state: a number, an array or a tuple of these")
         check_given(self.y0, y_spec, "y0")
         floating = tuple(differentiable(leaf) for leaf in leaves_of(p_spec))
         self.y_active, p_active = ((), floating) if wrt is None else select(wrt, y_spec, p_spec)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from adjointsim.derive.source import from_text, plain_function
-from adjointsim.derive.spec import NoneSpec, Spec
+from adjointsim.derive.spec import Spec, leaves_of
 from adjointsim.errors import ArgumentError, StructureError, UnsupportedError
 from adjointsim.kernels import INDEX, index_leaf, kernel_of
 from adjointsim.leaves import (
@@ -207,8 +207,8 @@ class Step:
 
     def _prepare(self, n: int, y: Any, p: Any) -> tuple[int, Leaves, Leaves, Spec, Spec, Local]:
         y_spec, p_spec = spec_of(y, "y"), spec_of(p, "p")
-        if isinstance(y_spec, NoneSpec):
-            raise StructureError("Got y=None, but expected a state: a number, an array or a tuple of these")
+        if not leaves_of(y_spec):
+            raise StructureError(f"Got y={y_spec}, but expected a state: a number, an array or a tuple of these")
         y_leaves, p_leaves = flatten(y, y_spec, "y"), flatten(p, p_spec, "p")
         local = self.local(y_spec, p_spec, shapes_of(y_leaves), shapes_of(p_leaves))
         return _step_number(n), y_leaves, p_leaves, y_spec, p_spec, local

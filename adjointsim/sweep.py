@@ -15,8 +15,9 @@ from adjointsim.errors import ArgumentError, NonFiniteError
 from adjointsim.executor import Executor, Problem
 from adjointsim.leaves import Bars, Leaves, first_nonfinite
 from adjointsim.ledger import Ledger
-from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Schedule, StoreAll, Stream
+from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Binomial, Schedule, StoreAll, Stream
 from adjointsim.schedules.actions import replayed
+from adjointsim.schedules.verify import Verifier
 from adjointsim.step import Step
 
 __all__ = [
@@ -80,6 +81,8 @@ class Sweep:
     def __init__(self, executor: Executor, schedule: Schedule, *, cut: Cut | None = None, after: After | None = None) -> None:
         self.executor, self.schedule, self.cut, self.after = executor, schedule, cut, after
         self._stream = schedule.stream()
+        ours = type(schedule) in (StoreAll, Binomial, Forward)
+        self._verify = None if ours else Verifier(schedule.n_steps, schedule.slots)
         self._rows = np.empty((min(CHUNK, 4 * schedule.n_steps + 4), 4), np.int64)
         self._ready = self._rows[:0]  # rows not carried out yet
         self._exhausted = False
@@ -132,6 +135,8 @@ class Sweep:
         count = self._stream.fill(self._rows)
         self._exhausted = count < len(self._rows)
         self._ready = self._rows[:count]
+        if self._verify is not None:
+            self._verify(self._ready)
         return count > 0
 
     def _carry_out(self) -> bool:

@@ -8,9 +8,11 @@ from derived import ROD, RODS, SWING, SWINGS, bits, numbers, rods, swinging
 from models import Explicit
 
 import adjointsim as adj
-from adjointsim import sweep
+from adjointsim import engine, sweep
+from adjointsim.derive.model import CompiledModel
 from adjointsim.python_engine import PythonExecutor
 from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE, P, StoreAll
+from adjointsim.simulation import _Call
 
 MODELS = {"numbers": (swinging, SWING, SWINGS), "array": (rods, ROD, RODS)}
 
@@ -97,18 +99,16 @@ def test_the_same_bits_in_small_pieces(model):
 
 def test_a_driver_that_pauses(model, monkeypatch):
     """The driver comes back to Python after any number of steps and goes on."""
-    from adjointsim.engine import CompiledExecutor
-
     make, y0, p = model
     expected = bits(*make(23, checkpoints=4).value_and_grad(y0, p))
-    call = CompiledExecutor._call
+    call = engine.CompiledExecutor._call
 
     def slowly(self, rows):
         self._budget = 1
         call(self, rows)
 
-    monkeypatch.setattr(CompiledExecutor, "_call", slowly)
-    monkeypatch.setattr("adjointsim.engine._SLICE", 0.0)  # so that the budget never grows
+    monkeypatch.setattr(engine.CompiledExecutor, "_call", slowly)
+    monkeypatch.setattr(engine, "_SLICE", 0.0)  # so that the budget never grows
     assert bits(*make(23, checkpoints=4).value_and_grad(y0, p)) == expected
 
 
@@ -150,3 +150,13 @@ def test_known_counts():
     for n, s, count in known:
         assert adj.Simulation(turned, n, terminal=last, checkpoints=s).plan(0.5, 0.999).forward_steps == count
     assert adj.Simulation(turned, 10**9, terminal=last, checkpoints=100).plan(0.5, 0.999).forward_steps == 5898659124
+
+
+def test_generated_text_does_not_depend_on_what_was_derived_before(model):
+    """Else a process that calls the verbs in another order would find nothing in the cache."""
+    make, y0, p = model
+    first, then = (engine.model_of(_Call(make(3), y0, p, "p").problem) for _ in range(2))
+    first, then = (CompiledModel(m.functions, m.y_spec, m.p_spec, m.active) for m in (first, then))
+    run = then.text(reverse=False)
+    assert first.text(reverse=True) == then.text(reverse=True)
+    assert first.text(reverse=False) == run

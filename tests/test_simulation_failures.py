@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from derived import ROD, RODS, SWING, SWINGS, Trouble, picky, picky_terminal, rod, rod_terminal, rods, swinging
+from models import Explicit
 
 import adjointsim as adj
 from adjointsim.errors import (
@@ -17,6 +18,7 @@ from adjointsim.errors import (
     StructureError,
     UnsupportedError,
 )
+from adjointsim.schedules import RECORD, REVERSE, STORE
 
 
 def total(y, p):
@@ -64,6 +66,23 @@ def test_few_steps_and_many_checkpoints():
     assert pullback(y_bar=y0).y0.tolist() == y0.tolist()  # the identity
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(STORE, 0, 0, 7), (RECORD, 0, 3, 0), (REVERSE, 0, 3, 0)],
+        [(RECORD, 0, 3, 1), (REVERSE, 0, 3, 1)],
+        [(RECORD, 0, 3, 0), (REVERSE, 2, 3, -1), (REVERSE, 0, 2, 1)],
+        [(RECORD, 0, 3, 0)],
+        [],
+    ],
+)
+def test_schedules_that_are_wrong(rows):
+    """Found before compiled code writes to a slot that is not there."""
+    sim = adj.Simulation(stretch, 3, terminal=total, schedule=Explicit(3, 3, tuple(rows)))
+    with pytest.raises(ArgumentError, match="schedule"):
+        sim.value_and_grad(np.ones(2), 0.5)
+
+
 # -------------------------------------------------------------------------------------------------------------- states
 @pytest.mark.parametrize(
     "y0",
@@ -99,6 +118,8 @@ def test_states_that_are_none():
         sim.value_and_grad([1.0], 0.5)
     with pytest.raises(StructureError, match="Got y0=None"):
         sim.value_and_grad(None, 0.5)
+    with pytest.raises(StructureError, match=r"Got y0=\(None,\), but expected a state"):
+        sim.value_and_grad((None,), 0.5)
     with pytest.raises(StructureError, match="Got p of dtype float16"):
         sim.value_and_grad(np.ones(2), np.float16(0.5))
     with pytest.raises(StructureError, match="Got y0 of dtype complex128"):
