@@ -36,6 +36,26 @@ def mix(u, v):
         v[i + 1] += 0.1 * u[i] * u[i + 2]
 
 
+def exchange(u, v, c):
+    for i in range(2):
+        u[i] += 0.2 * v[i + 1] * c
+        u, v = v, u
+    return 0.1 * u[0] * v[1]
+
+
+def choose(u, v, c):
+    if c > 0.1:
+        return u
+    return v
+
+
+def fresh(u, c):
+    w = np.empty(5)
+    for i in range(5):
+        w[i] = 0.7 * u[i] + c * 0.1
+    return w
+
+
 def f(a, b, c, m, x, n):
     s = 0.1
     q = x * 0.5
@@ -55,13 +75,13 @@ RANGES = (
 
 
 class _Writer:
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
+    def __init__(self, rng: random.Random, names: bool) -> None:
+        self.rng, self.names = rng, names
         self.lines: list[str] = []
         self.depth, self.loops, self.counter = 1, 0, 0
         self.floats, self.vectors = ["x", "s", "q"], ["a", "b", "c"]
         self.indices: list[tuple[str, int, int]] = []
-        self.budget = rng.randint(4, 12)
+        self.budget = rng.randint(2, 8) if names else rng.randint(4, 12)
 
     def put(self, line: str) -> None:
         self.lines.append("    " * self.depth + line)
@@ -167,6 +187,21 @@ class _Writer:
             self.indices.append((name, 1, 3))
             self.body()
 
+    def rename(self) -> None:
+        """Let a name mean another array, or an array have another name."""
+        u, v, w = (self.rng.choice(self.vectors) for _ in range(3))
+        form = self.rng.choice((
+            "{u}, {v} = {v}, {u}", "{u}, {v} = {v}, {u}", "{u} = {v}", "if {q}:\n    {u} = {v}", "{u} = fresh({v}, {t})",
+            "s += exchange({u}, {v}, {t})", "{u} = choose({v}, {w}, {t})", "{g} = {u}", "s += choose({u}, {v}, {t})[{i}]",
+            "{g} = ({u}, {v})\n{g}[0][{i}] += {t}\ns += {g}[1][{j}]",
+        ))  # fmt: skip
+        new = self.fresh("g")
+        parts = {"i": self.index(SIZE), "j": self.index(SIZE), "t": self.term(), "q": self.condition()}
+        for line in form.format(u=u, v=v, w=w, g=new, **parts).splitlines():
+            self.put(line)
+        if form == "{g} = {u}":
+            self.vectors.append(new)
+
     @contextmanager
     def block(self, loop: bool = False) -> Iterator[None]:
         """An indented block; what it defines is forgotten afterwards."""
@@ -187,12 +222,17 @@ class _Writer:
         kinds = [self.update] * 20 + [self.define, self.array, self.view, self.leave, self.leave, self.call, self.call]
         if self.depth < 5 and self.budget > -6:
             kinds += [self.branch] * 3 + [self.for_loop] * 4 + [self.while_loop]
+        if self.names:
+            kinds += [self.rename] * 10
         self.rng.choice(kinds)()
 
 
-def program(seed: int) -> Program:
-    """The program of a seed: ``f(a, b, c, m, x, n)`` with three vectors, a matrix, a number and an integer in 0..3."""
-    writer = _Writer(random.Random(seed))
+def program(seed: int, names: bool = False) -> Program:
+    """The program of a seed: ``f(a, b, c, m, x, n)`` with three vectors, a matrix, a number and an integer in 0..3.
+
+    With ``names``, arrays are swapped, chosen at run time and known under several names: such programs may be refused.
+    """
+    writer = _Writer(random.Random(seed), names)
     while writer.budget > 0:
         writer.budget -= 1
         writer.for_loop() if writer.rng.random() < 0.6 else writer.statement()

@@ -83,24 +83,28 @@ class Derived:
             value = self.plain(*copy.deepcopy(self.args))
         return flatten(_declared(value, spec), spec, "result", copy=True)
 
-    def cotangents(self, seed: int = 1) -> Arrays:
+    @cached_property
+    def bars(self) -> Arrays:
         """Random cotangents of the result leaves; those of integers are no zeros either, and must not matter."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(1)
         return [rng.standard_normal(r.shape).astype(r.dtype) for r in self.expected]
 
-    def reference(self, bars: Arrays) -> Bars:
-        """The cotangents of the leaves, by the reference."""
-        found = reference_vjp(self.fn, self.args, unflatten(self.entry.result_spec, [b.copy() for b in bars]))
+    @cached_property
+    def reference_bars(self) -> Bars:
+        """The cotangents of the leaves for these, by the reference."""
+        found = reference_vjp(self.fn, self.args, unflatten(self.entry.result_spec, [b.copy() for b in self.bars]))
         return [leaf for bar, spec in zip(found, self.specs, strict=True) for leaf in _flat(bar, spec)]
 
-    def tangents(self, seed: int = 2) -> Bars:
+    @cached_property
+    def dots(self) -> Bars:
         """Random tangents of the leaves; None for inert ones."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(2)
         return [rng.standard_normal(x.shape).astype(x.dtype) if x.dtype.kind == "f" else None for x in self.leaves]
 
-    def reference_tangents(self, dots: Bars) -> Bars:
-        """The tangents of the result leaves, by the reference."""
-        parts = iter(dots)
+    @cached_property
+    def reference_dots(self) -> Bars:
+        """The tangents of the result leaves for these, by the reference."""
+        parts = iter(self.dots)
         args = [unflatten_bar(spec, [next(parts) for _ in leaves_of(spec)]) for spec in self.specs]
         found = _flat(reference_jvp(self.fn, self.args, tuple(args))[1], self.entry.result_spec)
         # (a number that is an int on the path taken and a float on another has the tangent zero)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from strategies import Program, load, programs
 
 from adjointsim.derive.verify import verify
+from adjointsim.errors import UnsupportedError
 
 from .harness import Derived, assert_close, functions
 
@@ -20,22 +21,24 @@ EVERYTHING = os.environ.get("CORPUS") == "all"
 
 def check(program: Program) -> None:
     derived = Derived(load(program), program.args)
-    bars, dots = derived.cotangents(), derived.tangents()
-    theirs = derived.reference(bars)
     for level in (0, 1):
         primal, vjp = derived.primal(level), derived.vjp(level)
         for kernel in (primal, vjp):
             for fn in functions(kernel).values():
                 verify(fn, functions(kernel))
         assert_close(derived.run_primal(primal, derived.leaves), derived.expected)
-        assert_close(derived.run_vjp(vjp, derived.leaves, bars), theirs)
-    assert_close(derived.run_jvp(derived.leaves, dots), derived.reference_tangents(dots))
+        assert_close(derived.run_vjp(vjp, derived.leaves, derived.bars), derived.reference_bars)
+    assert_close(derived.run_jvp(derived.leaves, derived.dots), derived.reference_dots)
 
 
-def check_nest(seed: int) -> None:
-    program = loopnests.program(seed)
-    if not all(np.isfinite(r).all() for r in Derived(load(program), program.args).expected):
-        pytest.skip("overflows")
+def check_nest(seed: int, names: bool = False) -> None:
+    program = loopnests.program(seed, names)
+    try:
+        if not all(np.isfinite(r).all() for r in Derived(load(program), program.args).expected):
+            pytest.skip("overflows")
+    except UnsupportedError:
+        assert names, "only arrays with several names may be refused"
+        return
     try:
         check(program)
     except Exception as error:
@@ -53,9 +56,8 @@ def test_interpreted(program):
 @given(programs())
 def test_compiled(program):
     derived = Derived(load(program), program.args)
-    bars = derived.cotangents()
     assert_close(derived.compiled.value(derived.leaves), derived.expected)
-    assert_close(derived.compiled.vjp(derived.leaves, bars), derived.reference(bars))
+    assert_close(derived.compiled.vjp(derived.leaves, derived.bars), derived.reference_bars)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -63,10 +65,20 @@ def test_loop_nests(seed):
     check_nest(seed)
 
 
+WRONG = pytest.mark.xfail(reason="a stand-in filled in a loop is not known as another name", strict=False)
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[WRONG] * (seed in (6, 44))) for seed in range(60)])
+def test_names_of_arrays(seed):
+    """Refused or right: where a copy stands for an array, nobody can tell."""
+    check_nest(seed, names=True)
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(1000, 3000) if EVERYTHING else [])
 def test_many_loop_nests(seed):
     check_nest(seed)
+    check_nest(seed, names=True)
 
 
 @pytest.mark.heavy
