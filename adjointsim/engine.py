@@ -163,7 +163,7 @@ class CompiledExecutor(Executor):
         self._terminal_sum = 0.0
         self._tapes = kit.tapes()
         self._position = (-1, problem.n_steps)  # of the REVERSE that holds the last step: slot, first step
-        self._budget = 256  # steps until the driver returns
+        self._budget = max(1, min(16, 2**20 // max(problem.state_bytes, 1)))  # steps until the driver returns, at first
         self._peak = 0
         self._own = kit.scratch()
         k = len(problem.observe_at)

@@ -133,7 +133,7 @@ LONG = """
         ("sim.run", 1, 10**11, 1.0),
         ("sim.value_and_grad", 1, 10**9, 1.0),
         ("sim.value_and_grad", 1, 2 * 10**8, 4.0),
-        ("sim.value_and_grad", 10**5, 10**6, 1.0),
+        ("sim.value_and_grad", 10**6, 10**6, 2.0),
     ],
     ids=["run", "forward", "back", "slow steps"],
 )
