@@ -10,7 +10,7 @@ import ast
 from typing import Any
 
 from .calls import Calls
-from .context import RET, Env
+from .context import HELD, RET, Env
 from .ir import Alloc, Atom, Base, Store, defined, walk
 from .values import Ref, Tup, Value, refs_in, shape_of
 
@@ -61,7 +61,13 @@ class Aliases(Calls):
                     if have != want:
                         self.check(self.b.op("ne", have, want), node, f"ValueError({f'{what} has two shapes'!r})")
                 self.copy_into(ref.base, r)
-            self.link(ref.base, r.base)
+        # names that swap arrays in a branch stay apart: two copies are one array only if their sources are, on either side
+        for r in (a, c):
+            self.stands_for(ref.base, r.base, [m for m, _, _ in self.merged])
+        for m, then, orelse in self.merged:
+            if self.may_be(a.base, then) or self.may_be(c.base, orelse):
+                self.link(ref.base, m)
+        self.merged.append((ref.base, a.base, c.base))
         return shape_of(ref), []
 
     def _outer(self, i: Atom | None, in_a: list[Any], in_c: list[Any]) -> bool:
@@ -85,27 +91,17 @@ class Aliases(Calls):
         return ref
 
     def _copy_carried_arrays(self, initial: Env, live: frozenset[str], node: ast.AST) -> None:
-        moves: list[tuple[str, Ref, Ref]] = []
+        group: list[tuple[str, Ref, Ref]] = []
         for name, start in initial.items():
             now = self.env.get(name)
-            if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref) and now != start:
-                moves.append((name, start, now))
-        if not moves:
+            if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref):
+                group.append((name, start, now))
+        if not group:
             return
-        written = {s.base for s in walk(tuple(self.b.stmts)) if isinstance(s, Store)}
-        carried = {start.base for _, start, _ in moves}
-        for name, start, now in moves:
-            origin = self.carriers[start.base]
-            for base in (now.base, origin):
-                other = self._other_name(base, name, live)
-                if other is None:
-                    continue
-                if base == now.base or start.base in written or origin in written:
-                    raise self.error(
-                        f"'{name}' and '{other}' would be one array in the next iteration: copy elements instead of rebinding",
-                        node,
-                    )
-                self.link(start.base, origin)
+        body = list(walk(tuple(self.b.stmts)))
+        written = {s.base for s in body if isinstance(s, Store)} - {s.base for s in body if isinstance(s, Alloc)}
+        carried = {start.base for _, start, _ in group}
+        moves = [item for item in group if item[1] != item[2]]
         # all at once: an array that is overwritten here and read there is copied first
         sources = [self.copy(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
         for (name, start, now), source in zip(moves, sources, strict=True):
@@ -115,16 +111,38 @@ class Aliases(Calls):
                     self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
             self.copy_into(start.base, source)
             self.env[name] = start
+        self._relate(group, carried)
+        for base in written:  # the next iteration writes it again
+            for name, other in self._visible(live):
+                if other != base and self.may_be(other, base):
+                    raise self.error(
+                        f"'{name}' may name an array that this loop writes under another name: copy elements instead of rebinding",
+                        node,
+                    )
 
-    def _other_name(self, base: Base, name: str, live: frozenset[str]) -> str | None:
-        """Another name that sees an array at the end of an iteration: a live one here, or one of a caller."""
-        for other, value in self.env.items():
-            if other != name and other in live and any(r.base == base for r in refs_in(value)):
-                return other
-        if len(self.frames) == 1:
-            return None
-        inner = self.frames.pop()
-        try:
-            return self.seen_by(base)
-        finally:
-            self.frames.append(inner)
+    def _relate(self, group: list[tuple[str, Ref, Ref]], carried: set[Base]) -> None:
+        """What carried names may be: their arrays before the loop, and what an iteration binds them to.
+
+        Two of them are one array only if they are before the loop, or if an iteration makes them one: names that swap
+        their arrays stay apart.
+        """
+        changed = True
+        while changed:
+            changed = False
+            for k, (_, start, now) in enumerate(group):
+                origin = self.carriers[start.base]
+                for source in (origin, now.base):
+                    changed |= self.stands_for(start.base, source, carried)
+                for _, start_2, now_2 in group[:k]:
+                    if self.may_be(origin, self.carriers[start_2.base]) or self.may_be(now.base, now_2.base):
+                        changed |= self.link(start.base, start_2.base)
+
+    def _visible(self, live: frozenset[str]) -> list[tuple[str, Base]]:
+        """Live names at the end of an iteration, those of the callers included, with the arrays that they see."""
+        found = [(name, r.base) for name, value in self.env.items() if name in live for r in refs_in(value)]
+        for frame in self.frames[:-1]:
+            after = frame.live.after.get(frame.current, frozenset()) if frame.current is not None else frozenset()
+            for name, value in frame.env.items():
+                if name in after or name.startswith(HELD):
+                    found += [(name, r.base) for r in refs_in(value)]
+        return found

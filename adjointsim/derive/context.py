@@ -88,6 +88,7 @@ class Context:
         self.partners: dict[Base, set[Base]] = {}  # a copy that stands for an array -> that array, and the reverse
         self.sites: list[RaiseSite] = []
         self.outside: dict[tuple[Source, str], Any] = {}  # what names from outside meant
+        self.merged: list[tuple[Base, Base, Base]] = []  # copies made where the branch being closed ends, with their sources
         self.changing: Collection[str] = ()  # names that the branch being closed binds
         self.seen: list[Frame] = []  # every function entered
 
@@ -134,11 +135,22 @@ class Context:
                     return name
         return None
 
-    def link(self, copy: Base, base: Base) -> None:
-        """``copy`` now stands for ``base``: where both can be seen, neither may be written."""
-        for other in {base, *self.partners.get(base, ())} - {copy}:  # what stands for base already may be seen through copy, too
-            self.partners.setdefault(copy, set()).add(other)
-            self.partners.setdefault(other, set()).add(copy)
+    def may_be(self, x: Base, y: Base) -> bool:
+        """Whether two bases may stand for one array."""
+        return x == y or y in self.partners.get(x, ())
+
+    def link(self, x: Base, y: Base) -> bool:
+        """From now on two bases may stand for one array: where both can be seen, neither may be written.  True if new."""
+        if self.may_be(x, y):
+            return False
+        self.partners.setdefault(x, set()).add(y)
+        self.partners.setdefault(y, set()).add(x)
+        return True
+
+    def stands_for(self, copy: Base, source: Base, besides: Collection[Base]) -> bool:
+        """``copy`` may be ``source`` and whatever that may be; True if any of it is new."""
+        new = [self.link(copy, z) for z in {source, *self.partners.get(source, ())} if z != copy and z not in besides]
+        return any(new)
 
     def check(self, bad: Atom, node: ast.AST, text: str) -> None:
         """Leave with an exception if ``bad``."""

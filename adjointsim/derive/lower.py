@@ -249,6 +249,7 @@ class Lowering(Loops):
         dead_then, dead_else = _left(env_then), _left(env_else)
         pairs: list[tuple[str, Atom, Atom]] = []
         shapes: list[tuple[str, tuple[Any, ...]]] = []
+        self.merged = []
         self.changing = [n for n in names if env_then.get(n) is not env_else.get(n)]
         for name in names:
             a, c = env_then.get(name), env_else.get(name)
