@@ -116,7 +116,7 @@ class Aliases(Calls):
             for name, other in self._visible(live):
                 if other != base and self.may_be(other, base):
                     raise self.error(
-                        f"'{name}' may name an array that this loop writes under another name: copy elements instead of rebinding",
+                        f"'{name}' may name an array that the loop writes under another name: copy its elements instead",
                         node,
                     )
 
