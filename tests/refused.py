@@ -467,6 +467,83 @@ refuse("aliases chosen at run time and written", """
         return a[0] + b[0]
     """, "c[0] = c[1] * x | if x > 0.5", "c alias array same", (A, A + 1.0, 0.7))  # fmt: skip
 
+refuse("helper swaps arrays that it writes", """
+    def exchange(u, v, n):
+        for k in range(n):
+            v[k] = 0.5 * u[k]
+            u, v = v, u
+        return u[0]
+
+    def f(a, b):
+        s = exchange(a, b, 3)
+        return s * a[0] + b[1]
+    """, "v[k] = 0.5 | for k in range(n) | s = exchange", "array copy", (A, A + 1.0))  # fmt: skip
+
+refuse("one of two names rebound in a loop, the other written", """
+    import numpy as np
+
+    def f(a, x):
+        u = a
+        v = a
+        for k in range(3):
+            v[0] += x
+            w = np.empty(3)
+            for i in range(3):
+                w[i] = 0.5 * u[i]
+            u = w
+        return u[0] + v[0]
+    """, "v[0] += x | u = w | for k in range(3)", "array copy", (A, 0.7))  # fmt: skip
+
+refuse("array of two names written after the loop that named it", """
+    def f(a, b, x):
+        for i in range(1, len(a) - 1):
+            if x > 0.3:
+                a = b
+        a[2] += b[1]
+        return a[2] + b[2]
+    """, "a[2] += b[1] | a = b | for i in", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
+
+refuse("array known by a name of a name", """
+    def f(a, b, c, x):
+        if x > 0.3:
+            d = a
+        else:
+            d = b
+        if x < 1.0:
+            e = d
+        else:
+            e = c
+        a[0] = 5.0 * x
+        return e[0] * e[1]
+    """, "a[0] = 5.0 | if x > 0.3 | if x < 1.0", "array copy", (A, A + 1.0, A - 1.0, 0.7))  # fmt: skip
+
+refuse("chosen array written while it waits for another operand", """
+    def choose(a, b, x):
+        if x > 0.0:
+            return a
+        return b
+
+    def first_times(u, v):
+        return u[0] * v
+
+    def write(a, x):
+        a[0] = 9.0 * x
+        return x
+
+    def f(a, b, x):
+        return first_times(choose(a, b, x), write(a, x))
+    """, "a[0] = 9.0 | return first_times | write(a, x)", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
+
+refuse("array made in a loop and used after it", """
+    import numpy as np
+
+    def f(a):
+        for i in range(3):
+            w = np.zeros(2)
+            w[0] = a[i] * i
+        return w[0]
+    """, "w = np.zeros(2) | for i in | return w[0]", "loop", (A,))  # fmt: skip
+
 # ---------------------------------------------------------------------------------------------------------- names, calls
 refuse("name that exists nowhere", """
     def f(x):
