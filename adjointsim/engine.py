@@ -11,7 +11,7 @@ import numpy as np
 
 from adjointsim.costs import accumulate
 from adjointsim.derive import driver
-from adjointsim.derive.api import FIRST_TAPE, Compiled, raise_site
+from adjointsim.derive.api import FIRST_TAPE, Compiled, longer, new_tapes, raise_site
 from adjointsim.derive.cache import Cache
 from adjointsim.derive.driver import DRIVER_VERBS, PAUSE, SEED_ACTION, TURN_ACTION
 from adjointsim.derive.emit import NEED
@@ -119,29 +119,31 @@ class _Kit:
             out += [self.captures[verb], tuple(kernel.scratch.allocate(self.arrays(verb))) if kernel.scratch.bases else ()]
         return out
 
-    def tapes(self) -> list[np.ndarray]:
-        """The first tapes, which all kernels share: floats, integers, and how much of each is in use."""
-        cells = FIRST_TAPE if any(k.kernel.arenas for k in self.kernels.values()) else 0
-        return [np.zeros(cells), np.zeros(cells, np.int64), np.zeros(2, np.int64)]
+    @cached_property
+    def tape(self) -> tuple[tuple[int, int], bool]:
+        """Cells of the first tapes, which all kernels share, and whether they will do."""
+        found = [k.tape.sizes(self.arrays(verb)) for verb, k in self.kernels.items() if k.kernel.arenas]
+        cells = [size or (FIRST_TAPE, FIRST_TAPE) for size in found]
+        return (max((f for f, _ in cells), default=0), max((i for _, i in cells), default=0)), None not in found
 
     @cached_property
-    def terminal_bytes(self) -> int:
-        """What the derivative of the terminal cost takes while it is computed."""
-        return self.terminal.kernel.vjp_bytes([*self.y0, *self.p]) if self.terminal is not None else 0
+    def terminal_bytes(self) -> tuple[int, bool]:
+        """What the derivative of the terminal cost takes while it is computed, and whether that is exact."""
+        return self.terminal.kernel.vjp_bytes([*self.y0, *self.p]) if self.terminal is not None else (0, True)
 
     def working(self) -> Working:
         """All memory but the slots."""
         problem = self.problem
-        kernels = list(self.kernels.values())
-        total = 2 * problem.state_bytes + nbytes(self.tapes()) + nbytes(o for o in self.observation if o.dtype.kind == "f")
+        cells, exact = self.tape
+        total = 2 * problem.state_bytes + 8 * (sum(cells) + 2) + nbytes(o for o in self.observation if o.dtype.kind == "f")
         total += sum(k.scratch.nbytes(self.arrays(verb)) for verb, k in self.kernels.items() if k.scratch.bases)
-        exact = all(k.measured for k in kernels)
+        exact = exact and all(k.preallocated for k in self.kernels.values())
         if self.reverse:  # y_N, two buffers of its cotangent, p_bar; and the terminal's derivatives, later the observations'
             total += 2 * problem.state_bytes + 2 * nbytes(y for y, on in zip(self.y0, self.y_floats, strict=True) if on)
             total += nbytes(leaf for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
             observations = len(problem.observe_at) * nbytes(o for o in self.observation if o.dtype.kind == "f")
-            total += max(self.terminal_bytes, observations)
-            exact = exact and (self.terminal is None or self.terminal.kernel.measured)
+            total += max(self.terminal_bytes[0], observations)
+            exact = exact and self.terminal_bytes[1]
         return Working(total, exact)
 
 
@@ -161,7 +163,7 @@ class CompiledExecutor(Executor):
         self._ctl[driver.N], self._ctl[driver.TURNED] = -1, problem.n_steps
         self._sums, self._seeds = np.zeros(2), np.ones(1)
         self._terminal_sum = 0.0
-        self._tapes = kit.tapes()
+        self._tapes = new_tapes(kit.tape[0])
         self._position = (-1, problem.n_steps)  # of the REVERSE that holds the last step: slot, first step
         self._budget = max(1, min(16, 2**20 // max(problem.state_bytes, 1)))  # steps until the driver returns, at first
         self._peak = 0
@@ -201,7 +203,7 @@ class CompiledExecutor(Executor):
                 took = time.perf_counter() - began
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
             elif status == NEED:
-                self._tapes[:2] = [np.zeros(2 * tape.size, tape.dtype) for tape in self._tapes[:2]]
+                self._tapes = longer(self._tapes)
             elif status > 0:
                 raise self._error(status)
             else:
@@ -264,7 +266,7 @@ class CompiledExecutor(Executor):
                 raise
             accumulate(self.y_bar, bars[: len(self.y)])
             accumulate(self.p_bar, bars[len(self.y) :])
-            self._peak = max(self._peak, self._held() + self._kit.terminal_bytes)
+            self._peak = max(self._peak, self._held() + self._kit.terminal_bytes[0])
             del bars
         self._seed_observations(observations_bar)
         if self._obs:

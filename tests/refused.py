@@ -532,7 +532,7 @@ refuse("chosen array written while it waits for another operand", """
 
     def f(a, b, x):
         return first_times(choose(a, b, x), write(a, x))
-    """, "a[0] = 9.0 | return first_times | write(a, x)", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
+    """, "a[0] = 9.0 | return first_times | write(a, x))", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
 
 refuse("array made in a loop and used after it", """
     import numpy as np

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -20,20 +20,21 @@ from .cache import Cache
 from .context import RaiseSite
 from .emit import HEADER, NEED, emit
 from .entry import Entry, lower_entry
-from .ir import Alloc, Base, is_float, walk
+from .ir import Alloc, Base, Var, is_float, walk
 from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
 from .tangent import Tangent, Tangents
+from .tapes import TapeCount
 
-__all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "raise_site"]
+__all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "longer", "new_tapes", "raise_site"]
 
 Leaves = Sequence[np.ndarray]
-Env = dict[Base, np.ndarray]
+Env = dict[Base | Var, np.ndarray]
 
-FIRST_TAPE = 64  #: cells; doubled until a call needs no more
+FIRST_TAPE = 64  #: cells of a tape whose length is not known; doubled until a call needs no more
 
 
 def raise_site(
@@ -66,12 +67,22 @@ def _user_exception(site: RaiseSite, namespace: dict[str, Any]) -> BaseException
 
 
 class Compiled:
-    """A kernel with its text, its scratch memory and its compiled function."""
+    """A kernel with its text, its scratch memory and its compiled function.
+
+    ``fixed`` are the inputs whose contents are known before the first step; the scalars of ``p``, which go by value, are
+    among them in any case.
+    """
 
     def __init__(self, kernel: Kernel, entry: Entry, fixed: Sequence[Base]) -> None:
         self.kernel = kernel
         self.entry = entry
-        self.scratch: Scratch = scratch_of(kernel.fn, fixed)
+        parameters = kernel.fn.params[len(entry.counters) :]
+        #: inputs that go by value, with the base that they stand for
+        self.values = {v: b for v, b in zip(parameters, kernel.inputs, strict=False) if isinstance(v, Var)}
+        own = {b for path, b in entry.leaves if path.partition(".")[0].partition("[")[0] == "p"}
+        known = [*fixed, *(v for v, b in self.values.items() if b in own)]
+        self.scratch: Scratch = scratch_of(kernel.fn, known)
+        self.tape = TapeCount(kernel.fn, known)
         reassociate = {"fastmath": {"nsz", "reassoc"}}
         sums = [emit(f, source=entry.lines, options=reassociate, bare=True) for f in kernel.functions]
         self.text = "\n\n".join([*sums, emit(kernel.fn, self.scratch.bases, entry.lines)])
@@ -81,22 +92,29 @@ class Compiled:
         k = self.kernel
         leaves = [*inputs, *captures, *(inputs if k.leaf_bars else ()), *results]
         bases = (*k.inputs, *k.captures, *k.leaf_bars, *(k.results or k.result_bars))
-        return {base: leaf for base, leaf in zip(bases, leaves, strict=False) if base is not None}
+        env: Env = {base: leaf for base, leaf in zip(bases, leaves, strict=False) if base is not None}
+        env.update((v, env[b]) for v, b in self.values.items())
+        return env
 
     @cached_property
-    def measured(self) -> bool:
-        """Whether all memory that the kernel takes is known before it runs: no tape, no length found on the way."""
+    def preallocated(self) -> bool:
+        """Whether the kernel allocates nothing while it runs."""
         known = {*self.kernel.fn.params, *self.scratch.bases}
-        return not self.kernel.arenas and all(s.base in known for s in walk(self.kernel.fn.body) if isinstance(s, Alloc))
+        return all(s.base in known for s in walk(self.kernel.fn.body) if isinstance(s, Alloc))
 
     @cached_property
     def function(self) -> Any:
         return getattr(load_module(HEADER + "\n\n" + self.text), self.kernel.fn.name)
 
 
-def _tapes(arenas: Iterable[Base], cells: int = FIRST_TAPE) -> list[np.ndarray]:
-    """Memory for a kernel's arenas; that of the tops is their two cells."""
-    return [np.zeros(2 if base.name.startswith("tops") else cells, dtype=base.dt) for base in arenas]
+def new_tapes(cells: tuple[int, int]) -> list[np.ndarray]:
+    """Tapes of so many floats and integers, and their tops."""
+    return [np.zeros(cells[0]), np.zeros(cells[1], np.int64), np.zeros(2, np.int64)]
+
+
+def longer(tapes: list[np.ndarray]) -> list[np.ndarray]:
+    """Tapes of twice the length."""
+    return new_tapes((2 * max(tapes[0].size, FIRST_TAPE), 2 * max(tapes[1].size, FIRST_TAPE)))
 
 
 class FunctionKernel:
@@ -183,30 +201,29 @@ class FunctionKernel:
         counters, rest, captures, env = self._arguments(leaves)
         compiled, kernel = self._vjp, self._vjp.kernel
         scratch = compiled.scratch.allocate(env)
-        tapes = _tapes(kernel.arenas)
+        tapes = new_tapes(compiled.tape.sizes(env) or (FIRST_TAPE, FIRST_TAPE))
+        places = [2 if base.name.startswith("tops") else int(base.dt != "f8") for base in kernel.arenas]
         pairs = [(bar, base) for bar, base in zip(result_bars, kernel.result_bars, strict=True) if base is not None]
         while True:  # all anew if a tape was too short: it may have run out half-way back
             given = [np.array(bar, dtype=base.dt) for bar, base in pairs]
             bars = [None if bar is None else np.zeros_like(leaf) for bar, leaf in zip(kernel.leaf_bars, rest, strict=True)]
-            status = compiled.function(*counters, *rest, *captures, *given, *(b for b in bars if b is not None), *tapes, *scratch)
+            memory = [*(b for b in bars if b is not None), *(tapes[k] for k in places), *scratch]
+            status = compiled.function(*counters, *rest, *captures, *given, *memory)
             if status != NEED:
                 break
-            tapes = _tapes(kernel.arenas, 2 * max(t.size for t in tapes))
+            tapes = longer(tapes)
         self._check(status, counters, env)
         found = iter(bars)
         return [None if counted else next(found) for counted in self._counted]
 
-    def vjp_bytes(self, leaves: Leaves) -> int:
-        """What :meth:`vjp` allocates; tapes may become longer."""
+    def vjp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
+        """What :meth:`vjp` allocates, and whether that is exact: a tape may become longer."""
         _, rest, _, env = self._arguments(leaves)
-        kernel = self._vjp.kernel
-        bars = sum(leaf.nbytes for bar, leaf in zip(kernel.leaf_bars, rest, strict=True) if bar is not None)
-        return bars + self._vjp.scratch.nbytes(env) + sum(t.nbytes for t in _tapes(kernel.arenas))
-
-    @property
-    def measured(self) -> bool:
-        """Whether :meth:`vjp_bytes` is exact."""
-        return self._vjp.measured
+        compiled = self._vjp
+        bars = sum(leaf.nbytes for bar, leaf in zip(compiled.kernel.leaf_bars, rest, strict=True) if bar is not None)
+        cells = compiled.tape.sizes(env)
+        tapes = 8 * (sum(cells or (FIRST_TAPE, FIRST_TAPE)) + 2)
+        return bars + compiled.scratch.nbytes(env) + tapes, cells is not None and compiled.preallocated
 
     def jvp(self, leaves: Leaves, dots: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """Result leaves and their tangents; ``dots`` has None (or anything) for inert leaves."""

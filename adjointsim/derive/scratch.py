@@ -28,14 +28,16 @@ class Scratch:
     _known: dict[tuple[Any, ...], Shapes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
-    def _read(self) -> frozenset[Base]:
+    def _read(self) -> frozenset[Base | Var]:
         """The inputs whose contents matter."""
-        return frozenset(s.base for s in walk(self.program.body) if isinstance(s, Load))
+        loaded = (s.base for s in walk(self.program.body) if isinstance(s, Load))
+        return frozenset([*loaded, *(p for p in self.program.params if isinstance(p, Var))])
 
-    def shapes(self, arrays: Mapping[Base, np.ndarray]) -> Shapes:
+    def shapes(self, arrays: Mapping[Base | Var, np.ndarray]) -> Shapes:
+        """The shapes of the bases; numbers that go by value are given as arrays of one cell."""
         if not self.bases:
             return []
-        given = [arrays[p] for p in self.program.params]  # type: ignore[index]
+        given = [arrays[p] for p in self.program.params]
         large = any(a.nbytes > 4096 and p in self._read for p, a in zip(self.program.params, given, strict=True))
         if large:
             return self._compute(given)
@@ -48,22 +50,23 @@ class Scratch:
         return found
 
     def _compute(self, given: list[np.ndarray]) -> Shapes:
-        lengths = iter(interp.run({"shapes": self.program}, "shapes", given))
+        args = [a.item() if isinstance(p, Var) else a for p, a in zip(self.program.params, given, strict=True)]
+        lengths = iter(interp.run({"shapes": self.program}, "shapes", args))
         return [tuple(max(0, int(next(lengths))) for _ in range(rank)) for rank in self.ranks]
 
-    def allocate(self, arrays: Mapping[Base, np.ndarray]) -> list[np.ndarray]:
+    def allocate(self, arrays: Mapping[Base | Var, np.ndarray]) -> list[np.ndarray]:
         return [np.zeros(shape, dtype=base.dt) for base, shape in zip(self.bases, self.shapes(arrays), strict=True)]
 
-    def nbytes(self, arrays: Mapping[Base, np.ndarray]) -> int:
+    def nbytes(self, arrays: Mapping[Base | Var, np.ndarray]) -> int:
         """The bytes that :meth:`allocate` takes."""
         return sum(math.prod(shape) * np.dtype(b.dt).itemsize for b, shape in zip(self.bases, self.shapes(arrays), strict=True))
 
 
-def scratch_of(fn: Fn, fixed: Collection[Base]) -> Scratch:
+def scratch_of(fn: Fn, fixed: Collection[Base | Var]) -> Scratch:
     """The allocations of ``fn`` whose lengths follow from shapes and from the contents of the ``fixed`` parameters."""
     given = {p for p in fn.params if isinstance(p, Base)}
     written = {s.base for s in walk(fn.body) if isinstance(s, Store)}
-    known: dict[Var, Stmt] = {}
+    known: dict[Var, Stmt | None] = {p: None for p in fn.params if isinstance(p, Var) and p in fixed}
     for s in fn.body:
         if _pure(s, given, set(fixed) - written) and all(a in known for a in free_vars((s,))):
             known.update(dict.fromkeys(defined(s), s))
@@ -85,7 +88,8 @@ def scratch_of(fn: Fn, fixed: Collection[Base]) -> Scratch:
             program.append(s)
             needed.update(free_vars((s,)))
     body = tuple(reversed(program))
-    params = tuple(dict.fromkeys(b for s in walk(body) for b in _bases(s)))
+    values = [v for v, s in known.items() if s is None and v in needed]
+    params = (*dict.fromkeys(b for s in walk(body) for b in _bases(s)), *values)
     return Scratch(tuple(bases), tuple(b.rank for b in bases), Fn("shapes", params, body, tuple(lengths)))
 
 

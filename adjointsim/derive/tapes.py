@@ -1,0 +1,196 @@
+"""How much tape a kernel will need, counted before it runs: possible where all loops that record have known lengths.
+
+The count walks the kernel's own statements, but only those on which its stack tops depend, and a loop whose iterations
+all record the same is walked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from .interp import evaluate
+from .ir import (
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Const,
+    Dim,
+    Fn,
+    For,
+    If,
+    Let,
+    Load,
+    Need,
+    Stmt,
+    Store,
+    Var,
+    While,
+    atoms_of,
+    defined,
+    walk,
+)  # fmt: skip
+
+__all__ = ["TapeCount"]
+
+_WORK = 100_000  # statements walked before a count is given up
+Sizes = tuple[int, int]  # cells of floats and of integers
+
+
+class _Unknown(Exception):
+    """The count depends on something that is known only while the kernel runs."""
+
+
+def _is_tops(base: Base) -> bool:
+    return base.role == "arena" and base.name.startswith("tops")
+
+
+class TapeCount:
+    """Counts the tape of one kernel; ``fixed`` are the parameters whose contents are known before the first step."""
+
+    def __init__(self, fn: Fn, fixed: Collection[Base | Var]) -> None:
+        self.fn, self.fixed = fn, frozenset(fixed)
+        self.touching = {id(s) for s in walk(fn.body) if self._touches(s)}
+        self.needed = self._needed_vars()
+        self._found: list[tuple[tuple[Any, ...], dict[Base | Var, bytes], Sizes | None]] = []
+
+    def _touches(self, s: Stmt) -> bool:
+        """Whether a statement, or one inside it, moves a stack top or needs tape."""
+        return any(isinstance(x, Need) or (isinstance(x, Store) and _is_tops(x.base)) for x in walk((s,)))
+
+    def _needed_vars(self) -> set[Var]:
+        made = {v: s for s in walk(self.fn.body) for v in defined(s)}
+        todo: list[Atom] = []
+        for s in walk(self.fn.body):
+            if id(s) not in self.touching:
+                continue
+            if isinstance(s, If):
+                todo.append(s.test)
+            elif isinstance(s, For):
+                todo += [s.lo, s.count, s.step]
+            elif not isinstance(s, While):
+                todo += atoms_of(s)
+        needed: set[Var] = set()
+        while todo:
+            v = todo.pop()
+            if isinstance(v, Var) and v not in needed:
+                needed.add(v)
+                if isinstance(made.get(v), (Let, Load, If)):
+                    todo += atoms_of(made[v])
+        return needed
+
+    def sizes(self, arrays: Mapping[Base | Var, np.ndarray]) -> Sizes | None:
+        """The cells that the kernel will need for given parameters; None if that is not known."""
+        shapes = tuple(arrays[p].shape for p in self.fn.params if p in arrays)
+        for known, read, sizes in self._found:
+            if known == shapes and all(arrays[p].tobytes() == content for p, content in read.items()):
+                return sizes
+        walker = _Walk(self, arrays)
+        try:
+            walker.block(self.fn.body)
+            found: Sizes | None = (walker.most[0], walker.most[1])
+        except _Unknown:
+            found = None
+        self._found = [*self._found[-7:], (shapes, {p: arrays[p].tobytes() for p in walker.read}, found)]
+        return found
+
+
+class _Walk:
+    """One count: the tops as they will be, and the most that was needed."""
+
+    def __init__(self, count: TapeCount, arrays: Mapping[Base | Var, np.ndarray]) -> None:
+        self.count, self.arrays = count, arrays
+        self.env: dict[Var, Any] = {}
+        self.lengths: dict[Base, tuple[Atom, ...]] = {}
+        self.tops, self.most = [0, 0], [0, 0]
+        self.read: set[Base | Var] = set()
+        self.work = 0
+
+    def value(self, a: Atom) -> Any:
+        if isinstance(a, Const):
+            return a.value
+        if a not in self.env and a in self.count.fixed and a in self.arrays:
+            self.read.add(a)
+            self.env[a] = self.arrays[a].item()
+        if a not in self.env:
+            raise _Unknown
+        return self.env[a]
+
+    def block(self, block: Block) -> None:
+        for s in block:
+            self.work += 1
+            if self.work > _WORK:
+                raise _Unknown
+            if id(s) in self.count.touching:
+                self.touch(s)
+            elif isinstance(s, Alloc):
+                self.lengths[s.base] = s.dims
+            elif any(v in self.count.needed for v in defined(s)):
+                try:
+                    self.define(s)
+                except _Unknown:
+                    for v in defined(s):
+                        self.env.pop(v, None)
+
+    def define(self, s: Stmt) -> None:
+        """Bind what a statement defines, if it is known."""
+        if isinstance(s, Let):
+            self.env[s.var] = evaluate(s.op, [self.value(a) for a in s.args], s.var.dt)
+        elif isinstance(s, Dim):
+            known = s.base in self.lengths
+            self.env[s.var] = self.value(self.lengths[s.base][s.axis]) if known else self._given(s.base).shape[s.axis]
+        elif isinstance(s, Load) and _is_tops(s.base):
+            self.env[s.var] = self.tops[self.value(s.index[0])]
+        elif isinstance(s, Load) and s.base in self.count.fixed and self._given(s.base).nbytes <= 4096:
+            self.read.add(s.base)
+            self.env[s.var] = self._given(s.base)[tuple(self.value(i) for i in s.index)].item()
+        elif isinstance(s, If):
+            chosen = 1 if self.value(s.test) else 2
+            self.block((s.then, s.orelse)[chosen - 1])
+            self.env.update([(phi[0], self.value(phi[chosen])) for phi in s.phis if phi[0] in self.count.needed])
+        else:
+            raise _Unknown
+
+    def _given(self, base: Base) -> np.ndarray:
+        if base not in self.arrays:
+            raise _Unknown
+        return self.arrays[base]
+
+    def touch(self, s: Stmt) -> None:
+        """Move the tops as a statement does."""
+        if isinstance(s, Need):
+            k = 0 if s.base.dt == "f8" else 1
+            self.most[k] = max(self.most[k], self.value(s.size))
+        elif isinstance(s, Store):
+            self.tops[self.value(s.index[0])] = self.value(s.value)
+        elif isinstance(s, If):
+            self.block(s.then if self.value(s.test) else s.orelse)
+        elif isinstance(s, For) and s.stop is None:
+            self.loop(s)
+        else:
+            raise _Unknown
+
+    def loop(self, s: For) -> None:
+        lo, count, step = (self.value(a) for a in (s.lo, s.count, s.step))
+        if count <= 0:
+            return
+        tops, most = list(self.tops), list(self.most)
+        self.env.pop(s.var, None)
+        try:  # all iterations alike
+            self.most = list(tops)
+            self.block(s.body)
+            growth = [after - before for after, before in zip(self.tops, tops, strict=True)]
+            self.tops = [before + count * g for before, g in zip(tops, growth, strict=True)]
+            most = [max(m, here + max(0, (count - 1) * g)) for m, here, g in zip(most, self.most, growth, strict=True)]
+        except _Unknown:
+            if self.work > _WORK:
+                raise
+            self.tops, self.most = tops, most
+            for k in range(count):
+                self.env[s.var] = lo + k * step
+                self.block(s.body)
+            most = self.most
+        self.most = most
