@@ -8,7 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from . import rules
-from .ir import Alloc, Atom, Base, Block, Call, Dim, For, If, Let, Load, Stmt, Store, Var, While, inner_defined, is_float, walk
+from .ir import (
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Call,
+    Dim,
+    Each,
+    For,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    defined,
+    inner_defined,
+    is_float,
+    walk,
+)  # fmt: skip
 
 __all__ = ["EXACT", "Layout", "varied"]
 
@@ -103,7 +123,7 @@ class Layout:
             here = _Access(len(self.place), loops)
             self.place[id(s)] = here
             owner = loops[-1] if loops else None
-            for v in _defines(s):
+            for v in defined(s):
                 self.owner[v] = owner
                 self.made[v] = s
                 self.tests[v] = tests
@@ -113,7 +133,7 @@ class Layout:
                 for a in s.args:
                     if isinstance(a, Base):
                         self.kills.setdefault(a, []).append(here)
-            if isinstance(s, (For, While)):
+            if isinstance(s, (For, While, Each)):
                 self.parent[id(s)] = owner
                 for v in inner_defined(s):
                     self.owner[v] = id(s)
@@ -123,7 +143,7 @@ class Layout:
                 inner = (*loops, id(s))
                 if isinstance(s, While):
                     self._block(s.head, inner, ())
-                self._block(s.body, inner, ())
+                self._block((*s.body, *s.stores) if isinstance(s, Each) else s.body, inner, ())
             elif isinstance(s, If):
                 self._block(s.then, loops, (*tests, s.test))
                 self._block(s.orelse, loops, (*tests, s.test))
@@ -153,12 +173,6 @@ class Layout:
         )
 
 
-def _defines(s: Stmt) -> list[Var]:
-    from .ir import defined
-
-    return list(defined(s))
-
-
 def varied(body: Block, bases: set[Base], everything: bool = False) -> tuple[set[Var], set[Base]]:
     """Scalars and bases that depend differentiably on the given bases; with ``everything``, all of float dtype."""
     scalars: set[Var] = set()
@@ -166,7 +180,7 @@ def varied(body: Block, bases: set[Base], everything: bool = False) -> tuple[set
     statements = list(walk(body))
     if everything:
         for s in statements:
-            scalars.update(v for v in (*_defines(s), *inner_defined(s)) if is_float(v.dt))
+            scalars.update(v for v in (*defined(s), *inner_defined(s)) if is_float(v.dt))
             if isinstance(s, (Store, Alloc, Load)) and is_float(s.base.dt):
                 memory.add(s.base)
         return scalars, {b for b in memory if b.role != "const"}
@@ -186,6 +200,8 @@ def varied(body: Block, bases: set[Base], everything: bool = False) -> tuple[set
             elif isinstance(s, Store):
                 if has(s.value) and is_float(s.base.dt):
                     memory.add(s.base)
+            elif isinstance(s, Each):
+                scalars.update(v for v, init, terms in s.sums if any(map(has, (init, *terms))))
             elif isinstance(s, If):
                 scalars.update(v for v, a, b in s.phis if is_float(v.dt) and (has(a) or has(b)))
             elif isinstance(s, (For, While)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DerivationError
-from .build import Builder, Names
+from .build import Builder, Names, zero
 from .ir import Alloc, Atom, Base, Const, Each, If, Raise, Stmt, Store, is_float
 from .liveness import Liveness
 from .source import Source
@@ -171,17 +171,17 @@ class Context:
 
     def copy_into(self, dst: Base, src: Ref) -> None:
         """``dst[...] = src`` element by element, cast to the destination's dtype."""
-        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), n) for k, n in enumerate(self.shape(src)))
-        index = tuple(v for v, _ in axes)
+        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), zero("i8"), n) for k, n in enumerate(self.shape(src)))
+        index = tuple(v for v, _, _ in axes)
         with self.b.block(loop=True) as body:
             value = self.b.cast(self.b.load(src.base, src.at(index), wrap="never" if src.whole else "maybe"), dst.dt)  # type: ignore[arg-type]
-        self.b.add(Each(axes, tuple(body), (Store(dst, index, value, "set", "never", self.b.line),), "any", self.b.line))
+        self.b.add(Each(axes, tuple(body), (Store(dst, index, value, "set", "never", self.b.line),), "any", (), self.b.line))
 
     def fill(self, dst: Base, dims: tuple[Atom, ...], value: Atom) -> None:
         """``dst[...] = value``."""
-        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), n) for k, n in enumerate(dims))
-        store = Store(dst, tuple(v for v, _ in axes), value, "set", "never", self.b.line)
-        self.b.add(Each(axes, (), (store,), "any", self.b.line))
+        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), zero("i8"), n) for k, n in enumerate(dims))
+        store = Store(dst, tuple(v for v, _, _ in axes), value, "set", "never", self.b.line)
+        self.b.add(Each(axes, (), (store,), "any", (), self.b.line))
 
     def copy(self, src: Ref, root: str, dt: str | None = None) -> Ref:
         new = self.alloc(root, dt or src.base.dt, self.shape(src), "none")

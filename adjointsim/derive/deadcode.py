@@ -88,9 +88,13 @@ class _Live:
             return effect
         if isinstance(s, Each):
             effect = self.mark(s.stores)
+            for v, init, terms in s.sums:
+                if v in self.vars:
+                    self.use((init, *terms))
+                    effect = True
             if effect:
                 self.mark(s.body)
-                self.use(c for _, c in s.axes)
+                self.use(a for _, lo, count in s.axes for a in (lo, count))
             return effect
         # a loop: carries that matter make their yields matter
         needed = any(v in self.vars for v in defined(s))
@@ -132,8 +136,9 @@ def _keep(block: Block, live: _Live) -> Block:
                 out.append(replace(s, then=then, orelse=orelse, phis=phis))
         elif isinstance(s, Each):
             stores = tuple(st for st in s.stores if st.base in live.bases)
-            if stores:
-                out.append(replace(s, body=_keep(s.body, live), stores=stores))
+            sums = tuple(total for total in s.sums if total[0] in live.vars)
+            if stores or sums:
+                out.append(replace(s, body=_keep(s.body, live), stores=stores, sums=sums))
         elif isinstance(s, (For, While)):
             body = _keep(s.body, live)
             keep = [k for k, ((v, _), r) in enumerate(zip(s.carries, s.results, strict=True)) if v in live.vars or r in live.vars]

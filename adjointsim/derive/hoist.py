@@ -7,11 +7,13 @@ from dataclasses import replace
 from .build import const, zero
 from .ir import (
     Alloc,
+    Atom,
     Base,
     Block,
     Call,
     Const,
     Dim,
+    Each,
     For,
     If,
     Let,
@@ -51,7 +53,12 @@ def _block(block: Block, written: set[Base]) -> Block:
             s = replace(s, body=_block(s.body, written))
             moved, body = _split(s, s.body, written)
             runs = isinstance(s.count, Const) and s.count.value > 0  # type: ignore[operator]
-            out += moved if runs else _guarded(moved, s)
+            out += moved if runs else _guarded(moved, s.count, s.var, s.line)
+            out.append(replace(s, body=body))
+        elif isinstance(s, Each) and len(s.axes) == 1:
+            moved, body = _split(s, s.body, written)
+            ((var, _, count),) = s.axes
+            out += _guarded(moved, count, var, s.line)
             out.append(replace(s, body=body))
         elif isinstance(s, While):
             s = replace(s, body=_block(s.body, written))
@@ -63,7 +70,7 @@ def _block(block: Block, written: set[Base]) -> Block:
     return tuple(out)
 
 
-def _split(loop: For | While, body: Block, written: set[Base], loads: bool = True) -> tuple[list[Stmt], Block]:
+def _split(loop: For | While | Each, body: Block, written: set[Base], loads: bool = True) -> tuple[list[Stmt], Block]:
     inside = {v for s in walk((loop,)) for v in (*defined(s), *inner_defined(s))}
     made = {s.base for s in walk(body) if isinstance(s, Alloc)}
     moved: list[Stmt] = []
@@ -84,7 +91,7 @@ def _split(loop: For | While, body: Block, written: set[Base], loads: bool = Tru
     return moved, tuple(rest)
 
 
-def _guarded(moved: list[Stmt], loop: For) -> list[Stmt]:
+def _guarded(moved: list[Stmt], count: Atom, var: Var, line: int) -> list[Stmt]:
     """Loads (and what depends on them) under a test that the loop runs at all."""
     if not any(isinstance(s, Load) for s in moved):
         return moved
@@ -101,6 +108,6 @@ def _guarded(moved: list[Stmt], loop: For) -> list[Stmt]:
     from .ir import substitute
 
     inner = substitute(tuple(held), lambda a: names.get(a, a))  # type: ignore[arg-type, call-overload]
-    runs = Var(f"{loop.var.name}_runs", "b1")
+    runs = Var(f"{var.name}_runs", "b1")
     phis = tuple((v, names[v], zero(v.dt)) for v in names)
-    return [*free, Let(runs, "gt", (loop.count, const(0, "i8")), loop.line), If(runs, inner, (), phis, loop.line)]
+    return [*free, Let(runs, "gt", (count, const(0, "i8")), line), If(runs, inner, (), phis, line)]

@@ -126,12 +126,18 @@ class _Machine:
 
     def do_Each(self, s: ir.Each, env: dict[str, Any]) -> None:
         writes = []
-        for point in itertools.product(*(range(self.value(count, env)) for _, count in s.axes)):
-            env.update(zip((v.name for v, _ in s.axes), point))
+        totals = [self.value(init, env) for _, init, _ in s.sums]
+        lows, counts = ([self.value(axis[k], env) for axis in s.axes] for k in (1, 2))
+        for point in itertools.product(*(range(lo, lo + count) for lo, count in zip(lows, counts, strict=True))):
+            env.update(zip((v.name for v, _, _ in s.axes), point))
             self.block(s.body, env)
             writes += [(store, self.index(store, env), self.value(store.value, env)) for store in s.stores]
-        for store, index, v in writes:
-            self.store(store, index, v, env)
+            for k, (v, _, terms) in enumerate(s.sums):
+                for term in terms:
+                    totals[k] = evaluate("add", [totals[k], self.value(term, env)], v.dt)
+        for store, index, value in writes:
+            self.store(store, index, value, env)
+        env.update(zip((v.name for v, _, _ in s.sums), totals))
 
     def do_Call(self, s: ir.Call, env: dict[str, Any]) -> None:
         args = [env[a.name] if isinstance(a, Base) else self.value(a, env) for a in s.args]

@@ -150,16 +150,20 @@ class Alloc:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """A dense domain of independent iterations: for all ``axes`` (index var, count), all reads happen before all writes.
+    """A dense domain of independent iterations, in which all reads happen before all writes.
 
-    ``body`` holds only Let, Dim, Load and pure Ifs; ``stores`` are applied once an index.  ``order`` is "any" when every
-    store is injective over the domain (or its adds commute by proof), else "seq": ascending row-major order.
+    ``axes`` are (index var, lo, count): lo, lo + 1, .. ; ``body`` holds only Let, Dim, Load and pure Ifs; ``stores`` are
+    applied once an index.  ``order`` is "any" when every store is injective over the domain (or its adds commute by
+    proof), else "seq": ascending row-major order.  ``sums`` are (result, initial value, terms): the terms of every index
+    are added to the initial value one after the other, in row-major order (linear ones in any order that is always the
+    same).
     """
 
-    axes: tuple[tuple[Var, Atom], ...]
+    axes: tuple[tuple[Var, Atom, Atom], ...]
     body: Block
     stores: tuple[Store, ...]
     order: str = "any"
+    sums: tuple[tuple[Var, Atom, tuple[Atom, ...]], ...] = ()
     line: int = 0
     part: str = "primal"
 
@@ -293,8 +297,10 @@ def atoms_of(s: Stmt) -> Iterator[Atom]:
     elif isinstance(s, Alloc):
         yield from s.dims
     elif isinstance(s, Each):
-        for _, count in s.axes:
-            yield count
+        for _, lo, count in s.axes:
+            yield from (lo, count)
+        for _, init, terms in s.sums:
+            yield from (init, *terms)
     elif isinstance(s, Call):
         yield from (a for a in s.args if not isinstance(a, Base))
     elif isinstance(s, If):
@@ -323,6 +329,8 @@ def defined(s: Stmt) -> Iterator[Var]:
         yield from s.results
     elif isinstance(s, If):
         yield from (v for v, _, _ in s.phis)
+    elif isinstance(s, Each):
+        yield from (v for v, _, _ in s.sums)
     elif isinstance(s, (For, While)):
         yield from s.results
         if s.trips is not None:
@@ -332,7 +340,7 @@ def defined(s: Stmt) -> Iterator[Var]:
 def inner_defined(s: Stmt) -> Iterator[Var]:
     """The variables that a compound statement defines at the head of its body (indices and carries)."""
     if isinstance(s, Each):
-        yield from (v for v, _ in s.axes)
+        yield from (v for v, _, _ in s.axes)
     elif isinstance(s, For):
         yield s.var
     if isinstance(s, (For, While)):
@@ -430,8 +438,9 @@ def _show(s: Stmt, pad: str, depth: int) -> str:
             text += f"{pad}else\n" + show(s.orelse, depth + 1)
         return text + "".join(f"{pad}phi {v} = {a} | {b}\n" for v, a, b in s.phis)
     if isinstance(s, Each):
-        axes = ", ".join(f"{v} in {c}" for v, c in s.axes)
-        return f"{pad}each ({axes}) {s.order}{tag}\n" + show(s.body, depth + 1) + show(s.stores, depth + 1)
+        axes = ", ".join(f"{v} in {c}" if lo == Const(0, "i8") else f"{v} in {lo} + {c}" for v, lo, c in s.axes)
+        text = f"{pad}each ({axes}) {s.order}{tag}\n" + show(s.body, depth + 1) + show(s.stores, depth + 1)
+        return text + "".join(f"{pad}    sum {v} = {init} + {' + '.join(map(str, terms))}\n" for v, init, terms in s.sums)
     if isinstance(s, For):
         head = f"{pad}for {s.var} in ({s.lo}, count {s.count}, step {s.step}){_carry(s.carries)}{tag}\n"
         return head + show(s.body, depth + 1) + _ends(s, pad)

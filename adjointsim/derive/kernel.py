@@ -17,6 +17,7 @@ from .fission import split_loops
 from .hoist import hoist
 from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
 from .loops import each_to_loops
+from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import adjoint
 
@@ -40,7 +41,7 @@ class Kernel:
 def primal_kernel(entry: Entry, level: int = 1) -> Kernel:
     """The primal, writing its result leaves."""
     results = tuple(b for _, b in entry.results)
-    body = remove_dead(prepared(entry, level), results)
+    body = each_to_loops(remove_dead(prepared(entry, level), results), entry.names)
     if level:
         body = mark_indices(body, set(entry.counters))
     return Kernel(
@@ -53,8 +54,10 @@ def primal_kernel(entry: Entry, level: int = 1) -> Kernel:
 
 def prepared(entry: Entry, level: int) -> Block:
     """The primal body as the reverse pass takes it."""
-    body = each_to_loops(entry.fn.body, entry.names)
-    return hoist(body) if level else body
+    if not level:
+        return each_to_loops(entry.fn.body, entry.names)
+    body = remove_dead(hoist(entry.fn.body), (b for _, b in entry.results))
+    return raise_loops(mark_indices(body, set(entry.counters)))
 
 
 def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1) -> Kernel:
@@ -80,7 +83,7 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1) -> Kernel:
     functions: list[Fn] = []
     name = f"{entry.fn.name}_vjp"
     if level:
-        body = mark_indices(hoist(body), set(entry.counters))
+        body = raise_loops(mark_indices(hoist(body), set(entry.counters)))
         body, functions = split_loops(body, entry.names, name)
         body = mark_indices(body, set(entry.counters))
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]

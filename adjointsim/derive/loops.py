@@ -1,38 +1,101 @@
-"""From ``Each`` to loops, the last step before a program runs (or before the reverse pass at level 0)."""
+"""From ``Each`` to loops: the last step before a program runs, and before the reverse pass for what it cannot keep."""
 
 from __future__ import annotations
 
-from .build import Names, const
-from .ir import Block, Each, For, If, Load, Stmt, While, walk
+from collections.abc import Callable
+from dataclasses import replace
 
-__all__ = ["each_to_loops"]
+from .build import Builder, Names, const
+from .ir import Alloc, Atom, Base, Block, Each, For, If, Let, Load, Stmt, Store, Var, While, defined, substitute, walk
+
+__all__ = ["each_to_loops", "nest"]
+
+ONE = const(1, "i8")
 
 
-def each_to_loops(block: Block, names: Names) -> Block:
-    """Replace every Each by a nest of counted loops, ascending.
-
-    An Each reads all before it writes all; a nest does the same as long as no cell is written before it is read, which
-    holds when nothing that it writes is read under another index.
-    """
+def each_to_loops(block: Block, names: Names, chosen: Callable[[Each], bool] = lambda s: True) -> Block:
+    """Replace every ``chosen`` Each by a nest of counted loops, ascending: the same values, bit for bit."""
     out: list[Stmt] = []
     for s in block:
-        if isinstance(s, Each):
-            written = {(st.base, st.index) for st in s.stores}
-            for load in walk(s.body):
-                if isinstance(load, Load) and any(load.base == base and load.index != index for base, index in written):
-                    raise NotImplementedError("an Each that reads what it writes under another index")
-            inner: Block = (*s.body, *s.stores)
-            for var, count in reversed(s.axes):
-                inner = (For(var, const(0, "i8"), count, const(1, "i8"), (), inner, (), (), None, None, s.line, s.part),)
-            out.extend(inner)
+        if isinstance(s, Each) and chosen(s):
+            out += nest(s, names)
         elif isinstance(s, If):
-            out.append(If(s.test, each_to_loops(s.then, names), each_to_loops(s.orelse, names), s.phis, s.line, s.part))
-        elif isinstance(s, For):
-            body = each_to_loops(s.body, names)
-            out.append(For(s.var, s.lo, s.count, s.step, s.carries, body, s.yields, s.results, s.stop, s.trips, s.line, s.part))
-        elif isinstance(s, While):
-            body = each_to_loops(s.body, names)
-            out.append(While(s.carries, s.head, s.test, body, s.yields, s.results, s.trips, s.stop, s.line, s.part))
+            out.append(replace(s, then=each_to_loops(s.then, names, chosen), orelse=each_to_loops(s.orelse, names, chosen)))
+        elif isinstance(s, (For, While)):
+            out.append(replace(s, body=each_to_loops(s.body, names, chosen)))
         else:
             out.append(s)
     return tuple(out)
+
+
+def nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]] | None = None) -> list[Stmt]:
+    """An Each as loops; ``innermost`` makes statements of an Each of one axis, by default a single loop."""
+    innermost = innermost or (lambda each: [_loop(each, (*each.body, *each.stores), names)])
+    return [*_apart(s, names, innermost)] if _overlaps(s) else _nest(s, names, innermost)
+
+
+def _nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]]) -> list[Stmt]:
+    if len(s.axes) == 1:
+        return innermost(s)
+    inner_sums = tuple((names.var(v.name, v.dt), names.var(v.name, v.dt), terms) for v, _, terms in s.sums)
+    inner = _nest(replace(s, axes=s.axes[1:], sums=inner_sums), names, innermost)
+    carries = tuple((c, init) for (_, c, _), (_, init, _) in zip(inner_sums, s.sums, strict=True))
+    (var, lo, count), results = s.axes[0], tuple(v for v, _, _ in s.sums)
+    yields = tuple(r for r, _, _ in inner_sums)
+    return [For(var, lo, count, ONE, carries, tuple(inner), yields, results, None, None, s.line, s.part)]  # type: ignore[arg-type]
+
+
+def _loop(s: Each, body: Block, names: Names) -> For:
+    """The loop of an Each of one axis, its sums carried."""
+    carries: list[tuple[Var, Atom]] = []
+    yields: list[Atom] = []
+    for v, init, terms in s.sums:
+        total: Atom = names.var(v.name, v.dt)
+        carries.append((total, init))  # type: ignore[arg-type]
+        for term in terms:
+            more = names.var(v.name, v.dt)
+            body = (*body, Let(more, "add", (total, term), s.line, s.part))
+            total = more
+        yields.append(total)
+    ((var, lo, count),) = s.axes
+    results = tuple(v for v, _, _ in s.sums)
+    return For(var, lo, count, ONE, tuple(carries), body, tuple(yields), results, None, None, s.line, s.part)
+
+
+# All is read before anything is written: a nest does that as long as no cell is written before it is read, which holds where
+# nothing that it writes is read under another index.  What is, waits in memory of its own.
+def _overlaps(s: Each) -> bool:
+    written: dict[object, set[tuple[Atom, ...]]] = {}
+    for st in s.stores:
+        written.setdefault(st.base, set()).add(st.index)
+    loads = [x for x in walk(s.body) if isinstance(x, Load)]
+    return any(written.get(x.base, {x.index}) != {x.index} for x in loads)
+
+
+def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]]) -> list[Stmt]:
+    """Two nests: one that computes, one that stores what waited.  Indices are computed in both."""
+    read = {x.base for x in walk(s.body) if isinstance(x, Load)}
+    b = Builder(names, s.part, number=False)
+    b.line = s.line
+    place = [b.op("sub", v, lo) for v, lo, _ in s.axes]
+    moves, b.scopes[0].stmts = tuple(b.stmts), []
+    stores: list[Store] = []
+    late: list[Stmt] = []
+    for st in s.stores:
+        if st.base not in read:
+            stores.append(st)
+            continue
+        held = Base(names.fresh("held"), st.base.dt, len(s.axes), "local")
+        b.add(Alloc(held, tuple(count for _, _, count in s.axes), "none", s.line, s.part))
+        stores.append(Store(held, tuple(place), st.value, "set", "never", s.line, s.part))
+        value = names.var("held", st.base.dt)
+        late += [Load(value, held, tuple(place), "never", s.line, s.part), replace(st, value=value)]
+    compute = replace(s, body=(*s.body, *moves), stores=tuple(stores))
+    again = (*s.body, *moves, *late)
+    fresh: dict[Atom, Atom] = {v: names.var(v.name, v.dt) for x in walk(again) for v in defined(x)}
+    fresh.update((v, names.var(v.name, v.dt)) for v, _, _ in s.axes)
+    again = substitute(again, lambda a: fresh.get(a, a))
+    axes = tuple((fresh[v], lo, count) for v, lo, count in s.axes)
+    body = tuple(x for x in again if not isinstance(x, Store))
+    store = replace(s, axes=axes, body=body, stores=tuple(x for x in again if isinstance(x, Store)), sums=())  # type: ignore[arg-type]
+    return [*b.stmts, *_nest(compute, names, innermost), *_nest(store, names, innermost)]

@@ -112,7 +112,10 @@ class _Bounds:
         elif isinstance(s, While):
             return replace(s, head=self.block(s.head), body=self.block(s.body))
         elif isinstance(s, Each):
-            self.low.update({v: 0 for v, _ in s.axes})
+            for v, lo, _ in s.axes:
+                low = self.of(lo)
+                if low is not None:
+                    self.low[v] = low
             return replace(s, body=self.block(s.body), stores=self.block(s.stores))  # type: ignore[arg-type]
         return s
 

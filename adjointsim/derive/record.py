@@ -13,6 +13,7 @@ from .ir import (
     Block,
     Const,
     Dim,
+    Each,
     For,
     If,
     Let,
@@ -30,7 +31,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 
-__all__ = ["NOT", "ONE", "ZERO", "Around", "Recording", "lift"]
+__all__ = ["NOT", "ONE", "ZERO", "Around", "Plan", "Recording", "lift", "replay"]
 
 ONE = const(1, "i8")
 ZERO = const(0, "i8")
@@ -51,7 +52,7 @@ class Recording:
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
     ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], Around]:
         """Make the primal values that a reversed body names available at its start."""
-        plan = _Plan(self.layout, id(s), self.level, index)
+        plan = Plan(self.layout, id(s), self.level)
         for v in self._needs(s, stmts, yields):
             plan.visit(v)
         prefix = Builder(self.names)
@@ -63,10 +64,10 @@ class Recording:
             rename[s.var] = prefix.op("add", s.lo, prefix.op("mul", index, s.step), root=s.var.name)
         if recorded:
             record = self._record(s, record, recorded, prefix, rename, around, index)
-        _replay(s.body, plan, prefix, rename)
+        replay(s.body, plan, prefix, rename)
         return record, prefix.stmts, rename, around
 
-    def _needs(self, s: For | While, stmts: Block, yields: list[Atom]) -> list[Var]:
+    def _needs(self, s: For | While | Each, stmts: Block, yields: list[Atom]) -> list[Var]:
         """The primal values of an iteration that the reversed body names."""
         named = {**free_vars(stmts), **{y: None for y in yields if isinstance(y, Var)}}
         return [v for v in named if self.layout.owner.get(v, NOT) == id(s)]
@@ -229,11 +230,11 @@ class Around:
     reverse_tail: list[Stmt] = field(default_factory=list)
 
 
-class _Plan:
+class Plan:
     """Which values of one iteration are replayed and which are recorded."""
 
-    def __init__(self, layout: Layout, loop: int, level: int, index: Var) -> None:
-        self.layout, self.loop, self.level, self.index = layout, loop, level, index
+    def __init__(self, layout: Layout, loop: int, level: int) -> None:
+        self.layout, self.loop, self.level = layout, loop, level
         self.replayed: set[Var] = set()
         self.recorded: dict[Var, None] = {}
         self.direct: set[Var] = set()
@@ -243,7 +244,7 @@ class _Plan:
         if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.replayed or v in self.recorded:
             return
         s = self.layout.made[v]
-        if isinstance(s, For) and v == s.var and v in self.layout.heads:
+        if v in self.layout.heads and (isinstance(s, Each) or (isinstance(s, For) and v == s.var)):
             self.direct.add(v)
             return
         if self.level == 0 or v in self.layout.heads or (not is_float(v.dt) and self.inexact(v)):
@@ -285,9 +286,9 @@ def _swept(body: Block) -> set[Base]:
     """Arrays that a loop inside a body runs over: accessed there at an index that the loop varies."""
     found: set[Base] = set()
     for loop in walk(body):
-        if isinstance(loop, (For, While)):
+        if isinstance(loop, (For, While, Each)):
             own = {v for st in walk((loop,)) for v in (*defined(st), *inner_defined(st))}
-            found |= {st.base for st in walk(loop.body) if isinstance(st, (Load, Store)) and any(a in own for a in st.index)}
+            found |= {st.base for st in walk((loop,)) if isinstance(st, (Load, Store)) and any(a in own for a in st.index)}
     return found
 
 
@@ -327,7 +328,7 @@ def _snapshot(b: Builder, tape: Base, at: Atom, base: Base, *, store: bool) -> A
     return b.op("add", at, _length(b, base))
 
 
-def _replay(block: Block, plan: _Plan, b: Builder, rename: dict[Atom, Atom]) -> None:
+def replay(block: Block, plan: Plan, b: Builder, rename: dict[Atom, Atom]) -> None:
     """Copy the replayed slice of a block; values inside branches are lifted out of them."""
 
     def get(a: Atom) -> Atom:
@@ -351,7 +352,7 @@ def _replay(block: Block, plan: _Plan, b: Builder, rename: dict[Atom, Atom]) -> 
             for side in (s.then, s.orelse):
                 with b.block() as stmts:
                     local = dict(rename)
-                    _replay(side, plan, b, local)
+                    replay(side, plan, b, local)
                 sides.append(stmts)
                 names.append(local)
             pairs = [(v.name, names[0].get(x, x), names[1].get(y, y)) for v, x, y in phis]

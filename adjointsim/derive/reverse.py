@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from . import rules
 from .analysis import Layout, varied
 from .build import Builder, Names, const, zero
+from .dense import Dense, Sequential, bar, is_zero
 from .ir import (
     Alloc,
     Atom,
@@ -35,6 +36,7 @@ from .ir import (
     Block,
     Const,
     Dim,
+    Each,
     For,
     If,
     Let,
@@ -50,7 +52,8 @@ from .ir import (
     substitute,
     walk,
 )  # fmt: skip
-from .record import NOT, ONE, ZERO, Recording, lift
+from .loops import each_to_loops
+from .record import NOT, ONE, ZERO, lift
 
 __all__ = ["Adjoint", "adjoint"]
 
@@ -73,6 +76,7 @@ class _Loop:
     outer: _Loop | None
     bars: dict[Var, Atom] = field(default_factory=dict)
     sums: dict[Var, Var] = field(default_factory=dict)  # outer scalars that the body contributes to -> the carried sum
+    dense: bool = False  # an Each: what its body contributes to outer scalars are terms of sums
     lifted: dict[Var, Var] = field(default_factory=dict)
 
 
@@ -137,7 +141,7 @@ class _Linear(Builder):
         return var
 
 
-class _Reverser(Recording):
+class _Reverser(Dense):
     """State of one run of the pass; ``level`` 0 records everything and replays nothing."""
 
     def __init__(self, names: Names, body: Block, layout: Layout, scalars: set[Var], memory: set[Base], level: int) -> None:
@@ -164,24 +168,24 @@ class _Reverser(Recording):
     def _get(self, x: Var, loop: _Loop) -> Atom | None:
         if x in loop.bars:
             return loop.bars[x]
-        if loop.outer is not None and not self.layout.inside(x, loop.id):
+        if loop.outer is not None and not loop.dense and not self.layout.inside(x, loop.id):
             if x not in loop.sums:  # a scalar from outside: its cotangent is carried through the reversed loop
-                loop.sums[x] = self.b.new(_bar(x), x.dt)
+                loop.sums[x] = self.b.new(bar(x), x.dt)
             return loop.sums[x]
         return None
 
     def add(self, x: Atom, t: Atom | None) -> None:
         """``xbar += t``."""
-        if not isinstance(x, Var) or x not in self.scalars or t is None or _is_zero(t):
+        if not isinstance(x, Var) or x not in self.scalars or t is None or is_zero(t):
             return
         t = self.b.cast(t, x.dt)
         old = self._get(x, self.loop)
-        self.loop.bars[x] = t if old is None or _is_zero(old) else self.b.op("add", old, t, root=_bar(x))
+        self.loop.bars[x] = t if old is None or is_zero(old) else self.b.op("add", old, t, root=bar(x))
 
     def take(self, x: Var) -> Atom | None:
         """The cotangent of x, which is then forgotten; None if it is zero."""
         t = self.loop.bars.pop(x, None)
-        return None if t is None or _is_zero(t) else t
+        return None if t is None or is_zero(t) else t
 
     # --------------------------------------------------------------------------------------------------- statements
     def block(self, block: Block) -> list[Stmt]:
@@ -225,6 +229,8 @@ class _Reverser(Recording):
                     self.b.shadow_store(shadow, s.index, zero(s.base.dt), "set", s.wrap)
         elif isinstance(s, If):
             return self._if(s)
+        elif isinstance(s, Each):
+            self.each(s)
         elif isinstance(s, (For, While)):
             return self._reverse_loop(s)
         elif not isinstance(s, (Dim, Alloc, Raise)):
@@ -251,7 +257,7 @@ class _Reverser(Recording):
         outer = [x for x in changed if x not in inner]
         for x in outer:
             old = before.get(x) or self._get(x, self.loop) or zero(x.dt)
-            pairs.append((_bar(x), sides[0][2].get(x, old), sides[1][2].get(x, old)))
+            pairs.append((bar(x), sides[0][2].get(x, old), sides[1][2].get(x, old)))
         for x, t in sides[0][2].items():
             if x not in changed and x not in inner:
                 self.loop.bars[x] = t
@@ -265,7 +271,7 @@ class _Reverser(Recording):
 
     # -------------------------------------------------------------------------------------------------------- loops
     @contextmanager
-    def _inside(self, s: For | While) -> Iterator[_Loop]:
+    def _inside(self, s: For | While | Each) -> Iterator[_Loop]:
         self.loop = loop = _Loop(id(s), self.loop)
         try:
             yield loop
@@ -284,7 +290,7 @@ class _Reverser(Recording):
             return out
 
     def _try_loop(self, s: For | While, after: list[Atom | None], live: set[int]) -> list[Stmt] | set[int]:
-        params = {k: self.b.new(_bar(s.carries[k][0]), s.carries[k][0].dt) for k in sorted(live)}
+        params = {k: self.b.new(bar(s.carries[k][0]), s.carries[k][0].dt) for k in sorted(live)}
         counted = isinstance(s, For) and isinstance(s.step, Const) and abs(s.step.value) == 1 and s.stop is None  # type: ignore[arg-type]
         trips: Atom = s.trips if s.trips is not None else s.count  # type: ignore[union-attr]
         index = s.var if isinstance(s, For) and counted else self.names.var("k", "i8")
@@ -335,25 +341,28 @@ class _Reverser(Recording):
         return [*around.record_head, replace(s, body=tuple(record))]
 
 
-def _bar(x: Var) -> str:
-    return f"{x.name.split('.')[0]}_bar" if not x.name.split(".")[0].endswith("_bar") else x.name
-
-
 def _root(base: Base) -> str:
     return base.name.split(".")[0]
-
-
-def _is_zero(a: Atom) -> bool:
-    return isinstance(a, Const) and a.value == 0
 
 
 def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int = 1) -> Adjoint:
     """Reverse a primal body with respect to the ``active`` bases; ``results`` are the bases whose shadows come from outside.
 
     ``level`` 0 treats every float as active, records every value and replays none: the reference that every optimisation
-    must match.
+    must match.  An Each whose reverse is none, because it overwrites what its adjoint needs, is reversed as a loop.
     """
-    active = set(active)
+    active, results = set(active), tuple(results)
+    start = names.copy()
+    while True:
+        try:
+            return _adjoint(body, names, active, results, level)
+        except Sequential as found:
+            names.restart(start)
+            body = each_to_loops(body, names, lambda s, each=found.each: s is each)  # type: ignore[misc]
+            start = names.copy()
+
+
+def _adjoint(body: Block, names: Names, active: set[Base], results: tuple[Base, ...], level: int) -> Adjoint:
     layout = Layout.of(body)
     scalars, memory = varied(body, active, everything=level == 0)
     pass_ = _Reverser(names, body, layout, scalars, memory, level)

@@ -106,6 +106,8 @@ class Tangents:
         elif isinstance(s, ir.Store):
             if s.value in found:
                 found.add(s.base)
+        elif isinstance(s, ir.Each):
+            found.update(v for v, init, terms in s.sums if not found.isdisjoint((init, *terms)))
         elif isinstance(s, ir.If):
             found.update(v for v, a, b in s.phis if a in found or b in found)
         elif isinstance(s, (ir.For, ir.While)):
@@ -236,7 +238,12 @@ class _Pass(Builder):
             self.block_of(s.body)
             with self.block() as stores:
                 self.block_of(s.stores)
-        self.add(replace(s, body=tuple(body), stores=tuple(stores)))  # type: ignore[arg-type]
+        sums = list(s.sums)
+        for v, init, terms in s.sums:
+            if v in self.active:
+                dots = tuple(t for t in map(self.dot, terms) if t is not None)
+                sums.append((self.double(v), self.dot_or_zero(init), dots))
+        self.add(replace(s, body=tuple(body), stores=tuple(stores), sums=tuple(sums)))  # type: ignore[arg-type]
 
     def do_If(self, s: ir.If) -> None:
         sides = []

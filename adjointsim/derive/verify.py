@@ -171,13 +171,20 @@ class _Structure(_Checker):
 
     def do_Each(self, s: ir.Each) -> None:
         self.require(s.order in ("any", "seq"), f"order is {s.order!r}")
-        for _, count in s.axes:
+        for _, lo, count in s.axes:
+            self.integer(lo, "lo")
             self.integer(count, "count")
+        for v, init, _ in s.sums:
+            self.require(is_float(v.dt), f"{v} is a sum of floats")
+            self.use(init, v.dt, what="the initial value of a sum")
         self.pure(s.body, "the body of an each")
         self.require(all(isinstance(st, ir.Store) for st in s.stores), "an each stores only by Store")
-        for v, _ in s.axes:
+        for v, _, _ in s.axes:
             self.require(v.dt == "i8", "an axis is an i8")
-        self.scoped((*s.body, *s.stores), bound=[v for v, _ in s.axes])
+        self.scoped((*s.body, *s.stores), [t for _, _, terms in s.sums for t in terms], bound=[v for v, _, _ in s.axes])
+        for v, _, terms in s.sums:
+            self.require(all(t.dt == v.dt for t in terms), f"the terms of {v} are not all {v.dt}")
+            self.define(v)
 
     def pure(self, block: Block, where: str) -> None:
         for s in block:
@@ -290,6 +297,8 @@ class _Linearity(_Checker):
             yield from (v for v, hit in zip(s.results, self.call_results(s)) if hit)
         elif isinstance(s, ir.If):
             yield from (v for v, a, b in s.phis if self.is_linear(a) or self.is_linear(b))
+        elif isinstance(s, ir.Each):
+            yield from (v for v, init, terms in s.sums if any(map(self.is_linear, (init, *terms))))
         elif isinstance(s, (ir.For, ir.While)):
             for (v, a), y, r in zip(s.carries, s.yields, s.results):
                 if self.is_linear(a) or self.is_linear(y) or self.is_linear(v):
@@ -329,7 +338,10 @@ class _Linearity(_Checker):
         elif isinstance(s, ir.Alloc):
             decisive = [*s.dims]
         elif isinstance(s, ir.Each):
-            decisive = [count for _, count in s.axes]
+            decisive = [a for _, lo, count in s.axes for a in (lo, count)]
+            for v, init, terms in s.sums:
+                for term in terms:
+                    self.merged(v, init, term)
         elif isinstance(s, ir.If):
             decisive = [s.test]
             for v, a, b in s.phis:

@@ -248,10 +248,10 @@ program(
     [
         Fn("mirror", (U, M), (
             Dim(N, U, 0),
-            Each(((I, N), (J, N)), (
+            Each(((I, c(0), N), (J, c(0), N)), (
                 load(f("s.0"), U, I), load(f("s.1"), U, J), let(f("s.2"), "mul", f("s.0"), f("s.1")),
             ), (store(M, (I, J), f("s.2"), "add"),)),
-            Each(((K, N),), (
+            Each(((K, c(0), N),), (
                 let(i("l"), "sub", N, K), let(i("l.1"), "sub", i("l"), ONE),
                 load(f("t.0"), U, K), load(f("t.1"), U, i("l.1")), let(f("t.2"), "mul", f("t.0"), f("t.1")),
                 let(b("q"), "gt", f("t.0"), c(0.7)),

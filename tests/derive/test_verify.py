@@ -95,10 +95,10 @@ BAD = {
     "size x has dtype f8": [Need(array("tape", role="arena"), X)],
     "a negative site": [Raise(-1)],
     # each
-    "the body of an each contains Store": [Each(((I, N),), (store(U, (I,), X),), ())],
-    "the body of an each contains For": [Each(((I, N),), (If(b("q"), (loop(var=J),), ()),), ())],
-    "an axis is an i8": [Each(((f("i"), N),), (), ())],
-    "order is 'none'": [Each(((I, N),), (), (), "none")],
+    "the body of an each contains Store": [Each(((I, c(0), N),), (store(U, (I,), X),), ())],
+    "the body of an each contains For": [Each(((I, c(0), N),), (If(b("q"), (loop(var=J),), ()),), ())],
+    "an axis is an i8": [Each(((f("i"), c(0), N),), (), ())],
+    "order is 'none'": [Each(((I, c(0), N),), (), (), "none")],
     # calls
     "scale takes 3 arguments": [Call("scale", (U, X), (Y, J))],
     "scale has 2 results": [Call("scale", (U, X, N), (Y,))],
