@@ -57,7 +57,7 @@ class Dense(Recording):
             terms = {x: t for x, t in loop.bars.items() if not self.layout.inside(x, id(s)) and not is_zero(t)}
         for (_, init, _), t in zip(s.sums, after, strict=True):
             self.add(init, t)
-        if not terms and not any(isinstance(st, Store) for st in stmts):
+        if not terms and not any(isinstance(st, Store) for st in walk(tuple(stmts))):
             return
         plan = Plan(self.layout, id(s), self.level)
         for v in self._needs(s, tuple(stmts), [*terms.values()]):

@@ -334,3 +334,70 @@ def cells_alias_by_index(a):
     a[i] = a[j] * a[i]
     a[j] = a[i] + a[j] * 0.5
     return a[2] * a[-4]
+
+
+# ------------------------------------------------------------------------------- loops of independent iterations, and almost
+@case(args=(A6, A4))
+def conditional_load_only(b, m):
+    for i in range(4):
+        b[i - 1] += m[i] if 0.2 * i > 0.2345 else 0.1 * i
+    return b
+
+
+@case(args=(A6, 0.8))
+def conditional_load_summed(a, c):
+    total = 0.5
+    for i in range(len(a)):
+        total += a[i] * c if i > 2 else c * c
+    return total
+
+
+@case(args=(A6, 0.8, 1.3))
+def conditional_scalars(a, c, d):
+    out = np.zeros_like(a)
+    for i in range(len(a)):
+        out[i] = a[i] * (c * d if a[i] > 0.3 else d)
+    return out
+
+
+@case(args=(A6, A6[::-1].copy()))
+def add_to_what_is_read(a, b):
+    for i in range(len(a)):
+        a[i] += a[i] * b[i]
+        b[i] -= 0.5 * a[i]
+    return a, b
+
+
+@case(args=(A6, np.array([2, 0, 2, 1, 5, 5])))
+def permuted_adds(a, index):
+    out = np.ones(6)
+    for i in range(len(a)):
+        out[index[i]] += a[i] * a[index[i]]
+        out[i] -= a[index[i]]
+    return out
+
+
+@case(args=(A6, 0.4))
+def sums_that_feed_stores(a, c):
+    total = 0.0
+    mean = 0.0
+    for i in range(len(a)):
+        total += a[i] * c
+        mean += a[i] / 6.0
+    out = np.empty_like(a)
+    for i in range(len(a)):
+        out[i] = (a[i] - mean) * total
+    return out
+
+
+@case(args=(A6, A4))
+def empty_domains(a, b):
+    s = b[0]
+    out = np.ones_like(a)
+    for i in range(2, 2):
+        s += a[i]
+    for i in range(len(b), len(a) - 4):
+        out[i] = a[i] * s
+    for i in range(1, len(a) - 5):
+        out[i] = a[i - 1] * a[i + 1]
+    return out, s
