@@ -106,7 +106,7 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
             adds.setdefault(st.base, []).append(st)
         else:
             sets.append(st)
-    if any(b in loads or any(b == st.base for st in sets) for b in adds):
+    if not _separable(loads, set(adds), {st.base for st in sets}):
         return nest(s, names)
     if max([len(g) for g in adds.values()], default=0) + bool(s.sums) + bool(sets) < 2 and not s.sums:
         return nest(s, names)
@@ -130,6 +130,11 @@ def _fresh(body: Block, var: Var, names: Names) -> tuple[Block, Var, dict[Atom, 
     new: dict[Atom, Atom] = {v: names.var(v.name, v.dt) for st in walk(body) for v in defined(st)}
     new[var] = names.var(var.name, var.dt)
     return substitute(body, lambda a: new.get(a, a)), new[var], new  # type: ignore[return-value]
+
+
+def _separable(loads: set[Base], adds: set[Base], sets: set[Base]) -> bool:
+    """Whether what one part adds to is neither read nor set by another."""
+    return adds.isdisjoint(loads | sets)
 
 
 def _part(s: Each, keep: list[Store], names: Names) -> Each:

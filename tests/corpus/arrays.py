@@ -401,3 +401,13 @@ def empty_domains(a, b):
     for i in range(1, len(a) - 5):
         out[i] = a[i - 1] * a[i + 1]
     return out, s
+
+
+@case(args=(A6,))
+def last_store_wins(a):
+    out = np.zeros(3)
+    for i in range(len(a)):
+        out[0] = a[i] * a[i]
+    for i in range(len(a)):
+        out[1 + i // 3] = 2.0 * a[i]
+    return out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corpus import CASES
 
-from adjointsim.derive import interp
+from adjointsim.derive import dense, fission, interp, loops, raising
 from adjointsim.derive import kernel as kernels
 from adjointsim.derive.build import Names
 from adjointsim.derive.ir import Alloc, Dim, Each, Fn, For, walk
@@ -261,3 +261,37 @@ def test_sums_keep_their_order():
         for block in (body, raised, each_to_loops(raised, Names()))
     ]
     assert found[0] == found[1] == found[2]
+
+
+# ------------------------------------------------------------------------------------------- analyses that claim too much
+MUTATED = {
+    "independent": (raising, "_independent", lambda s: True),
+    "ordered": (raising, "_ordered", lambda body: True),
+    "injective": (raising, "_injective", lambda index, s, inner: True),
+    "pure": (raising, "_pure", lambda s: not isinstance(s, For)),
+    "dense": (dense, "_dense", lambda stmts: True),
+    "separable": (fission, "_separable", lambda loads, adds, sets: True),
+    "shift": (fission, "_shift", lambda a, var, body: 0 if a == var else 1),
+}
+
+
+@pytest.mark.parametrize("name", MUTATED)
+def test_a_proof_of_everything_is_caught(name, monkeypatch):
+    """With an analysis that says yes to everything, some program of the corpus has a wrong gradient."""
+    monkeypatch.setattr(*MUTATED[name])
+    for case in CASES:
+        derived = Derived(case.fn, case.args)
+        try:
+            kernel = derived.vjp(1)
+            for fn in functions(kernel).values():
+                verify(fn, functions(kernel))
+            assert_close(derived.run_vjp(kernel, derived.leaves, derived.bars), derived.reference_bars, derived.single)
+        except Exception:
+            return
+    pytest.fail(f"{name} is not needed by any program of the corpus")
+
+
+def test_overlap_is_needed(monkeypatch):
+    monkeypatch.setattr(loops, "_overlaps", lambda s: False)
+    with pytest.raises(AssertionError):
+        test_reads_before_writes(SHIFTED, [(6,), (6,)], 2)
