@@ -12,7 +12,7 @@ from typing import Any
 from .calls import Calls
 from .context import HELD, RET, Env
 from .ir import Alloc, Atom, Base, Store, defined, walk
-from .values import Ref, Tup, Value, refs_in, shape_of
+from .values import Ref, Tup, Value, atoms_in, refs_in, shape_of
 
 __all__ = ["Aliases"]
 
@@ -44,7 +44,7 @@ class Aliases(Calls):
             return None
         what = f"'{name}'" if name != RET else "the return value"
         inner = {x.base for block in (in_a, in_c) for x in walk(tuple(block)) if isinstance(x, Alloc)}
-        source = next((r for r in (a, c) if r.base not in inner and all(self._outer(i, in_a, in_c) for i in r.index)), None)
+        source = next((r for r in (a, c) if r.base not in inner and all(self._outer(i, in_a, in_c) for i in atoms_in(r))), None)
         if source is None:
             raise self.error(f"{what} is one of two arrays, both made in a branch: make them before the branch", node)
         for r in (a, c):
@@ -70,8 +70,8 @@ class Aliases(Calls):
         self.merged.append((ref.base, a.base, c.base))
         return shape_of(ref), []
 
-    def _outer(self, i: Atom | None, in_a: list[Any], in_c: list[Any]) -> bool:
-        return i is None or not any(i in defined(x) for block in (in_a, in_c) for x in walk(tuple(block)))
+    def _outer(self, i: Atom, in_a: list[Any], in_c: list[Any]) -> bool:
+        return not any(i in defined(x) for block in (in_a, in_c) for x in walk(tuple(block)))
 
     def _loop_scopes(self) -> list[list[Any]]:
         """The open blocks of the innermost loop and inside it."""

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from . import rules
+from .arraycalls import ARRAY_CALLS
 from .build import const
 from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
 from .source import Source, plain_function, read
-from .values import Ref, Static, Tup, Value, describe
+from .values import Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["Calls"]
 
@@ -36,9 +37,9 @@ class Calls(Expressions):
 
     def call(self, node: ast.Call, root: str | None) -> Value:
         if isinstance(node.func, ast.Attribute):
-            owner = self.value(node.func.value)
-            if isinstance(owner, Ref):
-                return self._method(owner, node, root)
+            owner = self.lazy(node.func.value)
+            if isinstance(owner, (Ref, Lazy)):
+                return self.method(owner, node, root)
             if not isinstance(owner, Static):
                 raise self.error(f"method '{node.func.attr}' of {describe(owner)} is not supported", node)
         target = self.value(node.func)
@@ -122,7 +123,7 @@ class Calls(Expressions):
     # --------------------------------------------------------------------------------------------------- scalar calls
     def _operation(self, op: str, node: ast.Call, root: str | None) -> Value:
         self._no_keywords(node)
-        args = [self.value(a) for a in node.args]
+        args = [self.operand(a, node.args[k + 1 :]) for k, a in enumerate(node.args)]
         if op in ("min2", "max2"):
             if len(args) == 1 and isinstance(args[0], Tup):
                 args = list(args[0].items)
@@ -133,11 +134,11 @@ class Calls(Expressions):
         arity = len(rules.OPS[op].params)
         if len(args) != arity and not (op in ("min2", "max2") and len(args) > 1):
             raise self.error(f"{ast.unparse(node.func)} takes {arity} argument{'s' * (arity > 1)} here, not {len(args)}", node)
+        if any(isinstance(a, (Ref, Lazy)) for a in args) and getattr(builtins, getattr(node.func, "id", ""), None) is None:
+            return self.elementwise(self._exponent(op, args[-1], args[0]), args, node)  # type: ignore[arg-type]
         for a in args:
             if not isinstance(a, (Var, Const)):
-                raise self.error(
-                    f"{ast.unparse(node.func)} of {describe(a)} is not supported yet: call it for each element", node
-                )
+                raise self.error(f"{ast.unparse(node.func)} of {describe(a)} is not supported", node)
         if op in ("land", "lor", "lxor", "lnot"):
             args = [self.as_bool(a) for a in args]  # type: ignore[arg-type]
         if op == "pow" and isinstance(args[1], Const) and args[1].dt == "i8" and is_float(args[0].dt):  # type: ignore[union-attr]
@@ -238,7 +239,7 @@ class Calls(Expressions):
         return None
 
     # --------------------------------------------------------------------------------------------------------- arrays
-    def _dtype(self, node: ast.expr | None) -> str:
+    def dtype_of(self, node: ast.expr | None) -> str:
         if node is None:
             return "f8"
         value = self.value(node)
@@ -272,7 +273,7 @@ class Calls(Expressions):
         keywords = self._no_keywords(node, ("dtype", "shape"))
         self._count(node, 0 if "shape" in keywords else 1, 2)
         dims = self._shape(keywords.get("shape") or node.args[0])
-        dt = self._dtype(keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None))
+        dt = self.dtype_of(keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None))
         return self.alloc(root or "array", dt, dims, fill)
 
     def _make_like(self, fill: str, node: ast.Call, root: str | None) -> Value:
@@ -281,21 +282,21 @@ class Calls(Expressions):
         self._count(node, 1, 2)
         like = self._array(node.args[0])
         dtype = keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None)
-        return self.alloc(root or "array", self._dtype(dtype) if dtype else like.base.dt, self.shape(like), fill)
+        return self.alloc(root or "array", self.dtype_of(dtype) if dtype else like.base.dt, self.shape(like), fill)
 
     def _full(self, node: ast.Call, root: str | None) -> Value:
         keywords = self._no_keywords(node, ("dtype",))
         self._count(node, 2, 3)
         dims, value = self._shape(node.args[0]), self.scalar(node.args[1])
         dtype = keywords.get("dtype") or (node.args[2] if len(node.args) > 2 else None)
-        return self._filled(root, self._dtype(dtype) if dtype else value.dt, dims, value)
+        return self._filled(root, self.dtype_of(dtype) if dtype else value.dt, dims, value)
 
     def _full_like(self, node: ast.Call, root: str | None) -> Value:
         keywords = self._no_keywords(node, ("dtype",))
         self._count(node, 2, 3)
         like, value = self._array(node.args[0]), self.scalar(node.args[1])
         dtype = keywords.get("dtype") or (node.args[2] if len(node.args) > 2 else None)
-        return self._filled(root, self._dtype(dtype) if dtype else like.base.dt, self.shape(like), value)
+        return self._filled(root, self.dtype_of(dtype) if dtype else like.base.dt, self.shape(like), value)
 
     def _filled(self, root: str | None, dt: str, dims: tuple[Atom, ...], value: Atom) -> Ref:
         ref = self.alloc(root or "array", dt, dims, "none")
@@ -311,13 +312,7 @@ class Calls(Expressions):
     def _copy(self, node: ast.Call, root: str | None) -> Value:
         self._no_keywords(node)
         self._count(node, 1, 1)
-        return self.copy(self._array(node.args[0]), root or "copy")
-
-    def _method(self, owner: Ref, node: ast.Call, root: str | None) -> Value:
-        assert isinstance(node.func, ast.Attribute)
-        if node.func.attr == "copy" and not node.args and not node.keywords:
-            return self.copy(owner, root or "copy")
-        raise self.error(f"method '{node.func.attr}' of an array is not supported yet: write the loop over elements", node)
+        return self.evaluated(self.elements(node.args[0]), root or "copy")
 
 
 def _hashable_get(table: dict[Any, Any], obj: Any) -> Any:
@@ -360,5 +355,6 @@ _CALLS: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
     np.full_like: Calls._full_like,
     np.copy: Calls._copy,
 }
+_CALLS.update(ARRAY_CALLS)
 for _type, _dt in _CASTS.items():
     _CALLS[_type] = lambda self, node, root, dt=_dt: self._cast(dt, node, root)

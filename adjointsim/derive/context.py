@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from .build import Builder, Names, zero
 from .ir import Alloc, Atom, Base, Const, Each, If, Raise, Stmt, Store, is_float
 from .liveness import Liveness
 from .source import Source
-from .values import Ref, Value, atoms_in, refs_in, shape_of
+from .values import Axis, Ref, Value, atoms_in, refs_in, shape_of
 
 __all__ = [
     "BREAK",
@@ -28,6 +28,7 @@ __all__ = [
     "RaiseSite",
     "WrittenParameter",
     "common_dtype",
+    "wrap_of",
 ]
 
 GO_ON, CONTINUE, BREAK, RETURN = (Const(k, "i8") for k in range(4))
@@ -160,22 +161,40 @@ class Context:
 
     def shape(self, ref: Ref) -> tuple[Atom, ...]:
         """The lengths of an array's axes."""
-        known = self.dims.get(ref.base)
-        return tuple(known[k] if known else self.b.dim(ref.base, k) for k in ref.axes())
+        return tuple(self.length(ref.base, ref.axis(k)) if n is None else n for k, n in enumerate(ref.lens))
+
+    def length(self, base: Base, axis: int) -> Atom:
+        """The length of a base's axis."""
+        known = self.dims.get(base)
+        return known[axis] if known else self.b.dim(base, axis)
+
+    def place(self, ref: Ref, at: Sequence[Atom]) -> tuple[Atom, ...]:
+        """The base's index of a view's element."""
+        return tuple(self.along(i, at[i.k]) if isinstance(i, Axis) else i for i in ref.index)
+
+    def along(self, axis: Axis, at: Atom) -> Atom:
+        """The base's index for an index along a view's axis."""
+        if axis.step == Const(-1, "i8"):
+            return self.b.op("sub", axis.lo, at)
+        return self.b.op("add", axis.lo, self.b.op("mul", at, axis.step))
 
     def alloc(self, root: str, dt: str, dims: tuple[Atom, ...], fill: str) -> Ref:
         base = Base(self.names.fresh(root), dt, len(dims), "local")
         self.dims[base] = dims
         self.b.add(Alloc(base, dims, fill, self.b.line))
-        return Ref(base, (None,) * len(dims))
+        return Ref.of(base)
 
     def copy_into(self, dst: Base, src: Ref) -> None:
         """``dst[...] = src`` element by element, cast to the destination's dtype."""
         axes = tuple((self.names.var("ijkl"[k % 4], "i8"), zero("i8"), n) for k, n in enumerate(self.shape(src)))
         index = tuple(v for v, _, _ in axes)
         with self.b.block(loop=True) as body:
-            value = self.b.cast(self.b.load(src.base, src.at(index), wrap="never" if src.whole else "maybe"), dst.dt)  # type: ignore[arg-type]
+            value = self.b.cast(self.element(src, index), dst.dt)
         self.b.add(Each(axes, tuple(body), (Store(dst, index, value, "set", "never", self.b.line),), "any", (), self.b.line))
+
+    def element(self, src: Ref, at: Sequence[Atom]) -> Atom:
+        """A view's element at indices within its axes."""
+        return self.b.load(src.base, self.place(src, at), wrap=wrap_of(src))
 
     def fill(self, dst: Base, dims: tuple[Atom, ...], value: Atom) -> None:
         """``dst[...] = value``."""
@@ -206,6 +225,12 @@ class Context:
 
     def function(self, fn: Any, args: dict[str, Value], node: ast.AST | None = None) -> Value:
         raise NotImplementedError
+
+
+def wrap_of(view: Ref) -> str:
+    """Whether elements of a view within its axes may have a negative index of the base."""
+    inside = all(isinstance(i, Axis) or (isinstance(i, Const) and i.value >= 0) for i in view.index)  # type: ignore[operator]
+    return "never" if inside else "maybe"
 
 
 def common_dtype(a: str, b: str) -> str:

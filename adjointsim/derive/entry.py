@@ -223,7 +223,7 @@ def leaf_value(spec: Spec, bases: Any, lowering: Lowering) -> Value:
         return Static(None)
     base = next(bases)
     if isinstance(spec, ArraySpec):
-        return Ref(base, (None,) * spec.rank)
+        return Ref.of(base)
     return lowering.b.load(base, (const(0, "i8"),), base.name.split(".")[0], "never")
 
 
@@ -338,7 +338,7 @@ def _pseudo_frame(low: Lowering, source: Source) -> Any:
 
 
 def _copied(low: Lowering, base: Base) -> Base:
-    return low.copy(Ref(base, (None,) * base.rank), base.name).base
+    return low.copy(Ref.of(base), base.name).base
 
 
 def _spec_of(value: Value, low: Lowering) -> Spec:

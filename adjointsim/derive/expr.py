@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import math
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from . import rules
+from .arraycalls import ArrayCalls
 from .build import const
-from .context import HELD, UNBOUND, Context
+from .context import HELD, UNBOUND
 from .ir import Atom, Const, Let, Stmt, Var, is_float
 from .source import MISSING, Source
-from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
+from .values import Lazy, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
+from .views import Part
 
 __all__ = ["Expressions"]
 
 
-class Expressions(Context):
+class Expressions(ArrayCalls):
     """Values of expressions."""
 
     def value(self, node: ast.expr, root: str | None = None) -> Value:
         """The value of an expression; ``root`` names the variable it is about to be bound to."""
+        return self.stored(self.lazy(node, root), root)
+
+    def lazy(self, node: ast.expr, root: str | None = None) -> Value:
+        """The same, but an array expression is not stored: what it is a part of computes its elements."""
         handler = _EXPRESSIONS.get(type(node))
         if handler is None:
             raise self.error(f"{type(node).__name__} expressions are not supported", node)
@@ -63,6 +70,21 @@ class Expressions(Context):
 
     def as_bool(self, value: Atom) -> Atom:
         return value if value.dt == "b1" else self.b.op("ne", value, const(0, value.dt))
+
+    def operand(self, node: ast.expr, later: Iterable[ast.expr]) -> Value:
+        """An operand, stored if one that is evaluated ``later`` calls what may write the arrays that it reads."""
+        value = self.lazy(node)
+        if isinstance(value, Lazy) and any(isinstance(n, ast.Call) and self._enters(n) for x in later for n in ast.walk(x)):
+            return self.stored(value)
+        return value
+
+    def _enters(self, node: ast.Call) -> bool:
+        """Whether a call is one of a Python function, which may write arrays."""
+        func, source = node.func, self.frame.source
+        if isinstance(func, ast.Attribute):
+            return False if isinstance(func.value, ast.Name) and func.value.id in ("np", "math", "numpy") else True
+        obj = source.lookup(func.id) if isinstance(func, ast.Name) else None
+        return not (isinstance(obj, type) or (obj is not MISSING and getattr(builtins, getattr(func, "id", ""), None) is obj))
 
     # -------------------------------------------------------------------------------------------------------- names
     def name(self, name: str, node: ast.AST) -> Value:
@@ -134,7 +156,7 @@ class Expressions(Context):
             del self.env[f"{HELD}{k}"]
 
     def _attribute(self, node: ast.Attribute, root: str | None) -> Value:
-        owner = self.value(node.value)
+        owner = self.lazy(node.value)
         if isinstance(owner, Static):
             if isinstance(owner.obj, types.ModuleType):
                 obj = getattr(owner.obj, node.attr, MISSING)
@@ -146,31 +168,29 @@ class Expressions(Context):
             raise self.error(f"attribute '{node.attr}' of {describe(owner)} is not supported: pass the value in p", node)
         if isinstance(owner, Tup) and owner.cls is not None and node.attr in owner.cls._fields:  # type: ignore[attr-defined]
             return owner.items[owner.cls._fields.index(node.attr)]  # type: ignore[attr-defined]
-        if isinstance(owner, Ref):
+        if isinstance(owner, (Ref, Lazy)):
             if node.attr == "shape":
-                return Tup(self.shape(owner))
+                return Tup(self.lengths(owner))
             if node.attr == "size":
-                return self.product(self.shape(owner))
+                return self.count(owner)
             if node.attr == "ndim":
                 return const(owner.rank, "i8")
             if node.attr == "dtype":
-                return Static(np.dtype(owner.base.dt))
+                return Static(np.dtype(self.dtype(owner)))
+            if node.attr == "T":
+                return self.transposed(self.kept(owner), list(range(owner.rank))[::-1])
         raise self.error(f"attribute '{node.attr}' of {describe(owner)} is not supported", node)
 
-    def product(self, atoms: tuple[Atom, ...]) -> Atom:
-        total: Atom = const(1, "i8")
-        for a in atoms:
-            total = self.b.op("mul", total, a)
-        return total
-
     # ---------------------------------------------------------------------------------------------------- operators
-    def binary(self, op: ast.operator, left: Value, right: Value, node: ast.AST, root: str | None = None) -> Atom:
+    def binary(self, op: ast.operator, left: Value, right: Value, node: ast.AST, root: str | None = None) -> Value:
         name = rules.BINARY.get(type(op))
+        if name is None:
+            raise self.error(f"operator {type(op).__name__} is not supported", node)
+        if isinstance(left, (Ref, Lazy)) or isinstance(right, (Ref, Lazy)):
+            return self.elementwise(self._exponent(name, right, left), [left, right], node)
         for side in (left, right):
             if not isinstance(side, (Var, Const)):
                 raise self.error(f"arithmetic on {describe(side)} is not supported: write it element by element", node)
-        if name is None:
-            raise self.error(f"operator {type(op).__name__} is not supported", node)
         if name == "pow" and isinstance(right, Const) and right.dt == left.dt == "i8" and right.value < 0:  # type: ignore[operator, union-attr]
             left = self.b.cast(left, "f8")  # type: ignore[arg-type]
         if name == "pow" and isinstance(right, Const) and right.dt == "i8" and is_float(left.dt):  # type: ignore[union-attr]
@@ -181,8 +201,10 @@ class Expressions(Context):
             raise self.error(str(exc), node) from None
 
     def _bin_op(self, node: ast.BinOp, root: str | None) -> Value:
-        left = self.value(node.left)
-        right = self.value(node.right)
+        left = self.operand(node.left, [node.right])
+        right = self.lazy(node.right)
+        if isinstance(node.op, ast.MatMult):
+            return self.matmul(left, right, node, root)
         if isinstance(left, Tup) and isinstance(right, Tup) and isinstance(node.op, ast.Add):
             return Tup(left.items + right.items)
         return self.binary(node.op, left, right, node, root)
@@ -190,7 +212,12 @@ class Expressions(Context):
     def _unary_op(self, node: ast.UnaryOp, root: str | None) -> Value:
         if isinstance(node.op, ast.Not):
             return self.b.op("lnot", self.truth(node.operand), root=root)
-        value = self.scalar(node.operand)
+        value = self.lazy(node.operand)
+        if isinstance(value, (Ref, Lazy)):
+            name = {ast.UAdd: "pos", ast.USub: "neg"}.get(type(node.op), "lnot" if self.dtype(value) == "b1" else "invert")
+            return self.elementwise(name, [value], node)
+        if not isinstance(value, (Var, Const)):
+            raise self.error(f"expected a number, got {describe(value)}", node)
         if isinstance(node.op, ast.UAdd):
             return value if value.dt != "b1" else self.b.cast(value, "i8")
         if isinstance(node.op, ast.Invert):
@@ -202,12 +229,16 @@ class Expressions(Context):
     def _compare(self, node: ast.Compare, root: str | None) -> Value:
         def chain(k: int, left: Value) -> Atom:  # a < b < c: b once, c only if a < b
             right, bit = self._compare_one(node.ops[k], left, node.comparators[k], node)
+            if isinstance(bit, Lazy):
+                if len(node.ops) > 1:
+                    raise self.error("a chain of comparisons of arrays has no truth: write (a < b) & (b < c)", node)
+                return bit  # type: ignore[return-value]
             return bit if k == len(node.ops) - 1 else self.short_circuit(bit, lambda: chain(k + 1, right), True)
 
-        return chain(0, self.value(node.left))
+        return chain(0, self.operand(node.left, node.comparators))
 
     def _compare_one(self, op: ast.cmpop, left: Value, right_node: ast.expr, node: ast.Compare) -> tuple[Value, Atom]:
-        right = self.value(right_node)
+        right = self.lazy(right_node)
         if isinstance(op, (ast.Is, ast.IsNot)):
             if isinstance(left, Static) and isinstance(right, Static):
                 return right, const((left.obj is right.obj) == isinstance(op, ast.Is), "b1")
@@ -216,6 +247,8 @@ class Expressions(Context):
             raise self.error("'is' is supported only for None", node)
         if isinstance(left, Static) and isinstance(right, Static) and isinstance(op, (ast.Eq, ast.NotEq)):
             return right, const((left.obj == right.obj) == isinstance(op, ast.Eq), "b1")
+        if type(op) in rules.COMPARE and (isinstance(left, (Ref, Lazy)) or isinstance(right, (Ref, Lazy))):
+            return right, self.elementwise(rules.COMPARE[type(op)], [left, right], node)  # type: ignore[return-value]
         if type(op) not in rules.COMPARE or not isinstance(left, (Var, Const)) or not isinstance(right, (Var, Const)):
             raise self.error(f"comparison of {describe(left)} with {describe(right)} is not supported", node)
         return right, self.b.op(rules.COMPARE[type(op)], left, right)
@@ -308,42 +341,27 @@ class Expressions(Context):
             raise self.error("an array whose length is known only at run time cannot be unpacked: index it", node)
         raise self.error(f"cannot unpack {describe(value)}", node)
 
-    def indices(self, node: ast.Subscript) -> tuple[Atom, ...]:
-        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if any(isinstance(p, ast.Constant) and p.value in (None, ...) for p in parts):
-            raise self.error("None and ... in an index are not supported yet", node)
-        found: list[Atom] = []
-        for part in parts:
-            value = self.value(part)
-            for item in value.items if isinstance(value, Tup) else (value,):
-                if not isinstance(item, (Var, Const)):
-                    raise self.error(f"an index must be an int, got {describe(item)}", node)
-                if is_float(item.dt):
-                    raise self.error("an index must be an int, got a float: use int(...)", node)
-                found.append(self.b.cast(item, "i8") if item.dt == "b1" else item)
-        return tuple(found)
-
-    def element(self, ref: Ref, node: ast.Subscript) -> tuple[Atom, ...]:
-        """The base's full index of one element, for a store."""
-        indices = self.indices(node)
-        if len(indices) != ref.rank:
-            raise self.error(f"{len(indices)} indices for a {ref.rank}-d array: assign element by element", node)
-        return ref.at(indices)  # type: ignore[return-value]
+    def numbers(self, parts: list[Part]) -> tuple[Atom, ...] | None:
+        """The parts of an index, if all are numbers."""
+        return tuple(p for p in parts if isinstance(p, (Var, Const))) if all(isinstance(p, (Var, Const)) for p in parts) else None
 
     def item(self, ref: Ref, indices: tuple[Atom, ...], root: str | None = None) -> Value:
-        index = ref.at(indices)
-        if len(indices) == ref.rank:
-            return self.b.load(ref.base, index, root)  # type: ignore[arg-type]
-        return Ref(ref.base, index)
+        view = self.view(ref, list(indices), self.frame.source.node)
+        return view if view.rank else self.b.load(view.base, view.index, root)  # type: ignore[arg-type]
 
     def _subscript(self, node: ast.Subscript, root: str | None) -> Value:
-        owner = self.value(node.value)
-        indices = self.indices(node)
-        if isinstance(owner, Ref):
-            if len(indices) > owner.rank:
-                raise self.error(f"{len(indices)} indices for a {owner.rank}-d array", node)
-            return self.item(owner, indices, root)
-        if not isinstance(owner, Tup) or len(indices) != 1:
+        owner = self.lazy(node.value)
+        if isinstance(owner, (Ref, Lazy)):
+            parts = self.parts(node, owner.rank)
+            numbers = self.numbers(parts)
+            if isinstance(owner, Lazy) and numbers is not None and len(numbers) == owner.rank:
+                shape = self.lengths(owner)
+                return owner.at([self._inside(i, n) for i, n in zip(numbers, shape, strict=True)])
+            if isinstance(owner, Ref) and numbers is not None:
+                return self.item(owner, numbers, root)
+            return self.pick(owner, parts, node)
+        indices = self.numbers(self.parts(node, 1)) if isinstance(owner, Tup) else ()
+        if not isinstance(owner, Tup) or indices is None or len(indices) != 1:
             raise self.error(f"{describe(owner)} cannot be indexed like this", node)
         (k,) = indices
         if isinstance(k, Const):

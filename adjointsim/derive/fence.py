@@ -41,8 +41,6 @@ REFUSED: dict[type[ast.AST], str] = {
     ast.Match: "'match' is not supported: use if/elif",
     ast.Starred: "starred expressions are not supported",
     ast.NamedExpr: "':=' is not supported: assign on a line of its own",
-    ast.Slice: "array slices are not supported yet: write the loop over elements",
-    ast.MatMult: "the matrix product '@' is not supported yet: write the loop over elements",
 }
 
 

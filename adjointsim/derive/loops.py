@@ -69,6 +69,8 @@ def _overlaps(s: Each) -> bool:
     for st in s.stores:
         written.setdefault(st.base, set()).add(st.index)
     loads = [x for x in walk(s.body) if isinstance(x, Load)]
+    if s.order == "seq":  # one index may occur in several iterations
+        return any(x.base in written for x in loads)
     return any(written.get(x.base, {x.index}) != {x.index} for x in loads)
 
 

@@ -83,7 +83,9 @@ class Lowering(Loops):
         self.value(s.value)
 
     def _assign(self, s: ast.Assign) -> None:
-        value = self.value(s.value, root=s.targets[0].id if isinstance(s.targets[0], ast.Name) else None)
+        root = s.targets[0].id if isinstance(s.targets[0], ast.Name) else None
+        # what is stored in one place only need not be an array of its own first
+        value = self.lazy(s.value) if [type(t) for t in s.targets] == [ast.Subscript] else self.value(s.value, root)
         for target in s.targets:
             self.bind(target, value)
 
@@ -97,7 +99,11 @@ class Lowering(Loops):
             ref = self.value(target.value)
             if not isinstance(ref, Ref):
                 raise self.error(f"cannot assign to an item of {describe(ref)}", s)
-            index = self.element(ref, target)
+            parts = self.parts(target, ref.rank)
+            numbers = self.numbers(parts)
+            if numbers is None or len(numbers) < ref.rank:
+                return self.in_place(s.op, ref, parts, self.lazy(s.value), s)
+            index: tuple[Atom, ...] = self.view(ref, parts, s).index  # type: ignore[assignment]
             old = self.b.load(ref.base, index)  # before the right side, which may write the cell
             mark = len(self.b.stmts)
             right = self.scalar(s.value)
@@ -118,8 +124,8 @@ class Lowering(Loops):
             raise self.error("augmented assignment to an attribute is not supported", s)
         left = self.name(target.id, s)
         if isinstance(left, Ref):
-            raise self.error("augmented assignment of a whole array is not supported yet: write the loop over elements", s)
-        self.env[target.id] = self.binary(s.op, left, self.value(s.value), s, root=target.id)
+            return self.in_place(s.op, left, [], self.lazy(s.value), s)
+        self.env[target.id] = self.stored(self.binary(s.op, left, self.lazy(s.value), s, root=target.id), target.id)
 
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""
@@ -135,7 +141,11 @@ class Lowering(Loops):
             ref = self.value(target.value)
             if not isinstance(ref, Ref):
                 raise self.error(f"cannot assign to an item of {describe(ref)}", target)
-            index = self.element(ref, target)
+            parts = self.parts(target, ref.rank)
+            numbers = self.numbers(parts)
+            if numbers is None or len(numbers) < ref.rank:
+                return self.store(ref, parts, value, target)
+            index: tuple[Atom, ...] = self.view(ref, parts, target).index  # type: ignore[assignment]
             self.writable(ref, target)
             if not isinstance(value, (Var, Const)):
                 raise self.error(f"cannot store {describe(value)} in an element", target)

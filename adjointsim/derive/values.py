@@ -6,38 +6,60 @@ which may differ between paths: only the atoms are merged by phis or carried by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .ir import Atom, Base, Const, Var
 
-__all__ = ["Maybe", "Ref", "Static", "Tup", "Value", "atoms_in", "describe", "rebuild", "refs_in", "shape_of"]
+__all__ = ["Axis", "Lazy", "Maybe", "Ref", "Static", "Tup", "Value", "atoms_in", "describe", "rebuild", "refs_in", "shape_of"]
+
+
+ZERO, ONE = Const(0, "i8"), Const(1, "i8")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a base that a view runs over: the base's index is ``lo + step * i`` for index i of the view's axis ``k``."""
+
+    k: int
+    lo: Atom = ZERO
+    step: Atom = ONE
+
+    @property
+    def whole(self) -> bool:
+        return self.lo == ZERO and self.step == ONE
 
 
 @dataclass(frozen=True)
 class Ref:
-    """An array or a view of one: ``index`` has an entry for each axis of the base, None where the axis is free."""
+    """An array or a view of one.
+
+    ``index`` has an entry for each axis of the base: an index that is fixed, or an :class:`Axis`.  ``lens`` are the lengths
+    of the view's axes, None where it is that of the base's axis.  Two axes of the base may follow one of the view (a
+    diagonal); an axis of the view that none follows has length 1 or repeats.
+    """
 
     base: Base
-    index: tuple[Atom | None, ...]
+    index: tuple[Atom | Axis, ...]
+    lens: tuple[Atom | None, ...]
+
+    @classmethod
+    def of(cls, base: Base) -> Ref:
+        """The whole of an array."""
+        return cls(base, tuple(map(Axis, range(base.rank))), (None,) * base.rank)
 
     @property
     def rank(self) -> int:
-        return sum(i is None for i in self.index)
+        return len(self.lens)
 
     @property
     def whole(self) -> bool:
-        return all(i is None for i in self.index)
+        return self == Ref.of(self.base)
 
-    def axes(self) -> list[int]:
-        """The base's axes that are free, in order."""
-        return [k for k, i in enumerate(self.index) if i is None]
-
-    def at(self, indices: tuple[Atom, ...]) -> tuple[Atom | None, ...]:
-        """The base's index after the first free axes are fixed."""
-        rest = iter(indices)
-        return tuple(next(rest, None) if i is None else i for i in self.index)
+    def axis(self, k: int) -> int:
+        """The first axis of the base that follows the view's axis k."""
+        return next(j for j, i in enumerate(self.index) if isinstance(i, Axis) and i.k == k)
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,25 @@ class Maybe:
     flag: Atom
 
 
-Value = Var | Const | Ref | Tup | Static | Maybe
+@dataclass(frozen=True, eq=False)
+class Lazy:
+    """An array expression that is not stored yet: ``at`` writes the computation of one element.
+
+    It lives within one expression of the user's; what is bound to a name, returned or handed to a function is stored first.
+    ``room`` are the lengths to allocate where ``lens`` are known only as the program runs.
+    """
+
+    lens: tuple[Atom, ...]
+    dt: str
+    at: Callable[[Sequence[Atom]], Atom]
+    room: tuple[Atom, ...] | None = None
+
+    @property
+    def rank(self) -> int:
+        return len(self.lens)
+
+
+Value = Var | Const | Ref | Lazy | Tup | Static | Maybe
 
 
 def shape_of(v: Value) -> tuple[Any, ...]:
@@ -71,7 +111,8 @@ def shape_of(v: Value) -> tuple[Any, ...]:
     if isinstance(v, (Var, Const)):
         return ("scalar",)
     if isinstance(v, Ref):
-        return ("array", v.base, tuple(i is None for i in v.index))
+        axes = tuple((i.k, i.whole) if isinstance(i, Axis) else None for i in v.index)
+        return ("array", v.base, axes, tuple(n is None for n in v.lens))
     if isinstance(v, Tup):
         return ("tuple", v.cls, tuple(shape_of(i) for i in v.items))
     if isinstance(v, Maybe):
@@ -84,7 +125,10 @@ def atoms_in(v: Value) -> Iterator[Atom]:
     if isinstance(v, (Var, Const)):
         yield v
     elif isinstance(v, Ref):
-        yield from (i for i in v.index if i is not None)
+        for i in v.index:
+            if not (isinstance(i, Axis) and i.whole):
+                yield from (i.lo, i.step) if isinstance(i, Axis) else (i,)
+        yield from (n for n in v.lens if n is not None)
     elif isinstance(v, Tup):
         for item in v.items:
             yield from atoms_in(item)
@@ -110,7 +154,14 @@ def rebuild(shape: tuple[Any, ...], atoms: Iterator[Atom]) -> Value:
     if kind == "scalar":
         return next(atoms)
     if kind == "array":
-        return Ref(shape[1], tuple(None if free else next(atoms) for free in shape[2]))
+        index: list[Atom | Axis] = []
+        for axis in shape[2]:
+            if axis is None:
+                index.append(next(atoms))
+            else:
+                k, whole = axis
+                index.append(Axis(k) if whole else Axis(k, next(atoms), next(atoms)))
+        return Ref(shape[1], tuple(index), tuple(None if own else next(atoms) for own in shape[3]))
     if kind == "tuple":
         return Tup(tuple(rebuild(s, atoms) for s in shape[2]), shape[1])
     if kind == "maybe":
@@ -126,7 +177,7 @@ def describe(v: Value | None) -> str:
         return "nothing"
     if isinstance(v, (Var, Const)):
         return words.get(v.dt, v.dt)
-    if isinstance(v, Ref):
+    if isinstance(v, (Ref, Lazy)):
         return f"a {v.rank}-d array"
     if isinstance(v, Tup):
         return f"a {v.cls.__name__}" if v.cls else f"a tuple of {len(v.items)}"
