@@ -10,6 +10,8 @@
     ├── GradientCheckError (also AssertionError) a gradient check failed
     └── MissingExtraError (also ImportError)    an optional dependency is not installed
 
+    OverlapWarning (a UserWarning)              an in-place operator on overlapping views: NumPy's meaning, not Numba's
+
 An exception that the user's own step raises keeps its type; it carries a note with the step number and direction.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 __all__ = [
     "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
-    "SourceUnavailableError", "StructureError", "UnsupportedError",
+    "OverlapWarning", "SourceUnavailableError", "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -76,6 +78,13 @@ class NonFiniteError(AdjointSimError, ArithmeticError):
 
 class GradientCheckError(AdjointSimError, AssertionError):
     """:func:`adjointsim.testing.check_gradient` found a gradient that is not the derivative of the value."""
+
+
+class OverlapWarning(UserWarning):
+    """An operator in place reads other elements of the array that it overwrites: the message names the line.
+
+    NumPy reads all of them first, and so does the derived code; Numba's own result may differ.
+    """
 
 
 class MissingExtraError(AdjointSimError, ImportError):

@@ -263,6 +263,32 @@ class DualArray(np.ndarray):
     def fill(self, value: Any) -> None:
         self[...] = value
 
+    def astype(self, dtype: Any) -> Any:  # type: ignore[override]
+        if _is_float(dtype) or self.dtype != object:
+            return self.copy() if self.dtype == object else super().astype(dtype)
+        return np.vectorize(int, otypes=[dtype])(self)
+
+    def mean(self) -> Any:  # type: ignore[override]
+        return self.sum() / self.size
+
+    def var(self) -> Any:  # type: ignore[override]
+        return ((self - self.mean()) ** 2).sum() / self.size
+
+    def std(self) -> Any:  # type: ignore[override]
+        return apply("sqrt", self.var())
+
+
+def _in_place(name: str) -> F:
+    def operate(self: DualArray, other: Any) -> DualArray:
+        self[...] = getattr(operator, name)(self, other)
+        return self
+
+    return operate
+
+
+for _dunder in ("add", "sub", "mul", "truediv", "pow"):
+    setattr(DualArray, f"__i{_dunder}__", _in_place(_dunder))
+
 
 def to_dual(x: Any) -> Any:
     """A number as a :class:`Dual`; the meaning of ``float(x)`` in the function under test."""
@@ -368,6 +394,10 @@ def _keep(fun: F) -> F:
 _CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
 _SHORT = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
 _TESTS = {name: _test(getattr(math, name)) for name in ("isnan", "isinf", "isfinite")}
+_MOVING = (
+    "sum prod dot roll concatenate cumsum cumprod flip arange transpose stack hstack vstack outer diff diag tril triu trace eye "
+    "linspace"
+).split()
 _IN_BOTH = (
     "sin cos tan sinh cosh tanh exp exp2 expm1 log2 log10 log1p sqrt cbrt fabs degrees radians fmod hypot copysign ldexp"
 ).split()
@@ -396,8 +426,11 @@ NUMPY = Shim(
     sign=_elementwise(_np_sign), power=_elementwise(_np_power), where=_elementwise(lambda c, a, b: a if c else b),
     negative=_elementwise(lambda x: -x), mod=_number("remainder"), true_divide=_number("divide"),
     round=_number("rint"), deg2rad=_number("radians"), rad2deg=_number("degrees"),
+    mean=lambda a: a.mean(), var=lambda a: a.var(), std=lambda a: a.std(), max=lambda a: a.max(), min=lambda a: a.min(),
+    argmax=np.argmax, argmin=np.argmin, any=np.any, all=np.all, vdot=np.dot,
+    linalg=Shim(shim_name="np.linalg", norm=lambda a: apply("sqrt", (a * a).sum())),
     **_CONSTANTS, **_TESTS,
-    **{name: _keep(getattr(np, name)) for name in ("sum", "prod", "dot", "roll", "concatenate", "cumsum", "flip", "arange")},
+    **{name: _keep(getattr(np, name)) for name in _MOVING},
     **{name: _number(name) for name in (*_IN_BOTH, *_SHORT.values(), "log", "floor", "ceil", "trunc", "rint", "square")},
     **{name: _number(name) for name in ("reciprocal", "sinc", "heaviside", "logaddexp", "arctan2", "remainder")},
     **{name: _number(name) for name in ("add", "subtract", "multiply", "divide", "floor_divide")},

@@ -13,9 +13,11 @@ import ast
 import warnings
 from collections.abc import Callable, Sequence
 
+from ..errors import OverlapWarning
 from . import rules
 from .context import wrap_of
-from .ir import Atom, Const, Each, For, Load, Store, Var, is_float, walk
+from .ir import Atom, Const, Each, For, Stmt, Store, Var, is_float
+from .loops import overlaps
 from .values import ONE, ZERO, Axis, Lazy, Ref, Tup, Value, describe
 from .views import Part, Views
 
@@ -23,10 +25,6 @@ __all__ = ["Arrays"]
 
 Elements = Ref | Lazy
 _ARITHMETIC = frozenset({"add", "sub", "mul", "neg", "pos", "floordiv", "mod", "pow", "powi", "div"})
-
-
-class OverlapWarning(UserWarning):
-    """Numba and NumPy give different results; the gradient is that of NumPy's."""
 
 
 class Arrays(Views):
@@ -284,18 +282,15 @@ class Arrays(Views):
         literal = name == "pow" and isinstance(v, Const) and v.dt == "i8"
         return "powi" if literal and is_float(self.dtype(base)) else name
 
-    def _warn_of_overlap(self, stmts: list, node: ast.AST) -> None:
-        for s in walk(tuple(stmts)):
-            if isinstance(s, Each):
-                written = {(st.base, st.index) for st in s.stores}
-                read = {(x.base, x.index) for x in walk(s.body) if isinstance(x, Load)}
-                if any(x not in written and x[0] in {b for b, _ in written} for x in read):
-                    line = getattr(node, "lineno", 0)
-                    message = (
-                        f"{self.frame.source.filename}:{line}: an operator in place reads other elements of the array that it "
-                        "overwrites: all are read first, as in NumPy; Numba's own result may differ"
-                    )
-                    warnings.warn(message, OverlapWarning, stacklevel=2)
+    def _warn_of_overlap(self, stmts: Sequence[Stmt], node: ast.AST) -> None:
+        if any(isinstance(s, Each) and overlaps(s) for s in stmts):
+            source = self.frame.source
+            line = getattr(node, "lineno", source.node.lineno)
+            message = (
+                f"{source.filename}:{line}: an operator in place reads other elements of the array that it overwrites: all are "
+                "read first, as in NumPy; Numba's own result may differ"
+            )
+            warnings.warn(message, OverlapWarning, stacklevel=2)
 
     def fresh(self, root: str, dt: str, lens: Sequence[Atom], element: Callable[[Sequence[Atom]], Atom]) -> Ref:
         """A new array made from its elements."""

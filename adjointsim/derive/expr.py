@@ -82,7 +82,7 @@ class Expressions(ArrayCalls):
         """Whether a call is one of a Python function, which may write arrays."""
         func, source = node.func, self.frame.source
         if isinstance(func, ast.Attribute):
-            return False if isinstance(func.value, ast.Name) and func.value.id in ("np", "math", "numpy") else True
+            return not (isinstance(func.value, ast.Name) and func.value.id in ("np", "math", "numpy"))
         obj = source.lookup(func.id) if isinstance(func, ast.Name) else None
         return not (isinstance(obj, type) or (obj is not MISSING and getattr(builtins, getattr(func, "id", ""), None) is obj))
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .build import Builder, Names, const
-from .ir import Alloc, Atom, Base, Block, Each, For, If, Let, Load, Stmt, Store, Var, While, defined, substitute, walk
+from .ir import Alloc, Atom, Base, Block, Const, Each, For, If, Let, Load, Stmt, Store, Var, While, defined, substitute, walk
 
-__all__ = ["each_to_loops", "nest"]
+__all__ = ["apart", "each_to_loops", "nest", "overlaps"]
 
 ONE = const(1, "i8")
 
@@ -31,7 +31,7 @@ def each_to_loops(block: Block, names: Names, chosen: Callable[[Each], bool] = l
 def nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]] | None = None) -> list[Stmt]:
     """An Each as loops; ``innermost`` makes statements of an Each of one axis, by default a single loop."""
     innermost = innermost or (lambda each: [_loop(each, (*each.body, *each.stores), names)])
-    return [*_apart(s, names, innermost)] if _overlaps(s) else _nest(s, names, innermost)
+    return [*_apart(s, names, innermost)] if overlaps(s) else _nest(s, names, innermost)
 
 
 def _nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]]) -> list[Stmt]:
@@ -64,14 +64,22 @@ def _loop(s: Each, body: Block, names: Names) -> For:
 
 # All is read before anything is written: a nest does that as long as no cell is written before it is read, which holds where
 # nothing that it writes is read under another index.  What is, waits in memory of its own.
-def _overlaps(s: Each) -> bool:
+def overlaps(s: Each) -> bool:
     written: dict[object, set[tuple[Atom, ...]]] = {}
     for st in s.stores:
         written.setdefault(st.base, set()).add(st.index)
     loads = [x for x in walk(s.body) if isinstance(x, Load)]
     if s.order == "seq":  # one index may occur in several iterations
         return any(x.base in written for x in loads)
-    return any(written.get(x.base, {x.index}) != {x.index} for x in loads)
+    return any(other != x.index and not apart(other, x.index) for x in loads for other in written.get(x.base, ()))
+
+
+def apart(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> bool:
+    """Whether two indices are never one cell: along some axis they are two literals, counted from the same end."""
+    return any(
+        isinstance(a, Const) and isinstance(b, Const) and a.value != b.value and (a.value >= 0) == (b.value >= 0)  # type: ignore[operator]
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]]) -> list[Stmt]:

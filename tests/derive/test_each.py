@@ -292,6 +292,6 @@ def test_a_proof_of_everything_is_caught(name, monkeypatch):
 
 
 def test_overlap_is_needed(monkeypatch):
-    monkeypatch.setattr(loops, "_overlaps", lambda s: False)
+    monkeypatch.setattr(loops, "overlaps", lambda s: False)
     with pytest.raises(AssertionError):
         test_reads_before_writes(SHIFTED, [(6,), (6,)], 2)
