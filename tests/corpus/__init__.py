@@ -5,7 +5,8 @@ unless tagged "plain", under Numba.  Tags name the features that a case is about
 
 ========  ======================================================================================================
 step      the signature is ``(n, y, p)``
-plain     calls functions that are not compiled, which Numba does not accept
+plain     Numba does not accept it: it calls functions that are not compiled, say
+overlap   an operator in place on overlapping views, where Numba does not do as NumPy does
 closure   the function was made by another function
 float32   a leaf is float32; the reference computes in double precision
 trap      an infinite or undefined value lurks on a path that is not taken
