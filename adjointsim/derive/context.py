@@ -176,7 +176,7 @@ class Context:
         """The base's index for an index along a view's axis."""
         if axis.step == Const(-1, "i8"):
             return self.b.op("sub", axis.lo, at)
-        return self.b.op("add", axis.lo, self.b.op("mul", at, axis.step))
+        return self.b.op("add", self.b.op("mul", at, axis.step), axis.lo)  # i + c, as a person writes it
 
     def alloc(self, root: str, dt: str, dims: tuple[Atom, ...], fill: str) -> Ref:
         base = Base(self.names.fresh(root), dt, len(dims), "local")
