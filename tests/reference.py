@@ -427,7 +427,7 @@ NUMPY = Shim(
     negative=_elementwise(lambda x: -x), mod=_number("remainder"), true_divide=_number("divide"),
     round=_number("rint"), deg2rad=_number("radians"), rad2deg=_number("degrees"),
     mean=lambda a: a.mean(), var=lambda a: a.var(), std=lambda a: a.std(), max=lambda a: a.max(), min=lambda a: a.min(),
-    argmax=np.argmax, argmin=np.argmin, any=np.any, all=np.all, vdot=np.dot,
+    ndindex=np.ndindex, argmax=np.argmax, argmin=np.argmin, any=np.any, all=np.all, vdot=np.dot,
     linalg=Shim(shim_name="np.linalg", norm=lambda a: apply("sqrt", (a * a).sum())),
     **_CONSTANTS, **_TESTS,
     **{name: _keep(getattr(np, name)) for name in _MOVING},

@@ -18,6 +18,7 @@ from .arraycalls import ARRAY_CALLS
 from .build import const
 from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
+from .iteration import RANGES
 from .source import Source, plain_function, read
 from .values import Lazy, Ref, Static, Tup, Value, describe
 
@@ -191,52 +192,19 @@ class Calls(Expressions):
             raise self.error(f"{cls.__name__}() takes the fields {', '.join(fields)}", node)
         return Tup(tuple(bound[f] for f in fields), cls)
 
-    # --------------------------------------------------------------------------------------------------------- ranges
-    def range(self, node: ast.expr) -> tuple[Atom, Atom, Atom]:
-        """(lo, count, step) of ``range(...)``."""
-        target = self.value(node.func) if isinstance(node, ast.Call) else None
-        if not isinstance(target, Static) or _hashable_get(_CALLS, target.obj) is not _refuse_range:
-            raise self.error("a for loop runs over range(...) or over a tuple", node)
-        assert isinstance(node, ast.Call)
-        self._no_keywords(node)
-        self._count(node, 1, 3)
-        args = [self.integer(a, "an argument of range") for a in node.args]
-        lo, hi, step = {
-            1: lambda: (const(0, "i8"), args[0], const(1, "i8")),
-            2: lambda: (*args, const(1, "i8")),
-            3: lambda: tuple(args),
-        }[len(args)]()
-        op, one, none = self.b.op, const(1, "i8"), const(0, "i8")
-        up = down = none
-        if not isinstance(step, Const):
-            self.check(op("eq", step, none), node, "ValueError('range() arg 3 must not be zero')")
-        elif step.value == 0:
-            raise self.error("range() arg 3 must not be zero", node)
-        if not isinstance(step, Const) or step.value > 0:  # type: ignore[operator]
-            up = op("max2", self._ceil_div(op("sub", hi, lo), step), none)
-            if isinstance(step, Const):
-                return lo, up, step
-        if not isinstance(step, Const) or step.value < 0:  # type: ignore[operator]
-            down = op("max2", self._ceil_div(op("sub", lo, hi), op("neg", step)), none)
-            if isinstance(step, Const):
-                return lo, down, step
-        del one
-        return lo, op("select", op("gt", step, none), up, down), step
-
-    def _ceil_div(self, a: Atom, b: Atom) -> Atom:
-        if isinstance(b, Const) and b.value == 1:
-            return a
-        return self.b.op("neg", self.b.op("floordiv", self.b.op("neg", a), b))
-
+    # ---------------------------------------------------------------------------------------------------------- items
     def static_items(self, node: ast.expr) -> list[Value] | None:
         """The items of a tuple that a loop runs over; None if it runs over something else."""
         if isinstance(node, (ast.Tuple, ast.Name, ast.Attribute, ast.Subscript)):
             value = self.value(node)
             if isinstance(value, Tup):
                 return list(value.items)
-            if isinstance(value, Ref):
-                raise self.error("iterating over an array is not supported yet: loop over range(len(...)) and index it", node)
         return None
+
+    def _array_of(self, node: ast.Call, root: str | None) -> Value:
+        """np.array and np.asarray of listed numbers, or of an array."""
+        given = self.keywords(node, "object", "dtype")
+        return self.listed(given["object"], root, self.dtype_of(given["dtype"]) if "dtype" in given else None)
 
     # --------------------------------------------------------------------------------------------------------- arrays
     def dtype_of(self, node: ast.expr | None) -> str:
@@ -342,7 +310,7 @@ def _maker(fill: str, like: bool) -> Callable[[Calls, ast.Call, str | None], Val
 
 
 _CALLS: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
-    builtins.range: _refuse_range,
+    **dict.fromkeys(RANGES, _refuse_range),
     builtins.len: Calls._len,
     builtins.divmod: Calls._divmod,
     np.empty: _maker("none", False),
@@ -354,6 +322,7 @@ _CALLS: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
     np.full: Calls._full,
     np.full_like: Calls._full_like,
     np.copy: Calls._copy,
+    np.array: Calls._array_of,
 }
 _CALLS.update(ARRAY_CALLS)
 for _type, _dt in _CASTS.items():

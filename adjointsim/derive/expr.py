@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from . import rules
-from .arraycalls import ArrayCalls
 from .build import const
 from .context import HELD, UNBOUND
 from .ir import Atom, Const, Let, Stmt, Var, is_float
+from .iteration import Iteration
 from .source import MISSING, Source
 from .values import Lazy, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
 from .views import Part
@@ -23,7 +23,7 @@ from .views import Part
 __all__ = ["Expressions"]
 
 
-class Expressions(ArrayCalls):
+class Expressions(Iteration):
     """Values of expressions."""
 
     def value(self, node: ast.expr, root: str | None = None) -> Value:
@@ -377,14 +377,26 @@ class Expressions(ArrayCalls):
             raise self.error(
                 f"an index known only at run time needs a tuple of numbers of one dtype, not {describe(owner)}", node
             )
+        return self.chosen(owner, k, node)
+
+    def chosen(self, items: Tup, k: Atom, node: ast.AST | None = None) -> Atom:
+        """The item of a tuple of numbers at a place known only at run time."""
+        atoms = [a for item in items.items for a in atoms_in(item)]
+        dt = self._common([a.dt for a in atoms])
+        atoms = [self.b.cast(a, dt) for a in atoms]
         n = const(len(atoms), "i8")
         k = self.b.op("select", self.b.op("lt", k, const(0, "i8")), self.b.op("add", k, n), k)
         bad = self.b.op("lor", self.b.op("lt", k, const(0, "i8")), self.b.op("ge", k, n))
-        self.check(bad, node, "IndexError('tuple index out of range')")
+        if node is not None:
+            self.check(bad, node, "IndexError('tuple index out of range')")
         result: Atom = atoms[-1]
         for j in range(len(atoms) - 2, -1, -1):
             result = self.b.op("select", self.b.op("eq", k, const(j, "i8")), atoms[j], result)
         return result
+
+
+def _refuse_list(self: Expressions, node: ast.expr, root: str | None) -> Value:
+    raise self.error("lists are not supported, except in np.array([...]): use a tuple or an array", node)
 
 
 _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, str | None], Value]] = {
@@ -398,5 +410,7 @@ _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, str | None], Value]] = {
     ast.BoolOp: Expressions._bool_op,
     ast.IfExp: Expressions._if_exp,
     ast.Subscript: Expressions._subscript,
+    ast.List: _refuse_list,
+    ast.ListComp: _refuse_list,
     ast.Call: lambda self, node, root: self.call(node, root),
 }

@@ -32,8 +32,6 @@ REFUSED: dict[type[ast.AST], str] = {
     ast.DictComp: "dictionaries are not supported: use a NamedTuple or an array",
     ast.Set: "sets are not supported",
     ast.SetComp: "sets are not supported",
-    ast.List: "lists are not supported: use a tuple or an array",
-    ast.ListComp: "list comprehensions are not supported: use a loop over an array",
     ast.JoinedStr: "f-strings are not supported inside a step, except as the message of a raise",
     ast.Import: "'import' is not supported inside a step: import at the top of the file",
     ast.ImportFrom: "'import' is not supported inside a step: import at the top of the file",

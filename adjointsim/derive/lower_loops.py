@@ -10,6 +10,7 @@ from .aliases import Aliases
 from .build import const, same, zero
 from .context import BREAK, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, common_dtype
 from .ir import Alloc, Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
+from .iteration import Items
 from .liveness import assigned
 from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, refs_in, shape_of
 
@@ -30,14 +31,17 @@ class Loops(Aliases):
         items = self.static_items(s.iter)
         if items is not None:
             return self._unrolled(s, items)
-        if not isinstance(s.target, ast.Name):
-            raise self.error("the target of a loop over range must be a name", s)
-        lo, count, step = self.range(s.iter)
-        target = s.target.id
-        var = self.names.var(target, "i8")
+        if self.is_range(s.iter) and isinstance(s.target, ast.Name):
+            lo, count, step = self.range(s.iter)  # type: ignore[arg-type]
+            var = self.names.var(s.target.id, "i8")
+            found = Items(count, lambda k: var)
+        else:
+            found = self.items_of(s.iter)
+            lo, count, step = const(0, "i8"), found.count, const(1, "i8")
+            var = self.names.var("k", "i8")
 
         def body() -> None:
-            self.env[target] = var
+            self.bind(s.target, found.at(var))
             self.statements(s.body, self.frame.live.head[s])
 
         def finish(carries: Any, stmts: Block, yields: Any, results: Any, stop: Atom | None) -> None:
@@ -58,7 +62,8 @@ class Loops(Aliases):
                 )
             )
 
-        self._loop(s, [target, *assigned(s.body)], body, finish)
+        targets = [n.id for n in ast.walk(s.target) if isinstance(n, ast.Name)]
+        self._loop(s, [*targets, *assigned(s.body)], body, finish)
 
     def _while(self, s: ast.While) -> None:
         sites, env = len(self.sites), dict(self.env)

@@ -61,6 +61,6 @@ def tagged(*tags: str) -> list[Case]:
 
 for _module in (
     "scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards", "adversarial",
-    "expressions",
+    "expressions", "iteration",
 ):  # fmt: skip
     importlib.import_module(f"{__name__}.{_module}")
