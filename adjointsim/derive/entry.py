@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DerivationError, StructureError
+from . import fence
 from .build import Names, const
 from .context import Frame, RaiseSite, WrittenParameter
 from .emit import RESERVED
@@ -266,6 +267,7 @@ def _lower(
     captures = _Captures(names)
     low = captures.lowering = Lowering(names, captures)
     source = read(fn)
+    fence.check(source)  # before its parameters are bound
     code = fn.__code__
     own = code.co_varnames[: code.co_argcount]
     if code.co_kwonlyargcount or len(own) < len(args) or len(own) - len(fn.__defaults__ or ()) > len(args):

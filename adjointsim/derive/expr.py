@@ -15,7 +15,7 @@ from .build import const
 from .context import HELD, UNBOUND, Context
 from .ir import Atom, Const, Let, Stmt, Var, is_float
 from .source import MISSING, Source
-from .values import Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
+from .values import Maybe, Ref, Static, Tup, Value, advice, atoms_in, describe, rebuild, refs_in, shape_of
 
 __all__ = ["Expressions"]
 
@@ -93,7 +93,7 @@ class Expressions(Context):
             isinstance(obj, tuple) and not isinstance(obj, type)
         ):
             return self.capture(path, obj, node, source)
-        return Static(obj)
+        return Static(obj, path)
 
     def _name(self, node: ast.Name, root: str | None) -> Value:
         return self.name(node.id, node)
@@ -168,7 +168,7 @@ class Expressions(Context):
         name = rules.BINARY.get(type(op))
         for side in (left, right):
             if not isinstance(side, (Var, Const)):
-                raise self.error(f"arithmetic on {describe(side)} is not supported: write it element by element", node)
+                raise self.error(f"arithmetic on {describe(side)} is not supported: {advice(side)}", node)
         if name is None:
             raise self.error(f"operator {type(op).__name__} is not supported", node)
         if name == "pow" and isinstance(right, Const) and right.dt == left.dt == "i8" and right.value < 0:  # type: ignore[operator, union-attr]
@@ -338,6 +338,8 @@ class Expressions(Context):
 
     def _subscript(self, node: ast.Subscript, root: str | None) -> Value:
         owner = self.value(node.value)
+        if isinstance(owner, Static):
+            raise self.error(f"{describe(owner)} cannot be indexed: {advice(owner)}", node)
         indices = self.indices(node)
         if isinstance(owner, Ref):
             if len(indices) > owner.rank:
