@@ -704,3 +704,19 @@ refuse("captured list", """
     def f(x):
         return x * WEIGHTS[1]
     """, "x * WEIGHTS[1]", "WEIGHTS list")  # fmt: skip
+
+# ------------------------------------------------------------------------------------- memory that the next step overwrites
+refuse("step returns one array twice and overwrites it", """
+    def f(n, y, p):
+        u, v = y
+        u[0] = p * v[1]
+        return u, u
+    """, "return u, u", "y_next copy", (0, (A, A + 1.0), 0.7), step=True)  # fmt: skip
+
+refuse("step returns its parameter array as state and overwrites the state", """
+    def f(n, y, p):
+        y[0] += 1.0
+        if n > 3:
+            return p
+        return p
+    """, "return p", "y_next copy", (0, A, A + 1.0), step=True)  # fmt: skip
