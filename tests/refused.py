@@ -534,15 +534,51 @@ refuse("chosen array written while it waits for another operand", """
         return first_times(choose(a, b, x), write(a, x))
     """, "a[0] = 9.0 | return first_times | write(a, x))", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
 
-refuse("array made in a loop and used after it", """
+refuse("array of a length known only in the loop that makes it", """
+    import numpy as np
+
+    def f(a):
+        for i in range(1, 3):
+            w = np.zeros(i)
+            w[0] = a[i] * i
+        return w[0]
+    """, "w = np.zeros(i) | for i in | return w[0]", "loop", (A,))  # fmt: skip
+
+refuse("array returned from the loop that gives it its length", """
+    import numpy as np
+
+    def f(a):
+        for i in range(1, 3):
+            w = np.zeros(int(a[i] * a[i]) + i)
+            if a[i] > 0.0:
+                return w
+        return a
+    """, "w = np.zeros( | for i in | return w", "loop", (A,))  # fmt: skip
+
+refuse("array read in the round after the one that makes it", """
+    import numpy as np
+
+    def f(a):
+        s = 0.0
+        for i in range(3):
+            if i > 0:
+                s += w[0]
+            w = np.zeros(2)
+            w[0] = a[i] * i
+        return s
+    """, "s += w[0] | w = np.zeros(2) | for i in", "loop w", (A,))  # fmt: skip
+
+refuse("array made in a loop under two names, one written after it", """
     import numpy as np
 
     def f(a):
         for i in range(3):
             w = np.zeros(2)
             w[0] = a[i] * i
-        return w[0]
-    """, "w = np.zeros(2) | for i in | return w[0]", "loop", (A,))  # fmt: skip
+            v = w
+        v[0] = 2.0 * a[0]
+        return w[0] * v[1]
+    """, "v[0] = 2.0 | v = w | for i in", "copy", (A,))  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------- names, calls
 refuse("name that exists nowhere", """
@@ -716,7 +752,5 @@ refuse("step returns one array twice and overwrites it", """
 refuse("step returns its parameter array as state and overwrites the state", """
     def f(n, y, p):
         y[0] += 1.0
-        if n > 3:
-            return p
         return p
     """, "return p", "y_next copy", (0, A, A + 1.0), step=True)  # fmt: skip

@@ -7,12 +7,14 @@ copied.  A copy stands for the original as long as nobody can tell them apart; w
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from .build import const, zero
 from .calls import Calls
 from .context import HELD, RET, Env
-from .ir import Alloc, Atom, Base, Store, defined, walk
-from .values import Ref, Tup, Value, refs_in, shape_of
+from .ir import Alloc, Atom, Base, Const, Dim, Let, Store, defined, inner_defined, is_float, walk
+from .values import Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Aliases"]
 
@@ -40,9 +42,19 @@ class Aliases(Calls):
                 shapes.append(shape)
                 pairs += both
             return ("tuple", a.cls, tuple(shapes)), pairs
+        if isinstance(a, Maybe) and isinstance(c, Maybe):
+            shape, pairs = self._unify(a.value, c.value, in_a, in_c, name, node)
+            return ("maybe", shape), [*pairs, (a.flag, c.flag)]
         if not (isinstance(a, Ref) and isinstance(c, Ref) and a.rank == c.rank and a.base.dt == c.base.dt):
             return None
         what = f"'{name}'" if name != RET else "the return value"
+        kept = next((r for r in (a, c) if name == RET and r.base in self.frame.slots), None)
+        if kept is not None:  # nobody else sees it yet
+            other, block = (c, in_c) if kept is a else (a, in_a)
+            with self.b.into(block):
+                self._move(kept, other, what, node)
+            self.stands_for(kept.base, other.base, ())
+            return shape_of(kept), []
         inner = {x.base for block in (in_a, in_c) for x in walk(tuple(block)) if isinstance(x, Alloc)}
         source = next((r for r in (a, c) if r.base not in inner and all(self._outer(i, in_a, in_c) for i in r.index)), None)
         if source is None:
@@ -90,12 +102,89 @@ class Aliases(Calls):
         self.carriers[ref.base] = start.base
         return ref
 
+    def _slots(self, value: Value, name: str, node: ast.AST) -> Value:
+        """The value that a name has before a loop which binds it first: arrays that the loop makes get memory outside, into
+        which each iteration's array is copied at its end; numbers are zero."""
+        if isinstance(value, Tup):
+            return Tup(tuple(self._slots(item, name, node) for item in value.items), value.cls)
+        if not isinstance(value, Ref) or not self._made_in_loop(value.base):
+            return rebuild(shape_of(value), iter([zero(a.dt) for a in atoms_in(value)]))
+        dims = [self._before(n) for n in self.shape(value)]
+        if any(n is None for n in dims):
+            what = (
+                "the array that is returned from a loop is made in it"
+                if name == RET
+                else f"array '{name}' is made in a loop and used after it, or in its next round"
+            )
+            raise self.error(f"{what}, and its length is not known before: make it before the loop", node)
+        ref: Ref = self._outside(lambda: self.alloc(name.lstrip("%"), value.base.dt, tuple(dims), "none"))  # type: ignore[arg-type]
+        self.carriers[ref.base] = ref.base
+        if name == RET:
+            self.frame.slots.add(ref.base)
+        return ref
+
+    def _before(self, a: Atom) -> Atom | None:
+        """An integer of the open loop's body as it can be computed before the loop; None if it may depend on the iteration."""
+        made = {v: s for s in walk(tuple(self.b.stmts)) for v in (*defined(s), *inner_defined(s))}
+
+        def find(a: Atom) -> Atom | None:
+            if isinstance(a, Const):
+                return a
+            if a in self.inner[-1]:
+                return None
+            s = made.get(a)
+            if s is None:
+                return a
+            if isinstance(s, Dim):
+                if self._made_in_loop(s.base):
+                    return find(self.dims[s.base][s.axis])
+                return self._outside(lambda: self.b.dim(s.base, s.axis))
+            if not isinstance(s, Let) or any(is_float(x.dt) for x in (s.var, *s.args)):
+                return None
+            args = [find(x) for x in s.args]
+            if any(x is None for x in args):
+                return None
+            return self._outside(lambda: self.b.op(s.op, *args, root=s.var.name, dt=s.var.dt))  # type: ignore[arg-type]
+
+        return find(a)
+
+    def _outside(self, make: Callable[[], Any]) -> Any:
+        """Write something in the block around the one that is open."""
+        inner = self.b.scopes.pop()
+        try:
+            return make()
+        finally:
+            self.b.scopes.append(inner)
+
+    def _move(self, dst: Ref, src: Ref, what: str, node: ast.AST) -> None:
+        """Copy an array, which must have the shape of the other."""
+        for have, want in zip(self.shape(src), self.shape(dst), strict=True):
+            if have != want:
+                bad = self.b.op("ne", have, want)
+                self.check(bad, node, f"ValueError({f'{what} has two shapes'!r})")
+        self.copy_into(dst.base, src)
+
+    def _carried(self, start: Value, now: Value | None) -> Iterator[tuple[Ref, Ref]]:
+        """Arrays of a carried value that have memory of their own, with what they are after an iteration."""
+        if isinstance(start, Maybe):
+            yield from self._carried(start.value, now.value if isinstance(now, Maybe) else now)
+        elif isinstance(start, Tup) and isinstance(now, Tup) and len(start.items) == len(now.items):
+            for x, y in zip(start.items, now.items, strict=True):
+                yield from self._carried(x, y)
+        elif isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref):
+            yield start, now
+
+    def _settled(self, start: Value, now: Value) -> Value:
+        """A value after an iteration, its arrays in the memory that carries them."""
+        if isinstance(start, Maybe):
+            inner = now if isinstance(now, Maybe) else Maybe(now, const(True, "b1"))
+            return Maybe(self._settled(start.value, inner.value), inner.flag)
+        if isinstance(start, Tup) and isinstance(now, Tup) and len(start.items) == len(now.items):
+            return Tup(tuple(self._settled(x, y) for x, y in zip(start.items, now.items, strict=True)), now.cls)
+        return start if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref) else now
+
     def _copy_carried_arrays(self, initial: Env, live: frozenset[str], node: ast.AST) -> None:
-        group: list[tuple[str, Ref, Ref]] = []
-        for name, start in initial.items():
-            now = self.env.get(name)
-            if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref):
-                group.append((name, start, now))
+        group = [(name, *pair) for name, start in initial.items() for pair in self._carried(start, self.env.get(name))]
         if not group:
             return
         body = list(walk(tuple(self.b.stmts)))
@@ -106,11 +195,12 @@ class Aliases(Calls):
         sources = [self.copy(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
         for (name, start, now), source in zip(moves, sources, strict=True):
             for have, want in zip(self.shape(now), self.shape(start), strict=True):
-                if have != want:
+                if have != want and self._before(have) != want:
                     bad = self.b.op("ne", have, want)
                     self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
             self.copy_into(start.base, source)
-            self.env[name] = start
+        for name in {name: None for name, _, _ in group}:
+            self.env[name] = self._settled(initial[name], self.env[name])
         self._relate(group, carried)
         for base in written:  # the next iteration writes it again
             for name, other in self._visible(live):

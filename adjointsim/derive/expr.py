@@ -337,6 +337,8 @@ class Expressions(Context):
         return Ref(ref.base, index)
 
     def _subscript(self, node: ast.Subscript, root: str | None) -> Value:
+        if isinstance(node.value, ast.Name) and self.env.get(node.value.id) == Static(UNBOUND):
+            raise self.error(f"'{node.value.id}' is read in the round after the one that makes it: make it before the loop", node)
         owner = self.value(node.value)
         if isinstance(owner, Static):
             raise self.error(f"{describe(owner)} cannot be indexed: {advice(owner)}", node)

@@ -58,5 +58,7 @@ def tagged(*tags: str) -> list[Case]:
     return [c for c in CASES if c.tags.issuperset(tags)]
 
 
-for _module in ("scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards", "adversarial"):
+for _module in (
+    "scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards", "adversarial", "made",
+):  # fmt: skip
     importlib.import_module(f"{__name__}.{_module}")
