@@ -60,5 +60,6 @@ def tagged(*tags: str) -> list[Case]:
 
 for _module in (
     "scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards", "adversarial", "made",
+    "proofs",
 ):  # fmt: skip
     importlib.import_module(f"{__name__}.{_module}")
