@@ -59,7 +59,8 @@ class Aliases(Calls):
         source = next((r for r in (a, c) if r.base not in inner and all(self._outer(i, in_a, in_c) for i in r.index)), None)
         if source is None:
             raise self.error(f"{what} is one of two arrays, both made in a branch: make them before the branch", node)
-        for r in (a, c):
+        # (what is returned from a loop is not seen in another iteration)
+        for r in (a, c) if name != RET or not self.frame.loops else ():
             written = {x.base for scope in self._loop_scopes() for x in walk(tuple(scope)) if isinstance(x, Store)}
             other = self.seen_by(r.base, self.changing)
             if r.base in written and other is not None and not self._made_in_loop(r.base):
@@ -117,11 +118,32 @@ class Aliases(Calls):
                 else f"array '{name}' is made in a loop and used after it, or in its next round"
             )
             raise self.error(f"{what}, and its length is not known before: make it before the loop", node)
-        ref: Ref = self._outside(lambda: self.alloc(name.lstrip("%"), value.base.dt, tuple(dims), "none"))  # type: ignore[arg-type]
+        return self._slot(name, value.base.dt, tuple(dims))  # type: ignore[arg-type]
+
+    def _slot(self, name: str, dt: str, dims: tuple[Atom, ...]) -> Ref:
+        """Memory before the open loop for an array that comes out of it."""
+        ref: Ref = self._outside(lambda: self.alloc(name.lstrip("%"), dt, dims, "none"))
         self.carriers[ref.base] = ref.base
         if name == RET:
             self.frame.slots.add(ref.base)
         return ref
+
+    def _owned(self, start: Value, now: Value, name: str) -> Value | None:
+        """The value before a loop, with memory of its own for arrays that an iteration changes for others; None if that is
+        not what differs."""
+        if shape_of(start) == shape_of(now):
+            return start
+        if isinstance(start, Maybe):
+            inner = self._owned(start.value, now.value if isinstance(now, Maybe) else now, name)
+            return None if inner is None else Maybe(inner, start.flag)
+        if isinstance(start, Tup) and isinstance(now, Tup) and start.cls is now.cls and len(start.items) == len(now.items):
+            items = [self._owned(x, y, name) for x, y in zip(start.items, now.items, strict=True)]
+            return None if None in items else Tup(tuple(items), start.cls)  # type: ignore[arg-type]
+        if not (isinstance(start, Ref) and isinstance(now, Ref)) or (start.rank, start.base.dt) != (now.rank, now.base.dt):
+            return None
+        if name == RET:
+            return self._slot(name, start.base.dt, self.shape(start))
+        return self._outside(lambda: self._carrier(start, name))
 
     def _before(self, a: Atom) -> Atom | None:
         """An integer of the open loop's body as it can be computed before the loop; None if it may depend on the iteration."""
@@ -188,7 +210,9 @@ class Aliases(Calls):
         if not group:
             return
         body = list(walk(tuple(self.b.stmts)))
-        written = {s.base for s in body if isinstance(s, Store)} - {s.base for s in body if isinstance(s, Alloc)}
+        written = (
+            {s.base for s in body if isinstance(s, Store)} - {s.base for s in body if isinstance(s, Alloc)} - self.frame.slots
+        )
         carried = {start.base for _, start, _ in group}
         moves = [item for item in group if item[1] != item[2]]
         # all at once: an array that is overwritten here and read there is copied first

@@ -11,7 +11,7 @@ from .build import const, same
 from .context import BREAK, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, common_dtype
 from .ir import Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
 from .liveness import assigned
-from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
+from .values import Maybe, Static, Value, atoms_in, describe, rebuild, shape_of
 
 __all__ = ["Loops"]
 
@@ -215,15 +215,9 @@ class Loops(Aliases):
                 continue
             value = self._as_carried(value, start)
             if shape_of(value) != shape_of(start):
-                array, other = (v.value if isinstance(v, Maybe) else v for v in (start, value))
-                if (
-                    isinstance(other, Ref)
-                    and isinstance(array, Ref)
-                    and other.rank == array.rank
-                    and other.base.dt == array.base.dt
-                ):
-                    own = self._outside(lambda array=array, name=name: self._carrier(array, name))
-                    new[name] = Maybe(own, start.flag) if isinstance(start, Maybe) else own
+                own = self._owned(start, value, name)
+                if own is not None:
+                    new[name] = own
                     changed = True
                     continue
                 if name == RET:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from . import case
@@ -147,3 +149,38 @@ def made_if_the_loop_runs(a, x):
     if x > 1.0:
         return w[0] * w[1] * x
     return x
+
+
+@case(args=(A, 0.9), id="leaves", tags="loop array swap")
+@case(args=(A, 0.2), id="runs out", tags="loop array swap")
+def returned_from_a_march_in_two_buffers(a, x):
+    u, v = a.copy(), np.zeros(4)
+    for n in range(6):
+        for i in range(1, 3):
+            v[i] = math.sin(u[i]) * u[i - 1] + u[i + 1] * x
+        v[0], v[3] = u[3], u[0] * x
+        u, v = v, u
+        if u[2] * u[1] > 0.2 + n * 0.1:
+            return u, n * x
+        x = x * 0.9 + u[0] * 0.01
+    return v, x
+
+
+@case(args=(A, A[::-1].copy(), 0.4), id="runs out", tags="loop array swap")
+@case(args=(A, A[::-1].copy(), 1.9), id="leaves", tags="loop array swap")
+def one_of_two_in_either_order(a, b, x):
+    for k in range(3):
+        a[k] = b[k] * x + a[k]
+        if a[k] > 1.0:
+            return a, b
+        if b[k] * x > 1.0:
+            return b, a
+        a, b = b, a
+    return a, b
+
+
+@case(args=(A, 1.1), tags="loop array structure")
+def a_pair_of_what_a_loop_makes(a, x):
+    for k in range(3):
+        pair = (np.full(4, x * a[k]), x * k)
+    return pair[0][1] * pair[1]
