@@ -15,10 +15,11 @@ from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import Spec, differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.kernels import ScalarKernel, kernel_of
-from adjointsim.leaves import Bars, Leaves, bar_leaves, flatten, shapes_of, spec_of, unflatten, unflatten_bar
+from adjointsim.leaves import Bars, Leaves, bar_leaves, flatten, overlap, parts, shapes_of, spec_of, unflatten, unflatten_bar
 
 if TYPE_CHECKING:
     from adjointsim.derive.api import FunctionKernel
+    from adjointsim.derive.entry import Entry
 
 __all__ = ["grad", "jvp", "value_and_grad", "vjp"]
 
@@ -29,10 +30,24 @@ class _Arguments:
     """The arguments of a call as leaves."""
 
     def __init__(self, f: Function, args: Sequence[Any], copy: bool = False) -> None:
+        self.args = args
         self.names = _argument_names(f, args)
         self.specs: list[Spec] = [spec_of(arg, name) for arg, name in zip(args, self.names, strict=True)]
         self.each = [flatten(a, s, n, copy=copy) for a, s, n in zip(args, self.specs, self.names, strict=True)]
         self.leaves: Leaves = [leaf for leaves in self.each for leaf in leaves]
+
+    def check(self, entry: Entry) -> None:
+        """ArgumentError if the function writes an argument that shares memory with another, or with an array that it reads
+        from outside: Python would write both, the kernel a copy of its own."""
+        if entry.overwritten:
+            given = [v for arg, spec in zip(self.args, self.specs, strict=True) for v in parts(arg, spec)]
+            named = list(zip([path for path, _ in entry.leaves], given, strict=True))
+            others = [*named, *((c.path, c.now()) for c in entry.captures)]
+            for path, value in named:
+                for other, what in others if path in entry.overwritten else ():
+                    if other != path and overlap(value, what):
+                        message = f"Got {path} and {other} in the same memory, but {entry.source.name} writes '{path}'"
+                        raise ArgumentError(f"{message}: pass a copy, {path}.copy()")
 
     def split(self, bars: Bars) -> list[Any]:
         """Cotangents of all leaves as one structure for each argument."""
@@ -80,6 +95,7 @@ def value_and_grad(f: Function, wrt: int | tuple[int, ...] = 0) -> Callable[...,
                 raise StructureError(f"Got wrt={wrt}, but {name} is {spec}, without a float: its gradient would be None")
             chosen.append(k)
         cost = ScalarKernel(f, arguments.specs, _name(f), role="function")
+        arguments.check(cost.kernel.entry)
         value = unflatten(cost.kernel.result_spec, cost.kernel.value(arguments.leaves))
         bars = arguments.split(cost.vjp(arguments.leaves, 1.0))
         return value, tuple(bars[k] for k in chosen) if isinstance(wrt, tuple) else bars[chosen[0]]
@@ -104,6 +120,7 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
     """
     arguments = _Arguments(f, args, copy=True)
     kernel: FunctionKernel = kernel_of(f, arguments.specs, role="function")
+    arguments.check(kernel.entry)
     out = kernel.value(arguments.leaves)
     shapes = shapes_of(out)
 
@@ -126,6 +143,7 @@ def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any,
     for tangent, spec, leaves, name in zip(tangents, arguments.specs, arguments.each, arguments.names, strict=True):
         dots += bar_leaves(tangent, spec, shapes_of(leaves), f"the tangent of {name}")
     kernel = kernel_of(f, arguments.specs, role="function")
+    arguments.check(kernel.entry)
     out, out_dot = kernel.jvp(arguments.leaves, dots)
     return unflatten(kernel.result_spec, out), unflatten_bar(kernel.result_spec, out_dot)
 

@@ -16,8 +16,8 @@ from adjointsim.derive.spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleS
 from adjointsim.errors import StructureError
 
 __all__ = [
-    "Bars", "Leaves", "Shapes", "bar_leaves", "first_nonfinite", "flatten", "nbytes", "require_like", "shapes_of", "spec_of",
-    "stacked_spec", "unflatten", "unflatten_bar", "zeros_like_leaves",
+    "Bars", "Leaves", "Shapes", "bar_leaves", "first_nonfinite", "flatten", "nbytes", "overlap", "parts", "require_like",
+    "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "zeros_like_leaves",
 ]  # fmt: skip
 
 Leaves = list[np.ndarray]
@@ -111,15 +111,26 @@ def flatten(value: Any, spec: Spec, path: str, *, copy: bool = False) -> Leaves:
     got = spec_of(value, path)
     if got != spec:
         raise StructureError(_difference(got, spec, path))
-    return [_leaf(v, s, copy) for v, s in zip(_parts(value, spec), leaves_of(spec), strict=True)]
+    return [_leaf(v, s, copy) for v, s in zip(parts(value, spec), leaves_of(spec), strict=True)]
 
 
-def _parts(value: Any, spec: Spec) -> Iterator[Any]:
+def parts(value: Any, spec: Spec) -> Iterator[Any]:
+    """The leaves of a value as they were given."""
     if isinstance(spec, TupleSpec):
         for item, sub in zip(value, spec.items, strict=True):
-            yield from _parts(item, sub)
+            yield from parts(item, sub)
     elif not isinstance(spec, NoneSpec):
         yield value
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two leaves, as they were given, share memory; also if that is too hard to tell."""
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
 
 
 def _leaf(value: Any, spec: ScalarSpec | ArraySpec, copy: bool) -> np.ndarray:
@@ -176,7 +187,7 @@ def require_like(value: Any, spec: Spec, shapes: Shapes, name: str) -> Leaves:
     """
     got = spec_of(value, name)
     if got != spec and _same_but_width(got, spec):
-        leaves = [_leaf(v, s, s != g) for v, s, g in zip(_parts(value, spec), leaves_of(spec), leaves_of(got), strict=True)]
+        leaves = [_leaf(v, s, s != g) for v, s, g in zip(parts(value, spec), leaves_of(spec), leaves_of(got), strict=True)]
     else:
         leaves = flatten(value, spec, name)
     for leaf, shape, (path, _) in zip(leaves, shapes, leaf_specs(spec, name), strict=True):

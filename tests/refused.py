@@ -534,15 +534,51 @@ refuse("chosen array written while it waits for another operand", """
         return first_times(choose(a, b, x), write(a, x))
     """, "a[0] = 9.0 | return first_times | write(a, x))", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
 
-refuse("array made in a loop and used after it", """
+refuse("array of a length known only in the loop that makes it", """
+    import numpy as np
+
+    def f(a):
+        for i in range(1, 3):
+            w = np.zeros(i)
+            w[0] = a[i] * i
+        return w[0]
+    """, "w = np.zeros(i) | for i in | return w[0]", "loop", (A,))  # fmt: skip
+
+refuse("array returned from the loop that gives it its length", """
+    import numpy as np
+
+    def f(a):
+        for i in range(1, 3):
+            w = np.zeros(int(a[i] * a[i]) + i)
+            if a[i] > 0.0:
+                return w
+        return a
+    """, "w = np.zeros( | for i in | return w", "loop", (A,))  # fmt: skip
+
+refuse("array read in the round after the one that makes it", """
+    import numpy as np
+
+    def f(a):
+        s = 0.0
+        for i in range(3):
+            if i > 0:
+                s += w[0]
+            w = np.zeros(2)
+            w[0] = a[i] * i
+        return s
+    """, "s += w[0] | w = np.zeros(2) | for i in", "loop w", (A,))  # fmt: skip
+
+refuse("array made in a loop under two names, one written after it", """
     import numpy as np
 
     def f(a):
         for i in range(3):
             w = np.zeros(2)
             w[0] = a[i] * i
-        return w[0]
-    """, "w = np.zeros(2) | for i in | return w[0]", "loop", (A,))  # fmt: skip
+            v = w
+        v[0] = 2.0 * a[0]
+        return w[0] * v[1]
+    """, "v[0] = 2.0 | v = w | for i in", "copy", (A,))  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------- names, calls
 refuse("name that exists nowhere", """
@@ -704,3 +740,17 @@ refuse("captured list", """
     def f(x):
         return x * WEIGHTS[1]
     """, "x * WEIGHTS[1]", "WEIGHTS list")  # fmt: skip
+
+# ------------------------------------------------------------------------------------- memory that the next step overwrites
+refuse("step returns one array twice and overwrites it", """
+    def f(n, y, p):
+        u, v = y
+        u[0] = p * v[1]
+        return u, u
+    """, "return u, u", "y_next copy", (0, (A, A + 1.0), 0.7), step=True)  # fmt: skip
+
+refuse("step returns its parameter array as state and overwrites the state", """
+    def f(n, y, p):
+        y[0] += 1.0
+        return p
+    """, "return p", "y_next copy", (0, A, A + 1.0), step=True)  # fmt: skip

@@ -179,3 +179,78 @@ def test_nan_in_a_tangent():
     assert (error.value.step, error.value.leaf) == (3, "y")
     with pytest.raises(NonFiniteError, match="Got y0_dot = nan"):
         adj.Simulation(adj.step(root), 6).jvp(1.0, None, np.nan)
+
+
+# ------------------------------------------------------------------------------------------------------ overlapping memory
+TABLE = np.array([2.0, -1.0, 0.5])
+
+
+def inner(a, b):
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i] * b[i]
+    return total
+
+
+def overwriting(a, b):
+    a[0] = 2.0 * b[1]
+    return inner(a, b)
+
+
+def scaling_table(a):
+    a[1] = 3.0 * a[1]
+    return a[1] * TABLE[0] + a[0] * TABLE[1]
+
+
+class Pair(NamedTuple):
+    u: np.ndarray
+    v: np.ndarray
+
+
+def overwriting_pair(p):
+    return overwriting(p.v, p.u)
+
+
+LINE = np.array([0.5, -1.5, 2.0, 0.25])
+SAME, SHIFTED, CROSSING = (LINE, LINE), (LINE[1:], LINE[:-1]), (LINE[::2], LINE[1:3])
+
+
+@pytest.mark.parametrize(("a", "b"), [SAME, SHIFTED, CROSSING])
+def test_arguments_in_the_same_memory_that_are_only_read(a, b):
+    """The derivative is that of two independent inputs."""
+    assert np.shares_memory(a, b)
+    da, db = adj.grad(inner, wrt=(0, 1))(a, b)
+    np.testing.assert_allclose(da, b * b, rtol=1e-15)
+    np.testing.assert_allclose(db, 2.0 * a * b, rtol=1e-15)
+    _, pullback = adj.vjp(inner, a, b)
+    np.testing.assert_array_equal(pullback(1.0)[0], da)
+    assert adj.jvp(inner, (a, b), (np.ones_like(a), None))[1] == pytest.approx(da.sum(), rel=1e-14)
+
+
+@pytest.mark.parametrize(("a", "b"), [SAME, SHIFTED, CROSSING])
+def test_arguments_in_the_same_memory_of_which_one_is_written(a, b):
+    """Python would write both."""
+    words = "Got {} and {} in the same memory, but {} writes"
+    for verb in (adj.value_and_grad(overwriting), lambda *args: adj.vjp(overwriting, *args)):
+        with pytest.raises(ArgumentError, match=words.format("a", "b", "overwriting")):
+            verb(a, b)
+    with pytest.raises(ArgumentError, match=r"a.copy\(\)"):
+        adj.jvp(overwriting, (a, b), (a, b))
+    with pytest.raises(ArgumentError, match=words.format("p.v", "p.u", "overwriting_pair")):
+        adj.grad(overwriting_pair)(Pair(a, b))
+    expected = overwriting(a.copy(), b.copy())
+    assert adj.value_and_grad(overwriting)(a.copy(), b)[0] == expected
+
+
+def test_interleaved_arguments_are_apart():
+    a, b = LINE[::2], LINE[1::2]
+    assert not np.shares_memory(a, b)
+    value, gradient = adj.value_and_grad(overwriting)(a, b)
+    assert value == overwriting(a.copy(), b.copy())
+    assert list(gradient) == [0.0, b[1] ** 2]
+
+
+def test_an_argument_that_is_written_and_also_read_from_outside():
+    with pytest.raises(ArgumentError, match="Got a and TABLE in the same memory, but scaling_table writes 'a'"):
+        adj.grad(scaling_table)(TABLE)
+    assert list(adj.grad(scaling_table)(TABLE.copy())) == [TABLE[1], 3.0 * TABLE[0], 0.0]

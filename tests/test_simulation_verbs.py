@@ -279,3 +279,52 @@ def test_a_pullback_keeps_what_was_captured(monkeypatch):
     expected = pullback().y0
     monkeypatch.setitem(globals(), "FACTOR", 7.0)
     assert pullback().y0.tobytes() == expected.tobytes()
+
+
+# ------------------------------------------------------------------------------------------------------ overlapping memory
+@adj.step
+def leapfrog(n, y, p):
+    """Overwrites the older of two fields in place."""
+    u, v = y
+    for i in range(1, len(u) - 1):
+        v[i] = 2.0 * u[i] - v[i] + p[i] * (u[i - 1] - 2.0 * u[i] + u[i + 1])
+    return v, u
+
+
+@adj.step
+def twins(n, y, p):
+    """Returns one array as both leaves, and writes neither."""
+    u, v = y
+    w = np.empty_like(u)
+    for i in range(len(u)):
+        w[i] = u[i] * p[i] + v[0] * v[i]
+    return w, w
+
+
+def product(y, p):
+    return y[0][1] * y[1][2]
+
+
+@pytest.mark.parametrize("step", [leapfrog, twins])
+@pytest.mark.parametrize("options", [{}, {"checkpoints": 2}], ids=str)
+def test_leaves_in_the_same_memory(step, options):
+    """Every leaf of a state has memory of its own from the first step on, whatever is given as y0."""
+    a = np.array([0.3, 0.4, 0.6, 0.2])
+    sim = adj.Simulation(step, 7, terminal=product, **options)
+    before = a.copy()
+    apart = sim.value_and_grad((a.copy(), a.copy()), a.copy())
+    y0 = (a, a)
+    assert np.shares_memory(*y0)
+    assert bits(*sim.value_and_grad(y0, a)) == bits(*apart)
+    solution, pullback = sim.vjp(y0, a)
+    assert bits(solution.value, pullback()) == bits(*apart)
+    assert not np.shares_memory(*solution.y) and not any(np.shares_memory(leaf, a) for leaf in solution.y)
+    assert sim.jvp(y0, a, (a, a), a)[1].value == pytest.approx(sum(a @ bar for bar in (*apart[1].y0, apart[1].p)), rel=1e-13)
+    shifted = (a[1:], a[:-1])
+    expected = sim.value_and_grad((a[1:].copy(), a[:-1].copy()), a[:3].copy())
+    assert bits(*sim.value_and_grad(shifted, a[:3])) == bits(*expected)
+    first, second = step.vjp(0, y0, a, (a, a)), step.vjp(0, (a.copy(), a.copy()), a.copy(), (a, a))
+    np.testing.assert_array_equal(numbers(*first), numbers(*second))
+    y = step(0, y0, a)
+    assert not np.shares_memory(*y)
+    np.testing.assert_array_equal(a, before)

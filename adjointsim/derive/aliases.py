@@ -7,12 +7,14 @@ copied.  A copy stands for the original as long as nobody can tell them apart; w
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from .build import const, zero
 from .calls import Calls
 from .context import HELD, RET, Env
-from .ir import Alloc, Atom, Base, Store, defined, walk
-from .values import Ref, Tup, Value, atoms_in, refs_in, shape_of
+from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Store, Var, defined, inner_defined, is_float, walk
+from .values import Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Aliases"]
 
@@ -40,25 +42,42 @@ class Aliases(Calls):
                 shapes.append(shape)
                 pairs += both
             return ("tuple", a.cls, tuple(shapes)), pairs
+        if isinstance(a, Maybe) and isinstance(c, Maybe):
+            shape, pairs = self._unify(a.value, c.value, in_a, in_c, name, node)
+            return ("maybe", shape), [*pairs, (a.flag, c.flag)]
         if not (isinstance(a, Ref) and isinstance(c, Ref) and a.rank == c.rank and a.base.dt == c.base.dt):
             return None
         what = f"'{name}'" if name != RET else "the return value"
+        kept = next((r for r in (a, c) if name == RET and r.base in self.frame.slots), None)
+        if kept is not None:  # nobody else sees it yet
+            other, block = (c, in_c) if kept is a else (a, in_a)
+            with self.b.into(block):
+                self._move(kept, other, what, node)
+            self.stands_for(kept.base, other.base, ())
+            return shape_of(kept), []
         inner = {x.base for block in (in_a, in_c) for x in walk(tuple(block)) if isinstance(x, Alloc)}
         source = next((r for r in (a, c) if r.base not in inner and all(self._outer(i, in_a, in_c) for i in atoms_in(r))), None)
-        if source is None:
+        lens: list[Atom | None] = list(self.shape(source)) if source is not None else []
+        for r, block in ((a, in_a), (c, in_c)):  # both made in a branch: of lengths that are known before it
+            if source is None and (not lens or None in lens):
+                lens = [self._recomputed(n, tuple(block)) for n in self.shape(r)]
+        if None in lens:
             raise self.error(f"{what} is one of two arrays, both made in a branch: make them before the branch", node)
-        for r in (a, c):
+        dims: tuple[Atom, ...] = tuple(lens)  # type: ignore[arg-type]
+        # (what is returned from a loop is not seen in another iteration)
+        for r in (a, c) if name != RET or not self.frame.loops else ():
             written = {x.base for scope in self._loop_scopes() for x in walk(tuple(scope)) if isinstance(x, Store)}
             other = self.seen_by(r.base, self.changing)
             if r.base in written and other is not None and not self._made_in_loop(r.base):
                 raise self.error(
                     f"{what} is one of two arrays, chosen at run time, and '{other}' is written: copy it instead", node
                 )
-        ref = self.alloc(name.lstrip("%"), a.base.dt, self.shape(source), "none")
+        ref = self.alloc(name.lstrip("%"), a.base.dt, dims, "none")
         for r, block in ((a, in_a), (c, in_c)):
+            known = [self._recomputed(n, tuple(block)) for n in self.shape(r)]
             with self.b.into(block):
-                for have, want in zip(self.shape(r), self.shape(source), strict=True):
-                    if have != want:
+                for have, want, same in zip(self.shape(r), dims, known, strict=True):
+                    if have != want and same != want:
                         self.check(self.b.op("ne", have, want), node, f"ValueError({f'{what} has two shapes'!r})")
                 self.copy_into(ref.base, r)
         # names that swap arrays in a branch stay apart: two copies are one array only if their sources are, on either side
@@ -90,27 +109,132 @@ class Aliases(Calls):
         self.carriers[ref.base] = start.base
         return ref
 
+    def _slots(self, value: Value, name: str, node: ast.AST) -> Value:
+        """The value that a name has before a loop which binds it first: arrays that the loop makes get memory outside, into
+        which each iteration's array is copied at its end; numbers are zero."""
+        if isinstance(value, Tup):
+            return Tup(tuple(self._slots(item, name, node) for item in value.items), value.cls)
+        if not isinstance(value, Ref) or not self._made_in_loop(value.base):
+            return rebuild(shape_of(value), iter([zero(a.dt) for a in atoms_in(value)]))
+        dims = [self._before(n) for n in self.shape(value)]
+        if any(n is None for n in dims):
+            what = (
+                "the array that is returned from a loop is made in it"
+                if name == RET
+                else f"array '{name}' is made in a loop and used after it, or in its next round"
+            )
+            raise self.error(f"{what}, and its length is not known before: make it before the loop", node)
+        return self._slot(name, value.base.dt, tuple(dims))  # type: ignore[arg-type]
+
+    def _slot(self, name: str, dt: str, dims: tuple[Atom, ...]) -> Ref:
+        """Memory before the open loop for an array that comes out of it."""
+        ref: Ref = self._outside(lambda: self.alloc(name.lstrip("%"), dt, dims, "none"))
+        self.carriers[ref.base] = ref.base
+        if name == RET:
+            self.frame.slots.add(ref.base)
+        return ref
+
+    def _owned(self, start: Value, now: Value, name: str) -> Value | None:
+        """The value before a loop, with memory of its own for arrays that an iteration changes for others; None if that is
+        not what differs."""
+        if shape_of(start) == shape_of(now):
+            return start
+        if isinstance(start, Maybe):
+            inner = self._owned(start.value, now.value if isinstance(now, Maybe) else now, name)
+            return None if inner is None else Maybe(inner, start.flag)
+        if isinstance(start, Tup) and isinstance(now, Tup) and start.cls is now.cls and len(start.items) == len(now.items):
+            items = [self._owned(x, y, name) for x, y in zip(start.items, now.items, strict=True)]
+            return None if None in items else Tup(tuple(items), start.cls)  # type: ignore[arg-type]
+        if not (isinstance(start, Ref) and isinstance(now, Ref)) or (start.rank, start.base.dt) != (now.rank, now.base.dt):
+            return None
+        if name == RET:
+            return self._slot(name, start.base.dt, self.shape(start))
+        return self._outside(lambda: self._carrier(start, name))
+
+    def _before(self, a: Atom) -> Atom | None:
+        """An integer of the open loop's body as it can be computed before the loop; None if it may depend on the iteration."""
+        body = tuple(self.b.stmts)
+        return self._outside(lambda: self._recomputed(a, body, self.inner[-1]))
+
+    def _recomputed(self, a: Atom, block: Block, varying: Collection[Var] = ()) -> Atom | None:
+        """An integer of a block, computed again where statements are written now; None if it needs more than arithmetic."""
+        made = {v: s for s in walk(block) for v in (*defined(s), *inner_defined(s))}
+        own = {s.base for s in walk(block) if isinstance(s, Alloc)}
+
+        def find(a: Atom) -> Atom | None:
+            if isinstance(a, Const):
+                return a
+            if a in varying:
+                return None
+            s = made.get(a)
+            if s is None:
+                return a
+            if isinstance(s, Dim):
+                return find(self.dims[s.base][s.axis]) if s.base in own else self.b.dim(s.base, s.axis)
+            if not isinstance(s, Let) or any(is_float(x.dt) for x in (s.var, *s.args)):
+                return None
+            args = [find(x) for x in s.args]
+            if any(x is None for x in args):
+                return None
+            return self.b.op(s.op, *args, root=s.var.name, dt=s.var.dt)  # type: ignore[arg-type]
+
+        return find(a)
+
+    def _outside(self, make: Callable[[], Any]) -> Any:
+        """Write something in the block around the one that is open."""
+        inner = self.b.scopes.pop()
+        try:
+            return make()
+        finally:
+            self.b.scopes.append(inner)
+
+    def _move(self, dst: Ref, src: Ref, what: str, node: ast.AST) -> None:
+        """Copy an array, which must have the shape of the other."""
+        for have, want in zip(self.shape(src), self.shape(dst), strict=True):
+            if have != want:
+                bad = self.b.op("ne", have, want)
+                self.check(bad, node, f"ValueError({f'{what} has two shapes'!r})")
+        self.copy_into(dst.base, src)
+
+    def _carried(self, start: Value, now: Value | None) -> Iterator[tuple[Ref, Ref]]:
+        """Arrays of a carried value that have memory of their own, with what they are after an iteration."""
+        if isinstance(start, Maybe):
+            yield from self._carried(start.value, now.value if isinstance(now, Maybe) else now)
+        elif isinstance(start, Tup) and isinstance(now, Tup) and len(start.items) == len(now.items):
+            for x, y in zip(start.items, now.items, strict=True):
+                yield from self._carried(x, y)
+        elif isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref):
+            yield start, now
+
+    def _settled(self, start: Value, now: Value) -> Value:
+        """A value after an iteration, its arrays in the memory that carries them."""
+        if isinstance(start, Maybe):
+            inner = now if isinstance(now, Maybe) else Maybe(now, const(True, "b1"))
+            return Maybe(self._settled(start.value, inner.value), inner.flag)
+        if isinstance(start, Tup) and isinstance(now, Tup) and len(start.items) == len(now.items):
+            return Tup(tuple(self._settled(x, y) for x, y in zip(start.items, now.items, strict=True)), now.cls)
+        return start if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref) else now
+
     def _copy_carried_arrays(self, initial: Env, live: frozenset[str], node: ast.AST) -> None:
-        group: list[tuple[str, Ref, Ref]] = []
-        for name, start in initial.items():
-            now = self.env.get(name)
-            if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref):
-                group.append((name, start, now))
+        group = [(name, *pair) for name, start in initial.items() for pair in self._carried(start, self.env.get(name))]
         if not group:
             return
         body = list(walk(tuple(self.b.stmts)))
-        written = {s.base for s in body if isinstance(s, Store)} - {s.base for s in body if isinstance(s, Alloc)}
+        written = (
+            {s.base for s in body if isinstance(s, Store)} - {s.base for s in body if isinstance(s, Alloc)} - self.frame.slots
+        )
         carried = {start.base for _, start, _ in group}
         moves = [item for item in group if item[1] != item[2]]
         # all at once: an array that is overwritten here and read there is copied first
         sources = [self.copy(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
         for (name, start, now), source in zip(moves, sources, strict=True):
             for have, want in zip(self.shape(now), self.shape(start), strict=True):
-                if have != want:
+                if have != want and self._before(have) != want:
                     bad = self.b.op("ne", have, want)
                     self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
             self.copy_into(start.base, source)
-            self.env[name] = start
+        for name in {name: None for name, _, _ in group}:
+            self.env[name] = self._settled(initial[name], self.env[name])
         self._relate(group, carried)
         for base in written:  # the next iteration writes it again
             for name, other in self._visible(live):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DerivationError
 from .build import Builder, Names, zero
-from .ir import Alloc, Atom, Base, Const, Each, If, Raise, Stmt, Store, is_float
+from .ir import Alloc, Atom, Base, Const, Each, If, Raise, Stmt, Store, Var, is_float
 from .liveness import Liveness
 from .source import Source
 from .values import Axis, Ref, Value, atoms_in, refs_in, shape_of
@@ -70,6 +70,7 @@ class Frame:
     env: Env = field(default_factory=dict)
     loops: int = 0  # how many loops are open
     current: ast.stmt | None = None  # the statement being lowered
+    slots: set[Base] = field(default_factory=set)  # memory outside of loops for arrays that are returned from them
 
 
 class Context:
@@ -92,6 +93,7 @@ class Context:
         self.merged: list[tuple[Base, Base, Base]] = []  # copies made where the branch being closed ends, with their sources
         self.changing: Collection[str] = ()  # names that the branch being closed binds
         self.seen: list[Frame] = []  # every function entered
+        self.inner: list[set[Var]] = []  # of each open loop, its index and what it carries
 
     # ------------------------------------------------------------------------------------------------------ helpers
     @property

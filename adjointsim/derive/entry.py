@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DerivationError, StructureError
+from . import fence
 from .build import Names, const
 from .context import Frame, RaiseSite, WrittenParameter
 from .emit import RESERVED
@@ -44,11 +45,16 @@ class Capture:
     source: Source
     pick: tuple[int, ...] = ()  # into a captured tuple
 
-    def value(self) -> np.ndarray:
-        """What the name means now, as a leaf."""
+    def now(self) -> Any:
+        """What the name means now."""
         obj = _resolve(self.source, self.path)
         for k in self.pick:
             obj = obj[k]
+        return obj
+
+    def value(self) -> np.ndarray:
+        """What the name means now, as a leaf."""
+        obj = self.now()
         leaf = np.asarray(obj, dtype=self.base.dt) if not isinstance(obj, np.ndarray) else obj
         where = f"'{self.path}', captured by {self.source.name} ({self.source.filename})"
         rank = self.base.rank if isinstance(obj, np.ndarray) else 0
@@ -74,6 +80,7 @@ class Entry:
     source: Source = field(repr=False)
     globals: dict[str, dict[str, Any]] = field(repr=False)  # of each file that can raise
     outside: dict[tuple[Source, str], Any] = field(repr=False)  # what names from outside meant
+    overwritten: frozenset[str] = frozenset()  # the paths of leaves that the function writes, in copies of its own
     _probes: dict[frozenset[Base] | None, Scratch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def stale(self) -> bool:
@@ -266,6 +273,7 @@ def _lower(
     captures = _Captures(names)
     low = captures.lowering = Lowering(names, captures)
     source = read(fn)
+    fence.check(source)  # before its parameters are bound
     code = fn.__code__
     own = code.co_varnames[: code.co_argcount]
     if code.co_kwonlyargcount or len(own) < len(args) or len(own) - len(fn.__defaults__ or ()) > len(args):
@@ -300,6 +308,7 @@ def _lower(
     spec = result if result is not None else _spec_of(value, low)
     finish = Finish(low, source, like, models)
     finish(value, spec, "result")
+    finish.check_next(copied)
     out, rename = finish.out, finish.rename
     body = substitute(tuple(low.b.stmts), lambda a: a, lambda b: rename.get(b, b))
     dims = {rename.get(b, b): d for b, d in low.dims.items()}
@@ -310,7 +319,7 @@ def _lower(
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
     return Entry(
         fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files,
-        low.outside,
+        low.outside, frozenset(path for path, b in leaves if b.name in copied),
     )  # fmt: skip
 
 

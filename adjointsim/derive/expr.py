@@ -17,7 +17,7 @@ from .context import HELD, UNBOUND
 from .ir import Atom, Const, Let, Stmt, Var, is_float
 from .iteration import Iteration
 from .source import MISSING, Source
-from .values import Lazy, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
+from .values import Lazy, Maybe, Ref, Static, Tup, Value, advice, atoms_in, describe, rebuild, refs_in, shape_of
 from .views import Part
 
 __all__ = ["Expressions"]
@@ -115,7 +115,7 @@ class Expressions(Iteration):
             isinstance(obj, tuple) and not isinstance(obj, type)
         ):
             return self.capture(path, obj, node, source)
-        return Static(obj)
+        return Static(obj, path)
 
     def _name(self, node: ast.Name, root: str | None) -> Value:
         return self.name(node.id, node)
@@ -190,7 +190,7 @@ class Expressions(Iteration):
             return self.elementwise(self._exponent(name, right, left), [left, right], node)
         for side in (left, right):
             if not isinstance(side, (Var, Const)):
-                raise self.error(f"arithmetic on {describe(side)} is not supported: write it element by element", node)
+                raise self.error(f"arithmetic on {describe(side)} is not supported: {advice(side)}", node)
         if name == "pow" and isinstance(right, Const) and right.dt == left.dt == "i8" and right.value < 0:  # type: ignore[operator, union-attr]
             left = self.b.cast(left, "f8")  # type: ignore[arg-type]
         if name == "pow" and isinstance(right, Const) and right.dt == "i8" and is_float(left.dt):  # type: ignore[union-attr]
@@ -350,7 +350,11 @@ class Expressions(Iteration):
         return view if view.rank else self.b.load(view.base, view.index, root)  # type: ignore[arg-type]
 
     def _subscript(self, node: ast.Subscript, root: str | None) -> Value:
+        if isinstance(node.value, ast.Name) and self.env.get(node.value.id) == Static(UNBOUND):
+            raise self.error(f"'{node.value.id}' is read in the round after the one that makes it: make it before the loop", node)
         owner = self.lazy(node.value)
+        if isinstance(owner, Static):
+            raise self.error(f"{describe(owner)} cannot be indexed: {advice(owner)}", node)
         if isinstance(owner, (Ref, Lazy)):
             parts = self.parts(node, owner.rank)
             numbers = self.numbers(parts)

@@ -18,7 +18,7 @@ REFUSED: dict[type[ast.AST], str] = {
     ast.With: "'with' is not supported inside a step",
     ast.AsyncFor: "async code is not supported",
     ast.AsyncWith: "async code is not supported",
-    ast.AsyncFunctionDef: "async code is not supported",
+    ast.AsyncFunctionDef: "async code is not supported: write 'def'",
     ast.Await: "async code is not supported",
     ast.Yield: "generators are not supported: return the value instead",
     ast.YieldFrom: "generators are not supported: return the value instead",
@@ -48,6 +48,8 @@ def check(source: Source) -> None:
     Raises UnsupportedError with the user's file, line and text.
     """
     node = source.node
+    if isinstance(node, ast.AsyncFunctionDef):
+        raise source.error(REFUSED[ast.AsyncFunctionDef], node)
     args = node.args
     if args.vararg or args.kwarg:
         raise source.error("*args and **kwargs are not supported: name every parameter", node)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from .aliases import Aliases
-from .build import const, same, zero
+from .build import const, same
 from .context import BREAK, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, common_dtype
-from .ir import Alloc, Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
+from .ir import Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
 from .iteration import Items
 from .liveness import assigned
-from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, refs_in, shape_of
+from .values import Maybe, Static, Value, atoms_in, describe, rebuild, shape_of
 
 __all__ = ["Loops"]
 
@@ -63,7 +63,7 @@ class Loops(Aliases):
             )
 
         targets = [n.id for n in ast.walk(s.target) if isinstance(n, ast.Name)]
-        self._loop(s, [*targets, *assigned(s.body)], body, finish)
+        self._loop(s, [*targets, *assigned(s.body)], body, finish, index=var)
 
     def _while(self, s: ast.While) -> None:
         sites, env = len(self.sites), dict(self.env)
@@ -121,6 +121,7 @@ class Loops(Aliases):
         body: Callable[[], None],
         finish: Callable[..., None],
         enter: Callable[[], None] = lambda: None,
+        index: Var | None = None,
     ) -> None:
         """Lower a loop body until the dtypes of what it carries are a fixpoint (int -> float: two passes)."""
         returns = any(isinstance(n, ast.Return) for x in s.body for n in ast.walk(x))
@@ -143,6 +144,7 @@ class Loops(Aliases):
                 params[name] = rebuild(shape_of(value), iter(variables))
             self.env.update(params)
             self.env[EXIT] = GO_ON
+            self.inner.append({v for v, _ in carries} | ({index} if index is not None else set()))
             for name in names:
                 if name not in initial:
                     self.env[name] = Static(UNBOUND)
@@ -168,6 +170,7 @@ class Loops(Aliases):
                             atoms_in(self._as_carried(self.env[name], initial[name])), atoms_in(params[name]), strict=True
                         )
                     ]
+            self.inner.pop()
             if widened is None:
                 break
             initial = widened
@@ -206,16 +209,8 @@ class Loops(Aliases):
             if name not in initial:  # bound for the first time inside the loop, and live after it or in its next round
                 if isinstance(value, Static) and value.obj in (NEVER, UNBOUND):
                     continue
-                bare = value.value if isinstance(value, Maybe) else value
-                if any(isinstance(x, Alloc) and x.base == ref.base for ref in refs_in(bare) for x in walk(tuple(self.b.stmts))):
-                    what = (
-                        "the array that is returned from a loop is made in it"
-                        if name == RET
-                        else f"array '{name}' is made in a loop and used after it, or in its next round"
-                    )
-                    raise self.error(f"{what}: make it before the loop", node)
-                blank = rebuild(shape_of(bare), iter([zero(a.dt) for a in atoms_in(bare)]))
-                new[name] = blank if name == RET else Maybe(blank, const(False, "b1"))
+                bare = self._slots(value.value if isinstance(value, Maybe) else value, name, node)
+                new[name] = bare if name == RET else Maybe(bare, const(False, "b1"))
                 changed = True
                 continue
             start = initial[name]
@@ -225,13 +220,9 @@ class Loops(Aliases):
                 continue
             value = self._as_carried(value, start)
             if shape_of(value) != shape_of(start):
-                if (
-                    isinstance(value, Ref)
-                    and isinstance(start, Ref)
-                    and value.rank == start.rank
-                    and value.base.dt == start.base.dt
-                ):
-                    new[name] = self._outside(lambda start=start, name=name: self._carrier(start, name))
+                own = self._owned(start, value, name)
+                if own is not None:
+                    new[name] = own
                     changed = True
                     continue
                 if name == RET:
@@ -247,14 +238,6 @@ class Loops(Aliases):
                 )
                 changed = True
         return new if changed else None
-
-    def _outside(self, make: Callable[[], Any]) -> Any:
-        """Write something in the block around the one that is open."""
-        inner = self.b.scopes.pop()
-        try:
-            return make()
-        finally:
-            self.b.scopes.append(inner)
 
     def _unrolled(self, s: ast.For, items: list[Value]) -> None:
         """A loop over a tuple: its items may differ in kind, so it is written out."""

@@ -1,4 +1,4 @@
-"""Generated modules: text to an imported module with Numba's disk cache, safely shared between processes.
+"""Generated modules: text to an imported module with a disk cache of compiled code, safely shared between processes.
 
 The file's name is a hash of its whole text and of the versions of everything that gives the text its meaning, so a stale
 module cannot be found: all that a user can change (the step, its helpers, their types, the active leaves) is in the text,
@@ -20,6 +20,8 @@ from types import ModuleType
 import llvmlite
 import numba
 import numpy as np
+
+from .sealed import seal
 
 __all__ = ["cache_directory", "load_module"]
 
@@ -75,6 +77,7 @@ def load_module(text: str) -> ModuleType:
         sys.modules[name] = module  # before it runs: Numba finds a cached function's module by name
         try:
             spec.loader.exec_module(module)
+            seal(vars(module))
         except BaseException:
             del sys.modules[name]
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,14 @@ __all__ = ["Finish", "Model", "ShapeSite", "identifier"]
 
 #: a leaf of the argument that the result must be like, and the lengths of its axes
 Model = tuple[Base, tuple[Atom, ...]]
+
+
+def _apart(a: Ref, b: Ref) -> bool:
+    """Whether two views of one array are different rows of it, by numbers that are known."""
+    if a.base != b.base:
+        return False
+    rows = [(i.value, j.value) for i, j in zip(a.index, b.index, strict=True) if isinstance(i, Const) and isinstance(j, Const)]
+    return any(i != j and min(i, j) >= 0 for i, j in rows)  # type: ignore[type-var, operator]
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,26 @@ class Finish:
         self.returned = next((n for n in ast.walk(source.node) if isinstance(n, ast.Return)), source.node)
         self.out: list[tuple[str, Base]] = []
         self.rename: dict[Base, Base] = {}
+        self.arrays: dict[int, Ref] = {}  # what is returned as which leaf
+
+    def check_next(self, overwritten: Collection[str]) -> None:
+        """Refuse a step that returns memory which its next run overwrites and somebody else still sees.
+
+        Every leaf of a state has memory of its own, in Python only if the step's result has: two leaves that are one array,
+        or one that is a parameter, are fine as long as they are read only.  ``overwritten`` are names of bases.
+        """
+        for k, ref in self.arrays.items() if self.like else ():
+            path, leaf = self.out[k][0].removeprefix("result"), self.models[k][0]
+            if leaf.name not in overwritten:
+                continue
+            why = f"and a step overwrites y{path}: return a copy"
+            if ref.base.role in ("in", "const") and all(ref.base != model for model, _ in self.models):
+                name = ref.base.name.split(".")[0]
+                raise self.source.error(f"returns '{name}' as y_next{path}, {why}", self.returned)
+            for j, other in self.arrays.items():
+                if j != k and self.low.may_be(ref.base, other.base) and not _apart(ref, other):
+                    twin = self.out[j][0].removeprefix("result")
+                    raise self.source.error(f"returns one array as y_next{path} and y_next{twin}, {why}", self.returned)
 
     def __call__(self, value: Value, spec: Spec, path: str) -> None:
         """DerivationError unless the value's structure is ``spec``; numbers are cast, but a float never to an integer."""
@@ -86,6 +114,7 @@ class Finish:
         own = value.whole and value.base.dt == base.dt and value.base not in self.rename
         alloc = next((k for k, s in enumerate(low.b.stmts) if own and isinstance(s, Alloc) and s.base == value.base), None)
         shape = low.shape(value)
+        self.arrays[len(self.out)] = value
         if self.like is not None:
             guard = self._guard(shape, *self.models[len(self.out)])
             at = len(low.b.stmts) if alloc is None else alloc  # before the memory is written: it has the model's size

@@ -31,7 +31,7 @@ class Source:
     fn: types.FunctionType
     filename: str
     lines: tuple[str, ...] = field(repr=False)
-    node: ast.FunctionDef | ast.Lambda = field(repr=False)
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda = field(repr=False)
     text: str
 
     @property
@@ -103,7 +103,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(const)
 
 
-def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
+def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> int:
     return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
 
 
@@ -133,9 +133,9 @@ def read(fn: types.FunctionType) -> Source:
     found = [
         node
         for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.Lambda))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         and _first_line(node) == code.co_firstlineno
-        and (node.name if isinstance(node, ast.FunctionDef) else "<lambda>") == code.co_name
+        and ("<lambda>" if isinstance(node, ast.Lambda) else node.name) == code.co_name
     ]
     if len(found) > 1:  # several lambdas on a line: the column of the body tells them apart
         columns = {(p[0], p[2]) for p in code.co_positions() if p[2] is not None}

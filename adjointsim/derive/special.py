@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from .sealed import seal
+
 __all__ = ["polygamma"]
 
 # the only zero of digamma at x > 0, in two parts, and the Taylor series there: polygamma(n, root) / n!, n = 1, 2, ...
@@ -102,3 +104,6 @@ def polygamma(m: int, x: float) -> float:
         return math.inf if m % 2 == 1 else math.nan
     mirrored = _positive(m, 1.0 - x)  # not a call of polygamma: Numba 0.68 aborts when it loads a recursive function's cache
     return (-mirrored if m % 2 == 1 else mirrored) - _cot_derivative(m, x)
+
+
+seal(globals())

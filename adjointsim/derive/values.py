@@ -7,13 +7,14 @@ which may differ between paths: only the atoms are merged by phis or carried by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .ir import Atom, Base, Const, Var
 
-__all__ = ["Axis", "Lazy", "Maybe", "Ref", "Static", "Tup", "Value", "atoms_in", "describe", "rebuild", "refs_in", "shape_of"]
-
+__all__ = [
+    "Axis", "Lazy", "Maybe", "Ref", "Static", "Tup", "Value", "advice", "atoms_in", "describe", "rebuild", "refs_in", "shape_of",
+]  # fmt: skip
 
 ZERO, ONE = Const(0, "i8"), Const(1, "i8")
 
@@ -72,9 +73,11 @@ class Tup:
 
 @dataclass(frozen=True)
 class Static:
-    """A Python object known at derivation: a function, a module, a class, None, a dtype, a string."""
+    """A Python object known at derivation: a function, a module, a class, None, a dtype, a string; ``path`` is its name if
+    it comes from outside."""
 
     obj: Any
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -183,4 +186,23 @@ def describe(v: Value | None) -> str:
         return f"a {v.cls.__name__}" if v.cls else f"a tuple of {len(v.items)}"
     if isinstance(v, Maybe):
         return describe(v.value)
+    kind = next((word for cls, (word, _) in _KINDS.items() if isinstance(v.obj, cls)), "")
+    if kind:
+        return f"'{v.path}' ({kind})" if v.path else f"{kind} ({v.obj!r})"
     return "None" if v.obj is None else f"{getattr(v.obj, '__name__', repr(v.obj))}"
+
+
+#: objects that are no values of the language -> what they are, and what to use instead
+_KINDS: dict[type, tuple[str, str]] = {
+    str: ("a string", "numbers, bools and arrays are what a step computes with"),
+    dict: ("a dictionary", "use a NamedTuple or an array"),
+    list: ("a list", "use a tuple or an array"),
+    set: ("a set", "use a tuple or an array"),
+}
+
+
+def advice(v: Value) -> str:
+    """What to use instead of a value that is none of the language's, for messages."""
+    if isinstance(v, Static):
+        return next((what for cls, (_, what) in _KINDS.items() if isinstance(v.obj, cls)), "pass a number or an array instead")
+    return "write it element by element"

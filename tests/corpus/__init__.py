@@ -60,7 +60,7 @@ def tagged(*tags: str) -> list[Case]:
 
 
 for _module in (
-    "scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards", "adversarial",
-    "expressions", "iteration",
+    "scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards", "adversarial", "made",
+    "proofs", "expressions", "iteration",
 ):  # fmt: skip
     importlib.import_module(f"{__name__}.{_module}")

@@ -15,13 +15,6 @@ from adjointsim.leaves import spec_of
 
 from .harness import Derived
 
-#: refused, but with a message that does not say what is wrong
-POOR = {
-    "async function", "string concatenation", "star parameter", "captured string used as a number", "captured dictionary",
-    "captured list",
-}  # fmt: skip
-ENTRIES = [pytest.param(r, marks=[pytest.mark.xfail(reason="poor message")] * (r.name in POOR), id=r.name) for r in REFUSED]
-
 #: names that are bound on some paths only are no reason to refuse: where they are not bound, Python's own error is raised
 UNBOUND = {
     "after a branch": """
@@ -53,7 +46,7 @@ def derive(entry: Refused) -> None:
     function_kernel(plain_function(fn), specs, role="step" if entry.step else "function")
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", REFUSED, ids=lambda r: r.name)
 def test_refused(entry):
     with pytest.raises(DerivationError) as caught:
         derive(entry)

@@ -1,0 +1,78 @@
+"""Programs that an analysis must not take for simpler ones: each is there because a mutated analysis passed all others."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import case
+
+A = np.array([0.7, 0.0, -1.1])
+
+
+@case(args=(A, 0.8), tags="branch kink tie")
+def decided_by_a_function_at_a_tie(a, x):
+    s = x
+    for i in range(len(a)):
+        c = math.exp(a[i] * x)
+        if c > 1.0:
+            s = s * c + a[i] * s
+        else:
+            s = 1.5 * s * s - x * a[i]
+    return s
+
+
+@case(args=(np.zeros(0), np.zeros(0), 0.8), id="none", tags="loop zero-size")
+@case(args=(A, A + 1.0, 0.8), id="some", tags="loop")
+def first_cell_read_in_a_loop(a, b, x):
+    s = x
+    for i in range(len(b)):
+        s += a[0] * b[i] * x
+    return s
+
+
+@case(args=(A, 0.8, 2), tags="array")
+def length_from_memory_of_its_own(a, x, m):
+    sizes = np.empty(2, np.int64)
+    sizes[0] = 1
+    sizes[1] = m
+    sizes[0] += sizes[1]
+    w = np.zeros(sizes[0])
+    for i in range(len(w)):
+        w[i] = a[i] * x
+    return w[0] * w[2]
+
+
+@case(args=(A, 0.8), tags="loop negative")
+def from_the_last_cell_on(a, x):
+    s = x
+    for i in range(-1, len(a) - 1):
+        s = s * a[i] + x
+    return s
+
+
+@case(args=(A, 0.8), tags="loop overwrite")
+def overwritten_after_the_loop_that_reads_it(a, x):
+    w = a.copy()
+    s = x
+    for i in range(len(w)):
+        s = s * s * w[i] + x
+    w[0] = s * x
+    for i in range(len(w)):
+        s += w[i] * w[i]
+    return s
+
+
+@case(args=(A, 0.4), tags="loop overwrite time")
+def coefficients_overwritten_after_the_march(a, x):
+    u, k = a.copy(), a.copy()
+    for n in range(3):
+        for i in range(len(u)):
+            c = u[i] * k[i]
+            u[i] = u[i] + x * math.sin(c) * math.exp(c)
+    s = 0.0
+    for i in range(len(u)):
+        k[i] = u[i] * x
+        s += k[i] * k[i]
+    return s

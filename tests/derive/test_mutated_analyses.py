@@ -1,0 +1,362 @@
+"""Every analysis that an optimisation rests on, mutated to claim too much, makes some program of the corpus come out wrong.
+
+The programs are interpreted, with memory poisoned: nothing is compiled.  What a mutant does to a program is compared with
+what the true analysis does, which is compared with the reference in :mod:`.test_corpus`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from corpus import CASES, Case
+
+from adjointsim.derive import analysis, deadcode, hoist, interp, ranges, record, reverse, scratch, tapes
+from adjointsim.derive.ir import Alloc, Base, Dim, If, Let, Load, Need, Var, is_float, walk
+from adjointsim.derive.kernel import Kernel
+from adjointsim.derive.scratch import scratch_of
+from adjointsim.derive.tapes import TapeCount
+
+from .harness import Bars, Derived, assert_close, functions
+from .test_corpus import DERIVED
+
+SLOW = {"scalars.special_functions", "adversarial.more_iterations_than_the_first_tape_holds", "steps.deeply_nested_state"}
+PROOFS = [c for c in CASES if c.name.startswith("proofs.")]
+SAMPLE = [*PROOFS, *(c for c in CASES[::3] if c not in PROOFS and c.name not in SLOW)]
+Run = Callable[[Derived], Bars]
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def primal_and_cotangents(derived: Derived) -> Bars:
+    primal, vjp = derived.primal(1), derived.vjp(1)
+    leaves = derived.leaves
+    return [*derived.run_primal(primal, leaves), *derived.run_vjp(vjp, leaves, derived.bars)]
+
+
+TRUE: dict[tuple[Run, str], Bars] = {}
+
+
+def true(run: Run, case: Case) -> Bars:
+    """What the analyses as they are give."""
+    if (run, case.name) not in TRUE:
+        TRUE[run, case.name] = run(DERIVED[case.name])
+    return TRUE[run, case.name]
+
+
+def check(patch: Patch, run: Run, cases: Sequence[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some case does not come out as it should, or not at all."""
+    for case in cases:
+        derived, expected = DERIVED[case.name], true(run, case)
+        with monkeypatch.context() as m:
+            patch(m)
+            try:
+                assert_close(run(derived), expected, derived.single)
+            except (AssertionError, IndexError, KeyError, ValueError, OverflowError, interp.StepRaised):
+                return
+    pytest.fail("no program of the corpus notices")
+
+
+# ----------------------------------------------------------------------------------------------------- values kept or not
+def final_always(m: pytest.MonkeyPatch) -> None:
+    m.setattr(analysis.Layout, "final", lambda self, load: True)
+
+
+def final_but_for_later_statements(m: pytest.MonkeyPatch) -> None:
+    """The next iteration of a loop around a load is forgotten."""
+
+    def final(self, load):
+        here = self.place.get(id(load))
+        return here is not None and not any(k.order > here.order for k in self.kills.get(load.base, ()))
+
+    m.setattr(analysis.Layout, "final", final)
+
+
+def final_but_for_loops(m: pytest.MonkeyPatch) -> None:
+    """What stands after the loop around a load is forgotten."""
+
+    def final(self, load):
+        here = self.place.get(id(load))
+        shared = (k for k in self.kills.get(load.base, ()) if k.loops and here.loops and k.loops[0] == here.loops[0])
+        return here is not None and not any(shared)
+
+    m.setattr(analysis.Layout, "final", final)
+
+
+def _varied_without(name: str, drop: Callable[[Any], set]) -> Patch:
+    real = analysis.varied
+
+    def varied(body, bases, everything=False):
+        scalars, memory = real(body, bases, everything)
+        if everything:
+            return scalars, memory
+        dropped = {x for s in walk(body) for x in drop(s)}
+        return scalars - dropped, memory - dropped
+
+    def patch(m: pytest.MonkeyPatch) -> None:
+        m.setattr(reverse, "varied", varied)
+
+    patch.__name__ = name
+    return patch
+
+
+phis_are_inert = _varied_without("phis_are_inert", lambda s: {p[0] for p in s.phis} if isinstance(s, If) else set())
+carries_are_inert = _varied_without("carries_are_inert", lambda s: {v for v, _ in s.carries} if hasattr(s, "carries") else set())
+results_of_loops_are_inert = _varied_without(
+    "results_of_loops_are_inert", lambda s: set(s.results) if hasattr(s, "carries") else set()
+)
+local_arrays_are_inert = _varied_without("local_arrays_are_inert", lambda s: {s.base} if hasattr(s, "fill") else set())
+
+
+def a_snapshot_always_does(m: pytest.MonkeyPatch) -> None:
+    """What the body only reads may have been overwritten since."""
+    m.setattr(record.Recording, "_time_like", lambda self, s, recorded: self.level > 0)
+
+
+def nothing_is_carried(m: pytest.MonkeyPatch) -> None:
+    m.setattr(record.Recording, "_time_like", lambda self, s, recorded: self.level > 0)
+    m.setattr(record.Recording, "_carried_arrays", lambda self, s: [])
+
+
+def heads_are_replayed(m: pytest.MonkeyPatch) -> None:
+    """Carries of a loop are taken for values that are still there."""
+    real = record._Plan.visit
+
+    def visit(self, v):
+        if self.level and v in self.layout.heads:
+            self.direct.add(v)
+        else:
+            real(self, v)
+
+    m.setattr(record._Plan, "visit", visit)
+
+
+# ---------------------------------------------------------------------------------------------------- motion and dead code
+def nothing_is_written(m: pytest.MonkeyPatch) -> None:
+    real = hoist._block
+    m.setattr(hoist, "_block", lambda block, written: real(block, set()))
+
+
+def loops_always_run(m: pytest.MonkeyPatch) -> None:
+    m.setattr(hoist, "_guarded", lambda moved, loop: moved)
+
+
+def only_locals_are_written(m: pytest.MonkeyPatch) -> None:
+    real = hoist._block
+    m.setattr(hoist, "_block", lambda block, written: real(block, {b for b in written if b.role == "local"}))
+
+
+def never_negative(m: pytest.MonkeyPatch) -> None:
+    m.setattr(ranges._Bounds, "_wrap", lambda self, index, wrap: "never")
+
+
+def arithmetic_is_never_negative(m: pytest.MonkeyPatch) -> None:
+    m.setattr(ranges._Bounds, "let", lambda self, s: 0)
+
+
+def indices_of_loops_are_never_negative(m: pytest.MonkeyPatch) -> None:
+    m.setattr(ranges._Bounds, "loop", lambda self, s: 0)
+
+
+def branches_keep_the_larger_bound(m: pytest.MonkeyPatch) -> None:
+    real = ranges._Bounds.statement
+
+    def statement(self, s):
+        out = real(self, s)
+        if isinstance(s, If):
+            for v, a, b in s.phis:
+                low = [x for x in (self.of(a), self.of(b)) if x is not None]
+                if low:
+                    self.low[v] = max(low)
+        return out
+
+    m.setattr(ranges._Bounds, "statement", statement)
+
+
+def stores_to_locals_are_dead(m: pytest.MonkeyPatch) -> None:
+    real = deadcode._keep
+
+    def keep(block, live):
+        live.bases = {b for b in live.bases if b.role != "local"}
+        return real(block, live)
+
+    m.setattr(deadcode, "_keep", keep)
+
+
+def one_pass_finds_all_that_lives(m: pytest.MonkeyPatch) -> None:
+    """No fixpoint: what a later iteration needs of an earlier one is not seen."""
+
+    def __init__(self, body, bases, results):
+        self.vars = {a for a in results if isinstance(a, Var)}
+        self.bases, self.measured = set(bases), set()
+        self.mark(body)
+
+    m.setattr(deadcode._Live, "__init__", __init__)
+
+
+MUTANTS: list[Patch] = [
+    final_always, final_but_for_later_statements, final_but_for_loops, phis_are_inert, carries_are_inert,
+    results_of_loops_are_inert, local_arrays_are_inert, a_snapshot_always_does, nothing_is_carried, heads_are_replayed,
+    nothing_is_written, loops_always_run, only_locals_are_written, never_negative, arithmetic_is_never_negative,
+    indices_of_loops_are_never_negative, branches_keep_the_larger_bound, stores_to_locals_are_dead,
+    one_pass_finds_all_that_lives,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
+def test_mutated(mutant, monkeypatch):
+    check(mutant, primal_and_cotangents, SAMPLE, monkeypatch)
+
+
+# ------------------------------------------------------------------------------------------------- decisions on inexact values
+EVALUATE = interp.evaluate
+
+
+class _Wobble:
+    """The interpreter's arithmetic, with functions that are off by a last bit: upwards, and the second time downwards, as
+    functions may be that are compiled twice."""
+
+    def __init__(self) -> None:
+        self.seen: set[Any] = set()
+
+    def __call__(self, op: str, values: Sequence[Any], dt: str = "f8") -> Any:
+        result = EVALUATE(op, values, dt)
+        if op in analysis.EXACT or not is_float(dt) or not math.isfinite(result):
+            return result
+        again = (op, *values) in self.seen
+        self.seen.add((op, *values))
+        return math.nextafter(result, -math.inf if again else math.inf)
+
+
+def wobbling(derived: Derived) -> Bars:
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(interp, "evaluate", _Wobble())
+        kernel = derived.vjp(1)
+        env = environment(derived, kernel)
+        interp.run(functions(kernel), kernel.fn.name, [env[p] for p in kernel.fn.params])
+        return [env[b] for b in kernel.leaf_bars if b is not None]
+
+
+def decisions_are_exact(m: pytest.MonkeyPatch) -> None:
+    m.setattr(record._Plan, "inexact", lambda self, v: False)
+
+
+def test_decisions_on_inexact_values(monkeypatch):
+    cases = [c for c in CASES if "tie" in c.tags]
+    check(decisions_are_exact, wobbling, cases, monkeypatch)
+
+
+# ----------------------------------------------------------------------------------------------------- lengths known before
+def environment(derived: Derived, kernel: Kernel) -> dict[Base, np.ndarray]:
+    """An array for each parameter."""
+    env = dict(zip((*kernel.inputs, *kernel.captures), (*derived.leaves, *derived.captures), strict=True))
+    pairs = [
+        *zip(kernel.leaf_bars, map(np.zeros_like, derived.leaves), strict=False),
+        *zip(kernel.results, map(np.zeros_like, derived.expected), strict=False),
+        *zip(kernel.result_bars, map(np.copy, derived.bars), strict=False),
+    ]
+    env.update((base, array) for base, array in pairs if base is not None)
+    env.update((a, np.zeros(2 if a.name.startswith("tops") else 20_000, a.dt)) for a in kernel.arenas)
+    return env
+
+
+def wrong_lengths(derived: Derived) -> Bars:
+    """How many allocations turn out to have other lengths than the driver would give them."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+    real = interp._Machine.do_Alloc
+
+    def do_Alloc(self: Any, s: Alloc, env: dict[str, Any]) -> None:
+        real(self, s, env)
+        found.append((s.base.name, env[s.base.name].shape))
+
+    wrong = 0
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(interp._Machine, "do_Alloc", do_Alloc)
+        for kernel in (derived.primal(1), derived.vjp(1)):
+            found.clear()
+            env = environment(derived, kernel)
+            interp.run(functions(kernel), kernel.fn.name, [env[p] for p in kernel.fn.params])
+            plan = scratch_of(kernel.fn, [*kernel.inputs, *kernel.captures])
+            shapes = dict(zip((b.name for b in plan.bases), plan.shapes(environment(derived, kernel)), strict=True))
+            wrong += sum(shapes.get(name, shape) != shape for name, shape in found)
+    return [np.array([wrong])]
+
+
+def every_length_is_known(m: pytest.MonkeyPatch) -> None:
+    m.setattr(scratch, "_pure", lambda s, given, fixed: isinstance(s, (Let, Dim, Load, If)))
+
+
+def test_lengths(monkeypatch):
+    check(every_length_is_known, wrong_lengths, SAMPLE, monkeypatch)
+
+
+# ------------------------------------------------------------------------------------------------------- tapes counted before
+def wrong_tapes(derived: Derived) -> Bars:
+    """Whether a kernel needs another length of tape than was counted, where it was."""
+    kernel, needed = derived.vjp(1), [0, 0]
+    counted = TapeCount(kernel.fn, [*kernel.inputs, *kernel.captures]).sizes(environment(derived, kernel))
+
+    def do_Need(self: Any, s: Need, env: dict[str, Any]) -> None:
+        k = int(s.base.dt != "f8")
+        needed[k] = max(needed[k], self.value(s.size, env))
+
+    env = environment(derived, kernel)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(interp._Machine, "do_Need", do_Need)
+        interp.run(functions(kernel), kernel.fn.name, [env[p] for p in kernel.fn.params])
+    return [np.array([counted is not None and list(counted) != needed])]
+
+
+def the_unknown_is_nothing(m: pytest.MonkeyPatch) -> None:
+    real = tapes._Walk.value
+
+    def value(self, a):
+        try:
+            return real(self, a)
+        except tapes._Unknown:
+            return 0
+
+    m.setattr(tapes._Walk, "value", value)
+
+
+def iterations_are_alike(m: pytest.MonkeyPatch) -> None:
+    """Inner loops whose length depends on the iteration are counted in the first only."""
+
+    def loop(self, s):
+        count, before = self.value(s.count), list(self.tops)
+        if count > 0:
+            self.env[s.var] = self.value(s.lo)
+            self.block(s.body)
+            self.tops = [a + count * (b - a) for a, b in zip(before, self.tops, strict=True)]
+            self.most = [max(pair) for pair in zip(self.most, self.tops, strict=True)]
+
+    m.setattr(tapes._Walk, "loop", loop)
+
+
+def only_the_end_counts(m: pytest.MonkeyPatch) -> None:
+    """What is given back before the end of the way there is forgotten."""
+    real = tapes._Walk.touch
+
+    def touch(self, s):
+        if isinstance(s, Need):
+            k = int(s.base.dt != "f8")
+            self.most[k] = max(self.most[k], self.tops[k])
+        else:
+            real(self, s)
+
+    m.setattr(tapes._Walk, "touch", touch)
+
+
+TAPE_MUTANTS = [the_unknown_is_nothing, iterations_are_alike, only_the_end_counts]
+
+
+@pytest.mark.parametrize("mutant", TAPE_MUTANTS, ids=lambda m: m.__name__)
+def test_tapes(mutant, monkeypatch):
+    check(mutant, wrong_tapes, SAMPLE, monkeypatch)
+
+
+@pytest.mark.parametrize("run", [wrong_lengths, wrong_tapes])
+def test_what_is_known_before_is_true(run):
+    assert [c.name for c in SAMPLE if true(run, c)[0][0]] == []
