@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from adjointsim.costs import accumulate
-from adjointsim.derive import driver
+from adjointsim.derive import control
 from adjointsim.derive.api import FIRST_TAPE, Compiled, longer, new_tapes, raise_site
 from adjointsim.derive.cache import Cache
-from adjointsim.derive.driver import DRIVER_VERBS, PAUSE, SEED_ACTION, TURN_ACTION
+from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, TURN_ACTION
 from adjointsim.derive.emit import NEED
-from adjointsim.derive.ir import Base, is_float
+from adjointsim.derive.ir import Base
 from adjointsim.derive.model import CompiledModel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ScalarSpec, Spec, leaf_specs, leaves_of
@@ -79,7 +79,8 @@ class _Kit:
         kernels = self.model.kernels
         self.kernels: dict[str, Compiled] = {verb: kernels[verb] for verb in DRIVER_VERBS if verb in kernels}
         self.captures = {verb: tuple(c.value() for c in k.entry.captures) for verb, k in self.kernels.items()}
-        self.y_floats = [is_float(b.dt) for b in self.model.y]
+        self.step = self.model.summary.step
+        self.y_floats = [not leaf.inert for leaf in self.step.y]
         self.terminal: ScalarKernel | None = None
         if problem.terminal is not None:
             self.terminal = ScalarKernel(problem.terminal, (problem.y_spec, problem.p_spec), "terminal")
@@ -135,11 +136,12 @@ class _Kit:
         """All memory but the slots."""
         problem = self.problem
         cells, exact = self.tape
-        total = 2 * problem.state_bytes + 8 * (sum(cells) + 2) + nbytes(o for o in self.observation if o.dtype.kind == "f")
+        total = problem.state_bytes + nbytes(self.y0[k] for k in self.step.spares)  # the current state and the next
+        total += 8 * (sum(cells) + 2) + nbytes(o for o in self.observation if o.dtype.kind == "f")
         total += sum(k.scratch.nbytes(self.arrays(verb)) for verb, k in self.kernels.items() if k.scratch.bases)
         exact = exact and all(k.preallocated for k in self.kernels.values())
-        if self.reverse:  # y_N, two buffers of its cotangent, p_bar; and the terminal's derivatives, later the observations'
-            total += 2 * problem.state_bytes + 2 * nbytes(y for y, on in zip(self.y0, self.y_floats, strict=True) if on)
+        if self.reverse:  # y_N, a spare slot, cotangents with theirs; and the terminal's derivatives, later the observations'
+            total += 2 * problem.state_bytes + nbytes(self.y0[k] for k in (*self.step.floats, *self.step.bar_spares))
             total += nbytes(leaf for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
             observations = len(problem.observe_at) * nbytes(o for o in self.observation if o.dtype.kind == "f")
             total += max(self.terminal_bytes[0], observations)
@@ -155,12 +157,13 @@ class CompiledExecutor(Executor):
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
         self._kit = kit = _Kit(problem, y0, p, self._reverse)
         self._driver = kit.driver
-        self._a, self._b = (tuple(leaf.copy() for leaf in y0) for _ in "ab")
-        scalars = kit.model.y_scalar
+        self._a = tuple(leaf.copy() for leaf in y0)
+        self._b = tuple(y0[k].copy() for k in kit.step.spares)
+        scalars = [leaf.scalar for leaf in kit.step.y]
         stored = borrow_slots(self, y0, slots + 1) if slots else _stand_ins(y0, 1)
         self._slots = tuple(s.reshape(-1) if scalar else s for s, scalar in zip(stored, scalars, strict=True))
         self._ctl = np.zeros(16, np.int64)
-        self._ctl[driver.N], self._ctl[driver.TURNED] = -1, problem.n_steps
+        self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
         self._sums, self._seeds = np.zeros(2), np.ones(1)
         self._terminal_sum = 0.0
         self._tapes = new_tapes(kit.tape[0])
@@ -174,7 +177,8 @@ class CompiledExecutor(Executor):
         if "observe" in kit.kernels:
             self.observation_spec = kit.kernels["observe"].entry.result_spec
         # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
-        self._ba = self._bb = _stand_ins([leaf for leaf, on in zip(y0, kit.y_floats, strict=True) if on])
+        self._ba = _stand_ins([y0[k] for k in kit.step.floats])
+        self._bb = _stand_ins([y0[k] for k in kit.step.bar_spares])
         self._pb = _stand_ins([leaf for leaf, on in zip(p, problem.p_active, strict=True) if on])
         self._obs_bar = _stand_ins(self._obs_work, 1)
 
@@ -191,9 +195,9 @@ class CompiledExecutor(Executor):
     def _call(self, rows: np.ndarray) -> None:
         """Carry out rows."""
         ctl = self._ctl
-        ctl[driver.ROW], ctl[driver.N] = 0, -1
+        ctl[control.ROW], ctl[control.N] = 0, -1
         while True:
-            ctl[driver.BUDGET] = self._budget
+            ctl[control.BUDGET] = self._budget
             began = time.perf_counter()
             status = self._driver(
                 rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
@@ -207,20 +211,20 @@ class CompiledExecutor(Executor):
             elif status > 0:
                 raise self._error(status)
             else:
-                assert status == driver.DONE, status
+                assert status == control.DONE, status
                 return
 
     def _error(self, status: int) -> BaseException:
         """The user's exception, with the step and the direction."""
-        n = int(self._ctl[driver.N])
-        verb = DRIVER_VERBS[self._ctl[driver.PLACE]]
+        n = int(self._ctl[control.N])
+        verb = DRIVER_VERBS[self._ctl[control.PLACE]]
         error = raise_site(self._kit.kernels[verb].entry, status, [n], self._kit.arrays(verb))
-        direction = "reverse" if verb.endswith("_vjp") else "forward" if self._ctl[driver.TURNED] >= 0 else "recompute"
+        direction = "reverse" if verb.endswith("_vjp") else "forward" if self._ctl[control.TURNED] >= 0 else "recompute"
         annotate(error, _WHAT[verb], n, self.problem.n_steps, direction)
         return error
 
     def run(self, actions: np.ndarray) -> int:
-        if self._ctl[driver.TURNED] >= 0:  # before the turn
+        if self._ctl[control.TURNED] >= 0:  # before the turn
             last = np.flatnonzero((actions[:, 0] == REVERSE) & (actions[:, 2] == self.problem.n_steps))
             if len(last):
                 _, first, _, slot = actions[last[0]].tolist()
@@ -236,8 +240,7 @@ class CompiledExecutor(Executor):
         slot, first = self._position
         at = slot + n - 1 - first if slot >= 0 else -1
         self._call(np.array([[TURN_ACTION, max(n - 1, 0), n, at]], np.int64))
-        last = self._a if self._ctl[driver.PARITY] else self._b
-        self.y = [leaf.copy() for leaf in last] if self._reverse else list(last)
+        self.y = [leaf.copy() for leaf in self._last] if self._reverse else self._last
         if self.observation_spec is not None:
             specs = leaves_of(self.observation_spec)
             self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in zip(self._obs, specs, strict=True)]
@@ -251,10 +254,11 @@ class CompiledExecutor(Executor):
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
         problem, ctl, n = self.problem, self._ctl, self.problem.n_steps
         self._seeds[0] = value_bar
-        floats = [leaf for leaf, on in zip(self.y, self._kit.y_floats, strict=True) if on]
-        self._ba, self._bb = (tuple(np.zeros_like(leaf) for leaf in floats) for _ in "ab")
+        step = self._kit.step
+        self._ba = tuple(np.zeros_like(self.y[k]) for k in step.floats)
+        self._bb = tuple(np.zeros_like(self.y[k]) for k in step.bar_spares)
         self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
-        ctl[driver.BPARITY], ctl[driver.TURNED], ctl[driver.UNOBSERVED] = 0, -1, len(problem.observe_at)
+        ctl[control.MOVED_BARS], ctl[control.TURNED], ctl[control.UNOBSERVED] = 0, -1, len(problem.observe_at)
         self._look()
         if y_bar is not None:
             accumulate(self.y_bar, y_bar)
@@ -283,9 +287,11 @@ class CompiledExecutor(Executor):
     # ------------------------------------------------------------------------------------------------------ to look at
     def _look(self) -> None:
         """Let ``y_bar`` and ``p_bar`` be the buffers that hold them now."""
-        if self._ctl[driver.TURNED] < 0:
-            y_bars, p_bars = iter(self._bb if self._ctl[driver.BPARITY] else self._ba), iter(self._pb)
-            self.y_bar = [next(y_bars) if on else None for on in self._kit.y_floats]
+        if self._ctl[control.TURNED] < 0:
+            step, p_bars = self._kit.step, iter(self._pb)
+            held, spare = dict(zip(step.floats, self._ba, strict=True)), dict(zip(step.bar_spares, self._bb, strict=True))
+            y_bars, _ = step.placed(held, spare, -int(self._ctl[control.MOVED_BARS]))
+            self.y_bar = [y_bars.get(k) for k in range(len(self.y))]
             self.p_bar = [next(p_bars) if on else None for on in self.problem.p_active]
 
     @property
@@ -294,14 +300,26 @@ class CompiledExecutor(Executor):
 
     @property
     def state(self) -> Leaves:
-        return list(self._b if self._ctl[driver.PARITY] else self._a)
+        return list(self._placed[0].values())
+
+    @property
+    def _placed(self) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """The buffers of the current state's leaves, and the spare ones."""
+        spares = dict(zip(self._kit.step.spares, self._b, strict=True))
+        return self._kit.step.placed(dict(enumerate(self._a)), spares, int(self._ctl[control.MOVED]))
+
+    @property
+    def _last(self) -> Leaves:
+        """y_N, where the current state is y_{N-1}."""
+        now, spare = self._placed
+        return [spare[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.step.last(self.problem.n_steps))]
 
     def _held(self) -> int:
         """The bytes of all arrays at hand."""
         y = self.y if self._reverse else []
         scratch = [a for arrays in self._own[1::2] for a in arrays]
         slots = self._slots if self._reverse else ()
-        bars = (*self._ba, *self._bb, *self._pb, *self._obs_bar) if self._ctl[driver.TURNED] < 0 else ()  # else stand-ins
+        bars = (*self._ba, *self._bb, *self._pb, *self._obs_bar) if self._ctl[control.TURNED] < 0 else ()  # else stand-ins
         return nbytes([*self._a, *self._b, *y, *slots, *bars, *self._obs_work, *self._tapes, *scratch])
 
     @property

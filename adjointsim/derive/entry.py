@@ -28,7 +28,7 @@ from .lower import Lowering
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
 from .source import MISSING, Source, read
-from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs
+from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs, leaves_of
 from .values import Ref, Static, Tup, Value, describe
 
 __all__ = ["Capture", "Entry", "lower_entry", "spec_of_capture"]
@@ -73,6 +73,7 @@ class Entry:
     leaves: tuple[tuple[str, Base], ...]  # (path, base) over all arguments that are not counters
     captures: tuple[Capture, ...]
     results: tuple[tuple[str, Base], ...]
+    origins: tuple[Base | Const | None, ...]  # of each result leaf: the input, capture or literal that it is as it stands
     result_spec: Spec
     dims: dict[Base, tuple[Atom, ...]]
     sites: tuple[RaiseSite, ...]
@@ -215,6 +216,11 @@ class _Captures:
     def all(self) -> tuple[Capture, ...]:
         return tuple(c for _, captures in self.found.values() for c in captures)
 
+    def numbers(self) -> list[Base]:
+        """The bases of captured numbers."""
+        pairs = [pair for spec, captures in self.found.values() for pair in zip(leaves_of(spec), captures, strict=True)]
+        return [c.base for leaf, c in pairs if isinstance(leaf, ScalarSpec)]
+
 
 def _kind(obj: Any) -> str:
     if isinstance(obj, np.ndarray):
@@ -284,6 +290,7 @@ def _lower(
     by_value: list[Var] = []
     leaves: list[tuple[str, Base]] = []
     models: list[Model] = []
+    cells: list[Base] = []  # leaves that are numbers
     for (name, spec), own_name in zip(args, own, strict=False):
         if name in counters:
             var = names.var(own_name, "i8")
@@ -295,6 +302,8 @@ def _lower(
             root = f"{name}__{identifier(path)}" if path != name else name
             base = Base(names.fresh(root), leaf.dt, getattr(leaf, "rank", 1), "in")
             leaves.append((path, base))
+            if isinstance(leaf, ScalarSpec):
+                cells.append(base)
             if name == like:
                 models.append((base, tuple(low.b.dim(base, k) for k in range(base.rank)) if isinstance(leaf, ArraySpec) else ()))
             bases.append(base)
@@ -306,7 +315,7 @@ def _lower(
     value = low.function(fn, bound)
     low.frames.append(_pseudo_frame(low, source))
     spec = result if result is not None else _spec_of(value, low)
-    finish = Finish(low, source, like, models)
+    finish = Finish(low, source, like, models, {*cells, *captures.numbers()})
     finish(value, spec, "result")
     finish.check_next(copied)
     out, rename = finish.out, finish.rename
@@ -318,8 +327,8 @@ def _lower(
     _check_escapes(body, source)
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
     return Entry(
-        fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), spec, dims, tuple(low.sites), names, source, files,
-        low.outside, frozenset(path for path, b in leaves if b.name in copied),
+        fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), tuple(finish.origins), spec, dims, tuple(low.sites),
+        names, source, files, low.outside, frozenset(path for path, b in leaves if b.name in copied),
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
     primal   counters, leaves, captures                                            -> result leaves (written)
     vjp      counters, leaves, captures, result_bars (used up), leaf_bars (+=), arenas
 
-``leaf_bars`` are those of the active leaves only; an inactive leaf costs nothing.
+``leaf_bars`` are those of the active leaves only; an inactive leaf costs nothing.  Result leaves that are ``handed`` on by
+the caller (inputs as they stand) are none of a kernel's business: it has no parameters for them nor for their cotangents.
 """
 
 from __future__ import annotations
@@ -31,21 +32,23 @@ class Kernel:
     fn: Fn
     inputs: tuple[Base, ...]
     captures: tuple[Base, ...]
-    results: tuple[Base, ...] = ()  # primal: result leaves
-    result_bars: tuple[Base | None, ...] = ()  # vjp: None for an inert leaf
+    results: tuple[Base | None, ...] = ()  # primal: result leaves; None for one that is handed on
+    result_bars: tuple[Base | None, ...] = ()  # vjp: None for a leaf that is inert or handed on
     leaf_bars: tuple[Base | None, ...] = ()  # vjp: None for an inactive leaf
     arenas: tuple[Base, ...] = ()
     functions: tuple[Fn, ...] = ()  # that fn calls: sums, compiled with reassociation
 
 
-def primal_kernel(entry: Entry, level: int = 1) -> Kernel:
-    """The primal, writing its result leaves."""
-    results = tuple(b for _, b in entry.results)
-    body = each_to_loops(remove_dead(prepared(entry, level), results), entry.names)
+def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) -> Kernel:
+    """The primal, writing its result leaves, but for those at the places ``handed``."""
+    results = tuple(None if k in handed else b for k, (_, b) in enumerate(entry.results))
+    written = [b for b in results if b is not None]
+    body = each_to_loops(remove_dead(prepared(entry, level), written), entry.names)
     if level:
         body = mark_indices(body, set(entry.counters))
+    params = tuple(p for p in entry.fn.params if p in written or not isinstance(p, Base) or p.role != "result")
     return Kernel(
-        Fn(entry.fn.name, entry.fn.params, body),
+        Fn(entry.fn.name, params, body),
         tuple(b for _, b in entry.leaves),
         tuple(c.base for c in entry.captures),
         results,
@@ -60,11 +63,15 @@ def prepared(entry: Entry, level: int) -> Block:
     return raise_loops(mark_indices(body, set(entry.counters)))
 
 
-def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1) -> Kernel:
-    """The adjoint with respect to the leaves whose paths are in ``active``."""
+def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Collection[int] = ()) -> Kernel:
+    """The adjoint with respect to the leaves whose paths are in ``active``, of the result leaves not at the places
+    ``handed``."""
     chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
-    results = [b for _, b in entry.results]
-    adj = adjoint(prepared(entry, level), entry.names, chosen, results, level)
+    results = [b for k, (_, b) in enumerate(entry.results) if k not in handed]
+    body = prepared(entry, level)
+    if handed:
+        body = remove_dead(body, results)
+    adj = adjoint(body, entry.names, chosen, results, level)
     given = [adj.shadows[b] for b in (*results, *chosen) if is_float(b.dt)]
     # memory that the primal gets from its caller and the adjoint must bring itself: results, and shadows of inactive leaves
     owners = {shadow: b for b, shadow in adj.shadows.items()}
@@ -92,7 +99,7 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1) -> Kernel:
     params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *given, *adj.arenas)
     return Kernel(
         Fn(name, params, body), leaves, captures,
-        result_bars=tuple(adj.shadows[b] if is_float(b.dt) else None for b in results),
+        result_bars=tuple(adj.shadows[b] if is_float(b.dt) and b in results else None for _, b in entry.results),
         leaf_bars=tuple(adj.shadows[b] if b in chosen else None for b in leaves),
         arenas=adj.arenas, functions=tuple(functions),
     )  # fmt: skip

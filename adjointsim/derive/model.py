@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from . import driver
 from .api import Compiled
 from .byvalue import by_value
+from .control import DRIVER_VERBS
+from .driver import driver_text
 from .emit import HEADER
 from .entry import Entry, lower_entry
 from .ir import Base, is_float
-from .kernel import primal_kernel, vjp_kernel
+from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
+from .summary import Leaf, StepSummary, SweepSummary, bar_modes, calling, routes_of
 
-__all__ = ["CompiledModel"]
+__all__ = ["CompiledModel", "Model"]
 
 _INDEX = ScalarSpec("i8")
 _NUMBER = ScalarSpec("f8")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The kernels of a simulation, by the driver's verbs (costs and VJPs are optional), and what its driver is made from."""
+
+    kernels: dict[str, Compiled]
+    summary: SweepSummary
+
+    def texts(self) -> list[str]:
+        """The kernels' texts, under the names that the driver calls them by."""
+        found = [(verb, self.kernels[verb]) for verb in DRIVER_VERBS if verb in self.kernels]
+        return [k.text.replace(f"def {k.kernel.fn.name}(", f"def k_{verb}(", 1) for verb, k in found]
 
 
 @dataclass(frozen=True)
@@ -73,47 +88,62 @@ class CompiledModel:
         spec = self.entries[verb].result_spec
         return [isinstance(leaf, ScalarSpec) and verb != "observe" for leaf in leaves_of(spec)]
 
-    def _model(self, reverse: bool) -> driver.Model:
-        kernels: dict[str, Compiled] = {}
-        scalar = {verb: self._scalars(verb) for verb in self.entries}
+    def _model(self, reverse: bool) -> Model:
+        made: dict[str, tuple[Compiled, Kernel]] = {}  # and each kernel before numbers go by value
+        routes = routes_of(self.entries["step"], self._leaves("step", "y"), self._leaves("step", "p"))
+        handed = [k for k, route in enumerate(routes) if route.kind == "state"]
         for verb, entry in self.entries.items():
             entry = entry.anew()  # its own names: the text must not depend on what was derived before
-            fixed = [b for path, b in entry.leaves if _argument(path) == "p"]
-            fixed = [b for b in fixed if b not in scalar[verb]]
-            kernel = primal_kernel(entry)
-            values = {b for b, on in zip(kernel.results, self._scalar_results(verb), strict=True) if on}
-            kernels[verb] = Compiled(by_value(kernel, scalar[verb] | values, entry.names), entry, fixed)
+            kernel = primal_kernel(entry, handed=handed if verb == "step" else ())
+            made[verb] = self._compiled(verb, entry, kernel, kernel.results)
             if reverse:
                 active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
-                kernel = vjp_kernel(entry, active)
-                values = {b for b, on in zip(kernel.result_bars, self._scalar_results(verb), strict=True) if on and b is not None}
-                values |= {
-                    bar for base, bar in zip(kernel.inputs, kernel.leaf_bars, strict=True)
-                    if bar is not None and base in scalar[verb] and base not in self._leaves(verb, "p") and verb != "misfit"
-                }  # fmt: skip
-                kernels[f"{verb}_vjp"] = Compiled(by_value(kernel, scalar[verb] | values, entry.names), entry, fixed)
-        y, p = self._leaves("step", "y"), self._leaves("step", "p")
-        on = tuple(path in self.active and is_float(b.dt) for path, b in self.entries["step"].leaves if _argument(path) == "p")
-        observed = len(self.entries["observe"].results) if "observe" in self.entries else 0
-        scalars = self._scalars("step")
-        observation = leaves_of(self.entries["observe"].result_spec) if observed else []
-        return driver.Model(
-            y, p, on, kernels, observed, tuple(b in scalars for b in y), tuple(b in scalars for b in p),
-            tuple(isinstance(s, ScalarSpec) for s in observation),
-        )  # fmt: skip
+                kernel = vjp_kernel(entry, active, handed=handed if verb == "step" else ())
+                made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel, kernel.result_bars)
+        y = self._leaves("step", "y")
+        bars = bar_modes(made["step_vjp"][1], y) if reverse else ()
+        step = StepSummary(self._described("step", "y"), self._described("step", "p"), self._active_p(), routes, bars)
+        calls = {verb: calling(*pair) for verb, pair in made.items()}
+        return Model({verb: compiled for verb, (compiled, _) in made.items()}, SweepSummary(step, calls, self._observed()))
+
+    def _compiled(self, verb: str, entry: Entry, kernel: Kernel, results: Sequence[Base | None]) -> tuple[Compiled, Kernel]:
+        """A kernel whose numbers go by value: inputs, results, and cotangents of those, but not those of p."""
+        scalar = self._scalars(verb)
+        values = {b for b, on in zip(results, self._scalar_results(verb), strict=True) if on and b is not None}
+        if kernel.leaf_bars and verb != "misfit":
+            own = self._leaves(verb, "p")
+            pairs = zip(kernel.inputs, kernel.leaf_bars, strict=True)
+            values |= {bar for base, bar in pairs if bar is not None and base in scalar and base not in own}
+        fixed = [b for path, b in entry.leaves if _argument(path) == "p" and b not in scalar]
+        return Compiled(by_value(kernel, scalar | values, entry.names), entry, fixed), kernel
+
+    def _described(self, verb: str, name: str) -> tuple[Leaf, ...]:
+        scalar = self._scalars(verb)
+        return tuple(Leaf(b.dt, b.rank, b in scalar) for b in self._leaves(verb, name))
+
+    def _active_p(self) -> tuple[bool, ...]:
+        leaves = self.entries["step"].leaves
+        return tuple(path in self.active and is_float(b.dt) for path, b in leaves if _argument(path) == "p")
+
+    def _observed(self) -> tuple[Leaf, ...]:
+        if "observe" not in self.entries:
+            return ()
+        entry = self.entries["observe"]
+        leaves = zip(entry.results, leaves_of(entry.result_spec), strict=True)
+        return tuple(Leaf(b.dt, b.rank, isinstance(spec, ScalarSpec)) for (_, b), spec in leaves)
 
     @cached_property
-    def forward(self) -> driver.Model:
+    def forward(self) -> Model:
         return self._model(False)
 
     @cached_property
-    def full(self) -> driver.Model:
+    def full(self) -> Model:
         return self._model(True)
 
     def text(self, reverse: bool) -> str:
         """The whole generated module: kernels and driver."""
         model = self.full if reverse else self.forward
-        return HEADER + "\n\n" + driver.driver_text(model, "sweep", reverse)
+        return "\n\n".join([HEADER, *model.texts(), driver_text(model.summary, "sweep", reverse)])
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when they were derived."""

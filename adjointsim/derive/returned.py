@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DerivationError
 from .build import const
 from .context import RaiseSite
-from .ir import Alloc, Atom, Base, Const, If, Let, Raise, Stmt, Var, is_float
+from .ir import Alloc, Atom, Base, Const, If, Let, Load, Raise, Stmt, Var, is_float
 from .lower import Lowering
 from .source import Source
 from .spec import NoneSpec, ScalarSpec, Spec, TupleSpec
@@ -21,6 +21,10 @@ __all__ = ["Finish", "Model", "ShapeSite", "identifier"]
 
 #: a leaf of the argument that the result must be like, and the lengths of its axes
 Model = tuple[Base, tuple[Atom, ...]]
+
+
+#: memory that the function reads and never writes
+_OUTSIDE = ("in", "const")
 
 
 def _apart(a: Ref, b: Ref) -> bool:
@@ -48,16 +52,20 @@ class Finish:
     """Writes a returned value into result leaves.
 
     ``out`` are these leaves with their paths; ``rename`` are the function's own arrays that *are* result leaves: what a
-    function allocates and returns is written straight into the caller's memory.
+    function allocates and returns is written straight into the caller's memory.  ``origins`` say of each leaf whether it is
+    an input, a capture or a literal as it stands: such a leaf is written like any other, as the last thing that the
+    function does, but whoever can do without the copy knows where to look (inputs are never written).
     """
 
-    def __init__(self, low: Lowering, source: Source, like: str | None, models: Sequence[Model]) -> None:
-        """With ``like``, an argument's name, ``models`` are that argument's leaves."""
-        self.low, self.source, self.like, self.models = low, source, like, models
+    def __init__(self, low: Lowering, source: Source, like: str | None, models: Sequence[Model], cells: Collection[Base]) -> None:
+        """With ``like``, an argument's name, ``models`` are that argument's leaves; ``cells`` are inputs and captures that
+        are numbers."""
+        self.low, self.source, self.like, self.models, self.cells = low, source, like, models, cells
         self.returned = next((n for n in ast.walk(source.node) if isinstance(n, ast.Return)), source.node)
         self.out: list[tuple[str, Base]] = []
         self.rename: dict[Base, Base] = {}
         self.arrays: dict[int, Ref] = {}  # what is returned as which leaf
+        self.origins: list[Base | Const | None] = []
 
     def check_next(self, overwritten: Collection[str]) -> None:
         """Refuse a step that returns memory which its next run overwrites and somebody else still sees.
@@ -94,11 +102,19 @@ class Finish:
                 raise self._wrong(value, f"a number ({np.dtype(spec.dt)})")
             base = Base(self.low.names.fresh(identifier(path)), spec.dt, 1, "result")
             self.low.b.store(base, (const(0, "i8"),), value, "set", "never")
+            self.origins.append(self._number(value, spec.dt))
             self.out.append((path, base))
         else:
             if not isinstance(value, Ref) or value.rank != spec.rank or is_float(value.base.dt) != is_float(spec.dt):
                 raise self._wrong(value, f"a {spec.rank}-d array of {np.dtype(spec.dt)}")
             self._array(value, Base(self.low.names.fresh(identifier(path)), spec.dt, spec.rank, "result"), path)
+
+    def _number(self, value: Var | Const, dt: str) -> Base | Const | None:
+        """The cell outside, or the literal, that a number is."""
+        if isinstance(value, Const):
+            return value
+        load = next((s for s in self.low.b.stmts if isinstance(s, Load) and s.var == value), None)
+        return load.base if load is not None and value.dt == dt and load.base in self.cells else None
 
     def _wrong(self, value: Value, expected: str) -> DerivationError:
         got = describe(value)
@@ -120,6 +136,7 @@ class Finish:
             at = len(low.b.stmts) if alloc is None else alloc  # before the memory is written: it has the model's size
             low.b.stmts[at:at] = guard
         self.out.append((path, base))
+        self.origins.append(value.base if value.whole and value.base.dt == base.dt and value.base.role in _OUTSIDE else None)
         if alloc is not None:
             self.rename[value.base] = base
         else:

@@ -1,0 +1,17 @@
+"""What a compiled driver and its executor say to each other: actions beyond a schedule's, statuses, and places in ``ctl``."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "MOVED", "MOVED_BARS", "N", "OBSERVED", "PAUSE", "PLACE", "REVERSED",
+    "ROW", "SEED_ACTION", "STAGE", "TURN", "TURNED", "TURN_ACTION", "UNOBSERVED", "VJPS",
+]  # fmt: skip
+
+DONE, TURN, PAUSE = 0, -2, -3
+SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, -1): add the cotangents of the observations at y_N
+TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step, keep both states
+
+#: places in ``ctl``; MOVED and MOVED_BARS count how often the buffers of the state and of its cotangent have moved on
+ROW, N, HIGH, MOVED, MOVED_BARS, BUDGET, FORWARD, VJPS, OBSERVED, UNOBSERVED, TURNED, PLACE, REVERSED, STAGE = range(14)
+#: what ``ctl[PLACE]`` says: which kernel was running
+DRIVER_VERBS = ("step", "running", "observe", "misfit", "step_vjp", "running_vjp", "observe_vjp", "misfit_vjp")
