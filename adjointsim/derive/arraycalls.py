@@ -246,7 +246,7 @@ class ArrayCalls(Reductions):
             edge = self.b.op("sub", index[1], index[0])
             return self.b.op("select", self.b.op("le" if lower else "ge", edge, k), self.at(v, index), const(0, self.dtype(v)))
 
-        return Lazy(self.lengths(v), self.dtype(v), element)
+        return self.lazily(self.lengths(v), self.dtype(v), element)
 
     # -------------------------------------------------------------------------------------------------------- products
     def matmul(self, a: Value, c: Value, node: ast.AST, root: str | None = None) -> Value:
@@ -288,7 +288,7 @@ class ArrayCalls(Reductions):
         if v.rank != 2:
             raise self.error("a diagonal is one of a matrix", node)
         n, m = self.lengths(v)
-        return Lazy((n if n == m else self.b.op("min2", n, m),), self.dtype(v), lambda i: self.at(v, [i[0], i[0]]))
+        return self.lazily((n if n == m else self.b.op("min2", n, m),), self.dtype(v), lambda i: self.at(v, [i[0], i[0]]))
 
     def _diag(self, node: ast.Call, root: str | None) -> Value:
         v = self.elements(self.keywords(node, "v")["v"])
@@ -299,7 +299,7 @@ class ArrayCalls(Reductions):
         def element(index: Sequence[Atom]) -> Atom:
             return self.b.op("select", self.b.op("eq", *index), self.at(v, index[:1]), const(0, self.dtype(v)))
 
-        return Lazy((n, n), self.dtype(v), element)
+        return self.lazily((n, n), self.dtype(v), element)
 
     def _norm(self, node: ast.Call, root: str | None) -> Value:
         v = self.elements(self.keywords(node, "x")["x"])
@@ -310,7 +310,7 @@ class ArrayCalls(Reductions):
     def _eye(self, node: ast.Call, root: str | None) -> Value:
         n = self._int(self.keywords(node, "N")["N"], "N")
         bit = self.b.op
-        return Lazy((n, n), "f8", lambda i: bit("select", bit("eq", i[0], i[1]), const(1, "f8"), const(0, "f8")))
+        return self.lazily((n, n), "f8", lambda i: bit("select", bit("eq", i[0], i[1]), const(1, "f8"), const(0, "f8")))
 
     def _arange(self, node: ast.Call, root: str | None) -> Value:
         values = [self._int(a, "an argument of np.arange") for a in node.args]
@@ -318,7 +318,7 @@ class ArrayCalls(Reductions):
             raise self.error("np.arange takes one or two ints here", node)
         low, high = (ZERO, values[0]) if len(values) == 1 else values
         n = self.b.op("max2", self.b.op("sub", high, low), ZERO)
-        return Lazy((n,), "i8", lambda i: self.b.op("add", low, i[0]))
+        return self.lazily((n,), "i8", lambda i: self.b.op("add", low, i[0]))
 
     def _linspace(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "start", "stop", "num")
@@ -338,7 +338,7 @@ class ArrayCalls(Reductions):
             end = op("land", op("eq", index[0], op("sub", n, ONE)), op("gt", n, ONE))
             return op("select", end, high, inside)
 
-        return Lazy((n,), "f8", element)
+        return self.lazily((n,), "f8", element)
 
     # --------------------------------------------------------------------------------------------------------- methods
     def method(self, owner: Elements, node: ast.Call, root: str | None) -> Value:
@@ -355,7 +355,7 @@ class ArrayCalls(Reductions):
             return self.reshape(self.evaluated(owner, "copy"), [const(-1, "i8")], node, root)
         if name == "astype" and len(node.args) == 1 and not node.keywords:
             dt = self.dtype_of(node.args[0])
-            return Lazy(self.lengths(owner), dt, lambda i: self.b.cast(self.at(owner, i), dt))
+            return self.lazily(self.lengths(owner), dt, lambda i: self.b.cast(self.at(owner, i), dt))
         if name == "transpose" and not node.keywords:
             return self.transpose(self.kept(owner), node.args, node)
         if name == "ravel" and not node.args and not node.keywords:

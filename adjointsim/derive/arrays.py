@@ -31,6 +31,12 @@ class Arrays(Views):
     """Values of array expressions."""
 
     # ----------------------------------------------------------------------------------------------------- elements
+    def lazily(
+        self, lens: Sequence[Atom], dt: str, at: Callable[[Sequence[Atom]], Atom], room: tuple[Atom, ...] | None = None
+    ) -> Lazy:
+        """An array expression, to be stored before a call writes arrays."""
+        return Lazy(tuple(lens), dt, at, room, self.writes)
+
     def dtype(self, v: Value) -> str:
         return v.base.dt if isinstance(v, Ref) else v.dt  # type: ignore[union-attr]
 
@@ -42,6 +48,8 @@ class Arrays(Views):
         if isinstance(v, (Var, Const)):
             return v
         assert isinstance(v, (Ref, Lazy))
+        if isinstance(v, Lazy) and v.made != self.writes:
+            raise self.error("an array expression waits for a call that writes arrays: give it a name of its own first")
         own = index[len(index) - v.rank :]
         one = [n == ONE for n in (v.lens if isinstance(v, Lazy) else self.shape(v))]
         own = [ZERO if single else i for i, single in zip(own, one, strict=True)]
@@ -97,7 +105,7 @@ class Arrays(Views):
         def element(index: Sequence[Atom]) -> Atom:
             return self.b.op(op, *(self.b.cast(self.at(v, index), kind) for v, kind in zip(operands, kinds, strict=True)))
 
-        return Lazy(lens, dt, element)
+        return self.lazily(lens, dt, element)
 
     # ------------------------------------------------------------------------------------------------------- storing
     def domain(self, lens: Sequence[Atom]) -> tuple[tuple[Var, Atom, Atom], ...]:
@@ -175,12 +183,12 @@ class Arrays(Views):
             bit = self.at(mask, index[: len(index) - len(rest)])
             return self.b.op("select", bit, self.b.cast(v, target.base.dt), self.element(target, index))
 
-        self.assign(target, Lazy(self.shape(target), target.base.dt, element))
+        self.assign(target, self.lazily(self.shape(target), target.base.dt, element))
 
     def _store_scattered(self, target: Ref, parts: list[Part], v: Value, node: ast.AST) -> None:
         """``a[index array] = v``: where an index occurs twice, the last value stays, as in NumPy."""
         lens, place = self._picked(target, parts, node)
-        picked = Lazy(lens, target.base.dt, lambda index: ZERO)
+        picked = self.lazily(lens, target.base.dt, lambda index: ZERO)
         if isinstance(v, (Ref, Lazy)):
             if v.rank > len(lens):
                 raise self.error(f"cannot store {describe(v)} in {describe(picked)}", node)
@@ -209,9 +217,9 @@ class Arrays(Views):
             index = self._positions(source, arrays[0], node)
             lens, place = self._picked(source, [index], node)
             room = (self.shape(source)[0], *lens[1:])
-            return Lazy(lens, source.base.dt, lambda i: self.b.load(source.base, place(i)), room)
+            return self.lazily(lens, source.base.dt, lambda i: self.b.load(source.base, place(i)), room)
         lens, place = self._picked(source, parts, node)
-        return Lazy(lens, source.base.dt, lambda i: self.b.load(source.base, place(i)))
+        return self.lazily(lens, source.base.dt, lambda i: self.b.load(source.base, place(i)))
 
     def _picked(self, source: Ref, parts: list[Part], node: ast.AST) -> tuple[tuple[Atom, ...], Callable[..., tuple[Atom, ...]]]:
         """The lengths of ``source[parts]`` with one index array, and the base's index of an element."""
@@ -294,7 +302,7 @@ class Arrays(Views):
 
     def fresh(self, root: str, dt: str, lens: Sequence[Atom], element: Callable[[Sequence[Atom]], Atom]) -> Ref:
         """A new array made from its elements."""
-        return self.evaluated(Lazy(tuple(lens), dt, element), root)
+        return self.evaluated(self.lazily(lens, dt, element), root)
 
     def writable(self, ref: Ref, node: ast.AST) -> None:
         raise NotImplementedError

@@ -38,7 +38,7 @@ class Calls(Expressions):
 
     def call(self, node: ast.Call, root: str | None) -> Value:
         if isinstance(node.func, ast.Attribute):
-            owner = self.lazy(node.func.value)
+            owner = self.operand(node.func.value, [*node.args, *(k.value for k in node.keywords)])
             if isinstance(owner, (Ref, Lazy)):
                 return self.method(owner, node, root)
             if not isinstance(owner, Static):

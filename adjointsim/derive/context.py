@@ -93,6 +93,7 @@ class Context:
         self.merged: list[tuple[Base, Base, Base]] = []  # copies made where the branch being closed ends, with their sources
         self.changing: Collection[str] = ()  # names that the branch being closed binds
         self.seen: list[Frame] = []  # every function entered
+        self.writes = 0  # calls that have written arrays from outside of them
         self.inner: list[set[Var]] = []  # of each open loop, its index and what it carries
 
     # ------------------------------------------------------------------------------------------------------ helpers

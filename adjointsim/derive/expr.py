@@ -360,7 +360,7 @@ class Expressions(Iteration):
             numbers = self.numbers(parts)
             if isinstance(owner, Lazy) and numbers is not None and len(numbers) == owner.rank:
                 shape = self.lengths(owner)
-                return owner.at([self._inside(i, n) for i, n in zip(numbers, shape, strict=True)])
+                return self.at(owner, [self._inside(i, n) for i, n in zip(numbers, shape, strict=True)])
             if isinstance(owner, Ref) and numbers is not None:
                 return self.item(owner, numbers, root)
             return self.pick(owner, parts, node)

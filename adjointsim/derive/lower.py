@@ -15,11 +15,11 @@ from typing import Any
 from . import fence, rules
 from .build import const, zero
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import Atom, Const, Raise, Store, Var, is_float, walk
+from .ir import Alloc, Atom, Const, Raise, Store, Var, is_float, walk
 from .liveness import Liveness
 from .lower_loops import Loops
 from .source import read
-from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
+from .values import Lazy, Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
 
 __all__ = ["Lowering"]
 
@@ -38,6 +38,7 @@ class Lowering(Loops):
         frame.env[EXIT] = GO_ON
         self.frames.append(frame)
         self.seen.append(frame)
+        mark = len(self.b.stmts)
         try:
             self.statements(source.body, frozenset())
             exit_code = self.env[EXIT]
@@ -49,6 +50,9 @@ class Lowering(Loops):
             return value  # type: ignore[return-value]
         finally:
             self.frames.pop()
+            inside = list(walk(tuple(self.b.stmts[mark:])))
+            own = {s.base for s in inside if isinstance(s, Alloc)}
+            self.writes += any(isinstance(s, Store) and s.base not in own for s in inside)
 
     # --------------------------------------------------------------------------------------------------- statements
     def statements(self, body: list[ast.stmt], out: frozenset[str]) -> None:
@@ -85,7 +89,7 @@ class Lowering(Loops):
     def _assign(self, s: ast.Assign) -> None:
         root = s.targets[0].id if isinstance(s.targets[0], ast.Name) else None
         # what is stored in one place only need not be an array of its own first
-        value = self.lazy(s.value) if [type(t) for t in s.targets] == [ast.Subscript] else self.value(s.value, root)
+        value = self.operand(s.value, s.targets) if [type(t) for t in s.targets] == [ast.Subscript] else self.value(s.value, root)
         for target in s.targets:
             self.bind(target, value)
 
@@ -102,7 +106,11 @@ class Lowering(Loops):
             parts = self.parts(target, ref.rank)
             numbers = self.numbers(parts)
             if numbers is None or len(numbers) < ref.rank:
-                return self.in_place(s.op, ref, parts, self.lazy(s.value), s)
+                before = self.writes
+                value = self.lazy(s.value)
+                if self.writes != before and any(isinstance(p, (Ref, Lazy)) for p in parts):
+                    raise self.error("the right side writes arrays while elements wait to be updated: give it a name first", s)
+                return self.in_place(s.op, ref, parts, value, s)
             index: tuple[Atom, ...] = self.view(ref, parts, s).index  # type: ignore[assignment]
             old = self.b.load(ref.base, index)  # before the right side, which may write the cell
             mark = len(self.b.stmts)

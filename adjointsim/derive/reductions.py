@@ -137,7 +137,7 @@ class Reductions(Arrays):
             kept = self.kept(v)
             mean = self.reduce("mean", kept, node)
             deviation = self.elementwise("sub", [kept, mean], node)
-            squares = Lazy(deviation.lens, deviation.dt, lambda i: op("mul", x := deviation.at(i), x))
+            squares = self.lazily(deviation.lens, deviation.dt, lambda i: op("mul", x := deviation.at(i), x))
             var = op("div", self.total(squares), op("cast", self.count(v), dt=squares.dt))
             return op("sqrt", var) if name == "std" else var
         if name in ("max", "min"):

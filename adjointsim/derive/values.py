@@ -100,6 +100,7 @@ class Lazy:
     dt: str
     at: Callable[[Sequence[Atom]], Atom]
     room: tuple[Atom, ...] | None = None
+    made: int = 0  # how many calls had written arrays when it was made
 
     @property
     def rank(self) -> int:

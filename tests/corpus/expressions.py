@@ -504,3 +504,11 @@ def horner_of_arrays(c, x):
     for k in range(len(c)):
         p = p * x + c[k]
     return p * math.sin(x)
+
+
+@case(args=(A6, B6, 0.3), tags="plain")
+def calls_that_write_between(u, v, k):
+    w = (u + v) * scale(u, k) + u
+    s = (v * 2.0).dot(v) + (v * u).sum() * scale(v, k)
+    v[1:4] = u[1:4] * scale(u, 0.5)
+    return w, s + (v * v).sum()
