@@ -76,3 +76,12 @@ def coefficients_overwritten_after_the_march(a, x):
         k[i] = u[i] * x
         s += k[i] * k[i]
     return s
+
+
+@case(args=(np.array([0.7, -1.1, 0.4]),))
+def index_from_a_branch(a):
+    if a[0] > 0.0:
+        k = -1
+    else:
+        k = 2
+    return a[k] * a[k - 1]

@@ -122,7 +122,7 @@ def nothing_is_carried(m: pytest.MonkeyPatch) -> None:
 
 def heads_are_replayed(m: pytest.MonkeyPatch) -> None:
     """Carries of a loop are taken for values that are still there."""
-    real = record._Plan.visit
+    real = record.Plan.visit
 
     def visit(self, v):
         if self.level and v in self.layout.heads:
@@ -130,7 +130,7 @@ def heads_are_replayed(m: pytest.MonkeyPatch) -> None:
         else:
             real(self, v)
 
-    m.setattr(record._Plan, "visit", visit)
+    m.setattr(record.Plan, "visit", visit)
 
 
 # ---------------------------------------------------------------------------------------------------- motion and dead code
@@ -140,7 +140,7 @@ def nothing_is_written(m: pytest.MonkeyPatch) -> None:
 
 
 def loops_always_run(m: pytest.MonkeyPatch) -> None:
-    m.setattr(hoist, "_guarded", lambda moved, loop: moved)
+    m.setattr(hoist, "_guarded", lambda moved, *loop: moved)
 
 
 def only_locals_are_written(m: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def wobbling(derived: Derived) -> Bars:
 
 
 def decisions_are_exact(m: pytest.MonkeyPatch) -> None:
-    m.setattr(record._Plan, "inexact", lambda self, v: False)
+    m.setattr(record.Plan, "inexact", lambda self, v: False)
 
 
 def test_decisions_on_inexact_values(monkeypatch):
