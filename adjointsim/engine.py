@@ -237,9 +237,7 @@ class CompiledExecutor(Executor):
 
     def turn(self) -> None:
         n = self.problem.n_steps
-        slot, first = self._position
-        at = slot + n - 1 - first if slot >= 0 else -1
-        self._call(np.array([[TURN_ACTION, max(n - 1, 0), n, at]], np.int64))
+        self._call(np.array([[TURN_ACTION, max(n - 1, 0), n, self._last_slot]], np.int64))
         self.y = [leaf.copy() for leaf in self._last] if self._reverse else self._last
         if self.observation_spec is not None:
             specs = leaves_of(self.observation_spec)
@@ -274,7 +272,7 @@ class CompiledExecutor(Executor):
             del bars
         self._seed_observations(observations_bar)
         if self._obs:
-            self._call(np.array([[SEED_ACTION, n, n, -1]], np.int64))
+            self._call(np.array([[SEED_ACTION, n, n, self._last_slot]], np.int64))
 
     def _seed_observations(self, given: Bars | None) -> None:
         """The cotangents of the observations: those given, else zeros."""
@@ -309,9 +307,21 @@ class CompiledExecutor(Executor):
         return self._kit.step.placed(dict(enumerate(self._a)), spares, int(self._ctl[control.MOVED]))
 
     @property
+    def _last_slot(self) -> int:
+        """The slot that holds y_{N-1} at the turn; -1: it is the current state."""
+        slot, first = self._position
+        return slot + self.problem.n_steps - 1 - first if slot >= 0 else -1
+
+    @property
     def _last(self) -> Leaves:
-        """y_N, where the current state is y_{N-1}."""
+        """y_N, after the turn."""
         now, spare = self._placed
+        at = self._last_slot
+        if at >= 0:
+            now = {
+                k: s[at : at + 1] if leaf.scalar else s[at]
+                for k, (s, leaf) in enumerate(zip(self._slots, self._kit.step.y, strict=True))
+            }
         return [spare[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.step.last(self.problem.n_steps))]
 
     def _held(self) -> int:

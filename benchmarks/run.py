@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-NAMES = ("tiny", "stencil", "first_gradient")
+NAMES = ("tiny", "stencil", "wave", "first_gradient")
 
 
 def main(argv: list[str] | None = None) -> None:

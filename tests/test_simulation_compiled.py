@@ -72,6 +72,9 @@ ODD = {  # for 6 steps, what no schedule of ours does
         (STORE, 0, 0, 2), (ADVANCE, 0, 5, -1), (REVERSE, 5, 6, -1), (LOAD, 0, 0, 2), (ADVANCE, 0, 4, -1), (REVERSE, 4, 5, -1),
         (LOAD, 0, 0, 2), (RECORD, 0, 4, 1), (REVERSE, 1, 4, 2), (REVERSE, 0, 1, 1),
     ],
+    "a current state that is not the last one's at the turn": [
+        (RECORD, 0, 6, 0), (LOAD, 2, 2, 2), (REVERSE, 5, 6, 5), (RECORD, 2, 5, 2), (REVERSE, 0, 5, 0),
+    ],
     "a slot that is written twice": [
         (STORE, 0, 0, 0), (ADVANCE, 0, 3, -1), (RECORD, 3, 6, 1), (REVERSE, 3, 6, 1), (LOAD, 0, 0, 0), (RECORD, 0, 3, 0),
         (REVERSE, 0, 3, 0),

@@ -40,12 +40,12 @@ class Buffers:
             self._move(depth, chain, "a", "b")
         self.next_numbers(depth)
 
-    def last(self, depth: int, steps: str) -> None:
-        """Let z be y_N, where the current state is y_{N-1}, unless N is 0: then they are the same."""
+    def last(self, depth: int, steps: str, where: str) -> None:
+        """Let z be y_N, where ``where`` is y_{N-1}, unless N is 0: then they are the same."""
         for n, head in ((1, f"if {steps} > 0:"), (0, "else:")):
             self.w.put(depth, head)
             for k, leaf in enumerate(self.m.last(n)):
-                self.w.put(depth + 1, f"z_{k} = b_{k}" if leaf is None else f"z_{k} = a_{leaf}")
+                self.w.put(depth + 1, f"z_{k} = b_{k}" if leaf is None else f"z_{k} = {where}_{leaf}")
 
     # ----------------------------------------------------------------------------------------------------- the way back
     def before(self, k: int) -> str:

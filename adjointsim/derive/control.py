@@ -8,7 +8,7 @@ __all__ = [
 ]  # fmt: skip
 
 DONE, TURN, PAUSE = 0, -2, -3
-SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, -1): add the cotangents of the observations at y_N
+SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, slot): add the cotangents of the observations at y_N; y_{N-1} is as at the turn
 TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step, keep both states
 
 #: places in ``ctl``; MOVED and MOVED_BARS count how often the buffers of the state and of its cotangent have moved on

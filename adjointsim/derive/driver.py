@@ -168,14 +168,16 @@ class _Driver:
     # -------------------------------------------------------------------------------------------------- the way there
     def _advance(self) -> None:
         """Steps from buffers into spare ones, which then take their places.  At the last step of all (a turn) they do not:
-        the state that its VJP will start from stays the current one, y_N is what would have become it.
+        the state that its VJP will start from stays, and y_N is what would have become the next current one.
 
-        A turn with lo == hi runs no step: there is none, and the current state is y_N.
+        A turn takes y_{N-1} from its slot, if it has one, by name only, and gives the current state its name back.  With
+        lo == hi it runs no step: there is none, and the current state is y_N.
         """
         w, a = self.w, self.w.y("a")
         self.put(2, f"if kind == {ADVANCE} or kind == {TURN_ACTION}:")
-        self.put(3, f"if kind == {TURN_ACTION} and slot >= 0:")
-        w.copies(4, a, w.y("s", "slot"))
+        self.put(3, f"if kind == {TURN_ACTION}:")
+        for one, other, now in zip(w.y("t"), a, w.y("s", "slot"), strict=True):
+            self.put(4, f"{one} = {other}\nif slot >= 0:\n    {other} = {now}")
         self.put(3, "if n < 0:\n    n = lo\nend = min(hi, n + max(left, 1))\nwhile n < end:")
         self.visit(4, a)
         self.buffers.step(4, "n", a, w.y("b"))
@@ -184,10 +186,11 @@ class _Driver:
         self.buffers.advance(5)
         self.put(4, "n += 1\nforward += 1\nleft -= 1")
         self._pause(3, "n < hi")
+        self.put(3, f"if kind == {TURN_ACTION}:")
         if "observe" in self.verbs:
-            self.put(3, f"if kind == {TURN_ACTION}:")
-            self.buffers.last(4, "hi")
+            self.buffers.last(4, "hi", "a")
             self.observe(4, w.y("z"), "hi")
+        w.at_once(4, list(zip(a, w.y("t"), strict=True)))
 
     def _moves(self) -> None:
         a, s = self.w.y("a"), self.w.y("s", "slot")
@@ -217,15 +220,18 @@ class _Driver:
 
     # --------------------------------------------------------------------------------------------------- the way back
     def _seed(self) -> None:
-        """The cotangents of the observations at y_N."""
+        """The cotangents of the observations at y_N; y_{N-1} is in the slot, or current."""
+        w = self.w
         self.put(2, f"elif kind == {SEED_ACTION}:")
         self.put(3, f"ctl[{REVERSED}] = 1\nn = lo")
         if "observe_vjp" not in self.verbs:
             return
         if self._staged():
             self.put(3, "stage = max(stage, 2)")
-        self.buffers.last(3, "n")
-        self.unobserve(3, self.w.y("z"), "n")
+        for one, now, stored in zip(w.y("t"), w.y("a"), w.y("s", "slot"), strict=True):
+            self.put(3, f"{one} = {now}\nif slot >= 0:\n    {one} = {stored}")
+        self.buffers.last(3, "n", "t")
+        self.unobserve(3, w.y("z"), "n")
         if self._staged():
             self.put(3, "stage = 0")
 

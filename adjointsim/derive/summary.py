@@ -165,7 +165,7 @@ class StepSummary:
         return tuple(k for k in self.spares if not self.y[k].scalar and not self.y[k].inert)
 
     def last(self, n_steps: int) -> list[int | None]:
-        """For the leaves of y_N where y_{N-1} is the current state: which leaf of that they are; None: they are in spares."""
+        """For the leaves of y_N: which leaf of y_{N-1} they are; None: they are in spares."""
         if n_steps == 0:  # there is no such step
             return list(range(len(self.y)))
         sources = {**self.sources(scalar=False), **self.sources(scalar=True)}

@@ -37,7 +37,7 @@ class Writer:
     ba_k bb_k x_k  cotangent, its spares, what a kernel returns for a number
     p_k pb_k       parameters and their cotangents
     o_k ob_k og_k  observations, their cotangents as given, the cotangent of one of them
-    z_k            y_N
+    t_k z_k        y_{N-1} (at the turn: what was the current state before it), y_N
     """
 
     def __init__(self, summary: SweepSummary, verbs: Sequence[str]) -> None:
