@@ -11,7 +11,7 @@ from typing import Any
 
 from .calls import Calls
 from .context import HELD, RET, Env
-from .ir import Alloc, Atom, Base, Store, defined, walk
+from .ir import Alloc, Atom, Base, Stmt, defined, walk, written_by
 from .values import Ref, Tup, Value, refs_in, shape_of
 
 __all__ = ["Aliases"]
@@ -48,7 +48,7 @@ class Aliases(Calls):
         if source is None:
             raise self.error(f"{what} is one of two arrays, both made in a branch: make them before the branch", node)
         for r in (a, c):
-            written = {x.base for scope in self._loop_scopes() for x in walk(tuple(scope)) if isinstance(x, Store)}
+            written = {b for scope in self._loop_scopes() for b in _stored(scope)}
             other = self.seen_by(r.base, self.changing)
             if r.base in written and other is not None and not self._made_in_loop(r.base):
                 raise self.error(
@@ -98,8 +98,7 @@ class Aliases(Calls):
                 group.append((name, start, now))
         if not group:
             return
-        body = list(walk(tuple(self.b.stmts)))
-        written = {s.base for s in body if isinstance(s, Store)} - {s.base for s in body if isinstance(s, Alloc)}
+        written = _stored(self.b.stmts) - {s.base for s in walk(tuple(self.b.stmts)) if isinstance(s, Alloc)}
         carried = {start.base for _, start, _ in group}
         moves = [item for item in group if item[1] != item[2]]
         # all at once: an array that is overwritten here and read there is copied first
@@ -146,3 +145,8 @@ class Aliases(Calls):
                 if name in after or name.startswith(HELD):
                     found += [(name, r.base) for r in refs_in(value)]
         return found
+
+
+def _stored(stmts: list[Stmt]) -> set[Base]:
+    """Arrays whose elements are written, by stores or by calls."""
+    return {b for s in walk(tuple(stmts)) if not isinstance(s, Alloc) for b in written_by(s)}

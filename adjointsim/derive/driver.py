@@ -61,7 +61,12 @@ class Model:
 def driver_text(model: Model, name: str, reverse: bool) -> str:
     """The text of the kernels and of the driver; ``reverse=False`` leaves out everything that belongs to the way back."""
     verbs = [v for v in DRIVER_VERBS if v in model.kernels and (reverse or not v.endswith("_vjp"))]
-    parts = [model.kernels[v].text.replace(f"def {model.kernels[v].kernel.fn.name}(", f"def k_{v}(", 1) for v in verbs]
+    called: dict[str, str] = {}
+    for v in verbs:
+        for helper, text in model.kernels[v].called.items():  # the forward and the reverse kernel share functions
+            assert called.setdefault(helper, text) == text, f"two functions are called {helper}"
+    parts = list(called.values())
+    parts += [model.kernels[v].own_text.replace(f"def {model.kernels[v].kernel.fn.name}(", f"def k_{v}(", 1) for v in verbs]
     ranks = sorted({b.rank for b, scalar in zip(model.y, model.y_scalar, strict=True) if not scalar})
     parts += [_copy_text(rank) for rank in ranks]
     if reverse:

@@ -92,7 +92,7 @@ class Expressions(Context):
         if isinstance(obj, (bool, int, float, np.bool_, np.integer, np.floating, np.ndarray)) or (
             isinstance(obj, tuple) and not isinstance(obj, type)
         ):
-            return self.capture(path, obj, node, source)
+            return self.capture(self, path, obj, node, source)
         return Static(obj)
 
     def _name(self, node: ast.Name, root: str | None) -> Value:

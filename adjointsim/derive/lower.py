@@ -15,23 +15,27 @@ from typing import Any
 from . import fence, rules
 from .build import const, zero
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import Atom, Const, Raise, Store, Var, is_float, walk
+from .ir import Atom, Const, Raise, Var, is_float, walk, written_by
 from .liveness import Liveness
-from .lower_loops import Loops
+from .outline import Outlining
 from .source import read
 from .values import Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
 
 __all__ = ["Lowering"]
 
 
-class Lowering(Loops):
-    """Lowers one entry function, everything that it calls inlined, into one block of IR."""
+class Lowering(Outlining):
+    """Lowers one entry function, or a helper of its own, into one block of IR; calls are in :mod:`.outline`, or inlined."""
 
     # ---------------------------------------------------------------------------------------------------- functions
     def function(self, fn: types.FunctionType, args: dict[str, Value], node: ast.AST | None = None) -> Value:
         """Lower a call of ``fn`` with its parameters bound; returns the value that it returns."""
         if any(f.source.fn is fn for f in self.frames):
             raise self.error(f"recursion is not supported: {fn.__name__} calls itself", node)
+        if self.frames:
+            outlined = self.outlined(fn, args)
+            if outlined is not None:
+                return outlined
         source = read(fn)
         fence.check(source)
         frame = Frame(source, Liveness(source.body), dict(args))
@@ -102,7 +106,7 @@ class Lowering(Loops):
             mark = len(self.b.stmts)
             right = self.scalar(s.value)
             self.writable(ref, s)
-            kept = not any(isinstance(x, Store) and x.base == ref.base for x in walk(tuple(self.b.stmts[mark:])))
+            kept = not any(ref.base in written_by(x) for x in walk(tuple(self.b.stmts[mark:])))
             # += and -= of something that does not read the cell kill nothing that the adjoint could need: an "add" store
             if (
                 kept

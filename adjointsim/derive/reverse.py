@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from . import rules
 from .analysis import Layout, varied
@@ -33,6 +34,7 @@ from .ir import (
     Atom,
     Base,
     Block,
+    Call,
     Const,
     Dim,
     For,
@@ -52,7 +54,10 @@ from .ir import (
 )  # fmt: skip
 from .record import NOT, ONE, ZERO, Recording, lift
 
-__all__ = ["Adjoint", "adjoint"]
+if TYPE_CHECKING:
+    from .split import Calls
+
+__all__ = ["Adjoint", "Reverser", "adjoint", "bar_name"]
 
 
 @dataclass(frozen=True)
@@ -137,16 +142,19 @@ class _Linear(Builder):
         return var
 
 
-class _Reverser(Recording):
+class Reverser(Recording):
     """State of one run of the pass; ``level`` 0 records everything and replays nothing."""
 
-    def __init__(self, names: Names, body: Block, layout: Layout, scalars: set[Var], memory: set[Base], level: int) -> None:
+    def __init__(
+        self, names: Names, body: Block, layout: Layout, scalars: set[Var], memory: set[Base], level: int, calls: Calls
+    ) -> None:
         self.names = names
         self.body = body
         self.layout = layout
         self.scalars = scalars
         self.memory = memory
         self.level = level
+        self.calls = calls
         self.b = _Linear(names)
         self.loop = _Loop(None, None)
         self.shadows: dict[Base, Base] = {}
@@ -166,7 +174,7 @@ class _Reverser(Recording):
             return loop.bars[x]
         if loop.outer is not None and not self.layout.inside(x, loop.id):
             if x not in loop.sums:  # a scalar from outside: its cotangent is carried through the reversed loop
-                loop.sums[x] = self.b.new(_bar(x), x.dt)
+                loop.sums[x] = self.b.new(bar_name(x), x.dt)
             return loop.sums[x]
         return None
 
@@ -176,7 +184,7 @@ class _Reverser(Recording):
             return
         t = self.b.cast(t, x.dt)
         old = self._get(x, self.loop)
-        self.loop.bars[x] = t if old is None or _is_zero(old) else self.b.op("add", old, t, root=_bar(x))
+        self.loop.bars[x] = t if old is None or _is_zero(old) else self.b.op("add", old, t, root=bar_name(x))
 
     def take(self, x: Var) -> Atom | None:
         """The cotangent of x, which is then forgotten; None if it is zero."""
@@ -227,6 +235,8 @@ class _Reverser(Recording):
             return self._if(s)
         elif isinstance(s, (For, While)):
             return self._reverse_loop(s)
+        elif isinstance(s, Call):
+            return self.calls.reverse(self, s)
         elif not isinstance(s, (Dim, Alloc, Raise)):
             raise NotImplementedError(type(s).__name__)
         return [s]
@@ -251,7 +261,7 @@ class _Reverser(Recording):
         outer = [x for x in changed if x not in inner]
         for x in outer:
             old = before.get(x) or self._get(x, self.loop) or zero(x.dt)
-            pairs.append((_bar(x), sides[0][2].get(x, old), sides[1][2].get(x, old)))
+            pairs.append((bar_name(x), sides[0][2].get(x, old), sides[1][2].get(x, old)))
         for x, t in sides[0][2].items():
             if x not in changed and x not in inner:
                 self.loop.bars[x] = t
@@ -284,7 +294,7 @@ class _Reverser(Recording):
             return out
 
     def _try_loop(self, s: For | While, after: list[Atom | None], live: set[int]) -> list[Stmt] | set[int]:
-        params = {k: self.b.new(_bar(s.carries[k][0]), s.carries[k][0].dt) for k in sorted(live)}
+        params = {k: self.b.new(bar_name(s.carries[k][0]), s.carries[k][0].dt) for k in sorted(live)}
         counted = isinstance(s, For) and isinstance(s.step, Const) and abs(s.step.value) == 1 and s.stop is None  # type: ignore[arg-type]
         trips: Atom = s.trips if s.trips is not None else s.count  # type: ignore[union-attr]
         index = s.var if isinstance(s, For) and counted else self.names.var("k", "i8")
@@ -335,7 +345,7 @@ class _Reverser(Recording):
         return [*around.record_head, replace(s, body=tuple(record))]
 
 
-def _bar(x: Var) -> str:
+def bar_name(x: Var) -> str:
     return f"{x.name.split('.')[0]}_bar" if not x.name.split(".")[0].endswith("_bar") else x.name
 
 
@@ -347,16 +357,19 @@ def _is_zero(a: Atom) -> bool:
     return isinstance(a, Const) and a.value == 0
 
 
-def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int = 1) -> Adjoint:
+def adjoint(
+    body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int, calls: Calls
+) -> Adjoint:
     """Reverse a primal body with respect to the ``active`` bases; ``results`` are the bases whose shadows come from outside.
+    ``calls`` knows the functions that the body calls.
 
     ``level`` 0 treats every float as active, records every value and replays none: the reference that every optimisation
     must match.
     """
     active = set(active)
     layout = Layout.of(body)
-    scalars, memory = varied(body, active, everything=level == 0)
-    pass_ = _Reverser(names, body, layout, scalars, memory, level)
+    scalars, memory = varied(body, active, everything=level == 0, callees=calls)
+    pass_ = Reverser(names, body, layout, scalars, memory, level, calls)
     for base in (*results, *active):
         if is_float(base.dt):
             pass_.shadow(base)
