@@ -15,6 +15,7 @@ from .ir import (
     Base,
     Block,
     Call,
+    Const,
     Dim,
     For,
     If,
@@ -92,7 +93,7 @@ EXACT = frozenset(
 @dataclass
 class _Access:
     order: int
-    loops: tuple[int, ...]  # ids of the enclosing loops, outermost first
+    loops: tuple[int, ...]  # ids of the enclosing loops, outermost first; not of loops that run once
 
 
 @dataclass
@@ -117,14 +118,13 @@ class Layout:
     @classmethod
     def of(cls, body: Block, volatile: Collection[Base] = ()) -> Layout:
         layout = cls(volatile=volatile)
-        layout._block(body, (), ())
+        layout._block(body, (), (), None)
         return layout
 
-    def _block(self, block: Block, loops: tuple[int, ...], tests: tuple[Atom, ...]) -> None:
+    def _block(self, block: Block, loops: tuple[int, ...], tests: tuple[Atom, ...], owner: int | None) -> None:
         for s in block:
             here = _Access(len(self.place), loops)
             self.place[id(s)] = here
-            owner = loops[-1] if loops else None
             for v in _defines(s):
                 self.owner[v] = owner
                 self.made[v] = s
@@ -138,13 +138,14 @@ class Layout:
                     self.made[v] = s
                     self.tests[v] = ()
                     self.heads.add(v)
-                inner = (*loops, id(s))
+                once = isinstance(s, For) and isinstance(s.count, Const) and s.count.value == 1  # has no next iteration
+                inner = loops if once else (*loops, id(s))
                 if isinstance(s, While):
-                    self._block(s.head, inner, ())
-                self._block(s.body, inner, ())
+                    self._block(s.head, inner, (), id(s))
+                self._block(s.body, inner, (), id(s))
             elif isinstance(s, If):
-                self._block(s.then, loops, (*tests, s.test))
-                self._block(s.orelse, loops, (*tests, s.test))
+                self._block(s.then, loops, (*tests, s.test), owner)
+                self._block(s.orelse, loops, (*tests, s.test), owner)
 
     def inside(self, v: Var, loop: int | None) -> bool:
         """Whether v is defined in the body of a loop, at any depth."""

@@ -54,7 +54,8 @@ from adjointsim.derive import special
 
 _DTYPES = {"b1": "np.bool_", "i4": "np.int32", "i8": "np.int64", "u8": "np.uint64", "f4": "np.float32", "f8": "np.float64"}
 RESERVED = frozenset(
-    [*keyword.kwlist, "math", "np", "njit", "U", "special", "range", "abs", "min", "max", "round", "bool", "int", "float", "len", "status"]
+    [*keyword.kwlist, "math", "np", "njit", "U", "special", "range", "abs", "min", "max", "round", "bool", "int", "float", "len"]
+    + ["status"]
     + [f"z{axis}" for axis in range(16)]  # indices of the loops that fill
 )
 _FILL = {"zero": 0, "one": 1}

@@ -66,6 +66,11 @@ class Helper:
     def size(self) -> int:
         return sum(isinstance(s, (Let, Load, Store, Call)) for s in walk(self.fn.body))
 
+    def root(self, result: Atom) -> str:
+        """What a result is named after: the user's name for it, or the function's."""
+        root = result.name.split(".")[0] if isinstance(result, Var) else "t"
+        return root if root != "t" or not self.source.name.isidentifier() else self.source.name
+
     @property
     def loops(self) -> bool:
         return any(isinstance(s, (For, While, Each)) for s in walk(self.fn.body))
@@ -219,6 +224,7 @@ class Outlining(Loops):
         """The value of a call of ``fn`` as a function of its own; None if it must be inlined."""
         if fn in self.callers:
             raise _Misfit  # recursion: refused where inlined code comes back to the function
+        args = {name: args[name] for name in fn.__code__.co_varnames if name in args}  # keywords come in any order
         try:
             kind = self._kind_of(fn, args)
         except _Misfit:
@@ -244,7 +250,7 @@ class Outlining(Loops):
         for k in writes:
             if given[k].role in ("in", "const") or self.partners.get(given[k]):  # type: ignore[union-attr, arg-type]
                 return None  # inlined, it is refused at the line that writes, unless nobody can tell
-        results = {r: self.names.var(r.name, r.dt) for r in helper.fn.results if isinstance(r, Var)}
+        results = {r: self.names.var(helper.root(r), r.dt) for r in helper.fn.results if isinstance(r, Var)}
         self.b.add(Call(helper.fn.name, tuple(given), tuple(results.values()), self.b.line, "primal", writes, leaves))
         new: dict[Atom, Atom] = {**dict(zip(helper.fn.params, given, strict=True)), **results}  # type: ignore[dict-item]
         return rebuild(shape_of(helper.value), iter([new.get(a, a) for a in atoms_in(helper.value)]))
@@ -285,4 +291,3 @@ class Outlining(Loops):
         results = dict.fromkeys(a for a in atoms_in(value) if isinstance(a, Var) and a not in params.all)
         made = Fn(source.name, (*params.all, *own.values()), body, tuple(results))
         return Helper(made, value, tuple(captures), tuple(child.sites), child.names, source)
-

@@ -174,9 +174,7 @@ class Recording:
         rec = Builder(self.names, number=False)
         rec.line = prefix.line
         rec.stmts.extend(block)
-        leaf = (
-            isinstance(s, For) and s.stop is None and not any(self.tops in written_by(x) for x in walk(block))
-        )
+        leaf = isinstance(s, For) and s.stop is None and not any(self.tops in written_by(x) for x in walk(block))
         head, rhead, rtail = (
             Builder(self.names, number=False),
             Builder(self.names, number=False),

@@ -357,9 +357,7 @@ def _is_zero(a: Atom) -> bool:
     return isinstance(a, Const) and a.value == 0
 
 
-def adjoint(
-    body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int, calls: Calls
-) -> Adjoint:
+def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int, calls: Calls) -> Adjoint:
     """Reverse a primal body with respect to the ``active`` bases; ``results`` are the bases whose shadows come from outside.
     ``calls`` knows the functions that the body calls.
 

@@ -92,7 +92,8 @@ def scratch_of(fn: Fn, fixed: Collection[Base | Var], fns: Iterable[Fn]) -> Scra
     body = tuple(reversed(program))
     values = [v for v, s in known.items() if s is None and v in needed]
     params = (*dict.fromkeys(b for s in walk(body) for b in _bases(s)), *values)
-    return Scratch(tuple(bases), tuple(b.rank for b in bases), Fn("shapes", params, body, tuple(lengths)), {f.name: f for f in fns})
+    probe = Fn("shapes", params, body, tuple(lengths))
+    return Scratch(tuple(bases), tuple(b.rank for b in bases), probe, {f.name: f for f in fns})
 
 
 def _bases(s: Stmt) -> tuple[Base, ...]:

@@ -81,6 +81,7 @@ class Calls:
         self.made: list[Fn] = []
         self.lines = {h.fn.name: h.source.lines for h in helpers}
         self._splits: dict[tuple[str, Places], dict[Places, _Split]] = {}
+        self._settled: dict[str, Places] = {}
         self._varied: dict[tuple[str, Places], tuple[Places, Places]] = {}
 
     def _prepared(self, helper: Helper) -> Block:
@@ -117,6 +118,16 @@ class Calls:
         fn = self.bodies[s.fn] if s.fn in self.bodies else next(f for f in self.made if f.name == s.fn)
         inner = {b for st in walk(fn.body) for b in self.reads(st)}
         return {a for a, p in zip(s.args, fn.params, strict=True) if isinstance(a, Base) and p in inner}
+
+    def _reloaded(self, name: str) -> Places:
+        """The places of the arrays that a function does not overwrite after it has read from them: unless its caller does,
+        they need not be recorded."""
+        if name not in self._settled:
+            fn = self.bodies[name]
+            layout = Layout.of(fn.body)
+            found = {b for s in walk(fn.body) for b in self.reads(s) if layout.settled(s, b)}
+            self._settled[name] = frozenset(k for k, p in enumerate(fn.params) if p in found)
+        return self._settled[name]
 
     def swept(self, body: Block) -> set[Base]:
         """Arrays that loops inside a body run over: accessed there at an index that the loop varies."""
@@ -156,8 +167,8 @@ class Calls:
         active = frozenset(k for k, a in enumerate(s.args) if a in back.scalars or a in back.memory)
         if not active or (all(bar is None for bar in bars) and active.isdisjoint(s.writes)):
             return [s]
-        reads = self.reads(s) if self.level else set()
-        volatile = frozenset(k for k, a in enumerate(s.args) if a in reads and not back.layout.settled(s, a))  # type: ignore[arg-type]
+        reloaded = self._reloaded(s.fn) if self.level else ()
+        volatile = frozenset(k for k in reloaded if not back.layout.settled(s, s.args[k]))  # type: ignore[arg-type]
         split = self._split(s.fn, active, volatile)
         arenas = {**back.arenas, "tops": back.tops}
         if split.rev is not None:
@@ -190,7 +201,7 @@ class Calls:
 
     def _made(self, name: str, active: Places, volatile: Places) -> _Split:
         fn, names = self.bodies[name], self.helpers[name].names.copy()
-        results = tuple(names.var(r.name if isinstance(r, Var) else "result", r.dt) for r in fn.results)
+        results = tuple(names.var(self.helpers[name].root(r), r.dt) for r in fn.results)
         carries = tuple((names.var(r.name, r.dt), zero(r.dt)) for r in results)
         loop = For(names.var("once", "i8"), ZERO, ONE, ONE, carries, fn.body, fn.results, results)
         bases, given = _split_params(fn, active)

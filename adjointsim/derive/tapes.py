@@ -191,17 +191,19 @@ class _Walk:
     def call(self, s: Call) -> None:
         """Walk a function that this one calls, with what is known of its arguments; its results are not known."""
         count = self.count.inner(s.fn)
-        walk_in = _Walk(count, {})
-        walk_in.tops, walk_in.most, walk_in.work = self.tops, self.most, self.work
+        inside = _Walk(count, {})
+        inside.tops, inside.most, inside.work = self.tops, self.most, self.work
         for p, a in zip(count.fn.params, s.args, strict=True):
             if isinstance(a, Base):
-                self._pass_array(walk_in, p, a)  # type: ignore[arg-type]
+                self._pass_array(inside, p, a)  # type: ignore[arg-type]
             elif p in count.needed:
                 with contextlib.suppress(_Unknown):
-                    walk_in.env[p] = self.value(a)  # type: ignore[index]
-        walk_in.block(count.fn.body)
-        self.work = walk_in.work
-        self.most, self.tops = walk_in.most, walk_in.tops
+                    inside.env[p] = self.value(a)  # type: ignore[index]
+        try:
+            inside.block(count.fn.body)
+        finally:
+            self.work = inside.work
+        self.most, self.tops = inside.most, inside.tops
 
     def _pass_array(self, inside: _Walk, p: Base, a: Base) -> None:
         """Tell a function the lengths of an array, as far as they are known; its contents are not."""

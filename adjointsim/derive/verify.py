@@ -309,8 +309,10 @@ class _Linearity(_Checker):
 
     def passed(self, s: ir.Call) -> set[Var]:
         """The parameters of the callee that are linear in this call."""
-        pairs = [(p, a) for p, a in zip(self.fns[s.fn].params, s.args) if isinstance(p, Var) and isinstance(a, (Var, Const))]
-        return {p for p, a in pairs if self.is_linear(a) or (_is_zero(a) and _by_name(p))}
+        pairs = [(p, a) for p, a in zip(self.fns[s.fn].params, s.args) if isinstance(p, Var)]
+        # (where cotangents are just numbers, in the tangent of an adjoint, calls are not linear and a zero may be either)
+        kinds = ("_bar", "_dot") if s.part == "linear" else ("_dot",)
+        return {p for p, a in pairs if self.is_linear(a) or (_is_zero(a) and p.name.split(".")[0].endswith(kinds))}  # type: ignore[arg-type]
 
     def check(self) -> None:
         for s in walk(self.fn.body):
