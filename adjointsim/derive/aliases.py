@@ -13,7 +13,7 @@ from typing import Any
 from .build import const, zero
 from .calls import Calls
 from .context import HELD, RET, Env
-from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Store, Var, defined, inner_defined, is_float, walk
+from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Stmt, Var, defined, inner_defined, is_float, walk, written_by
 from .values import Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Aliases"]
@@ -66,7 +66,7 @@ class Aliases(Calls):
         dims: tuple[Atom, ...] = tuple(lens)  # type: ignore[arg-type]
         # (what is returned from a loop is not seen in another iteration)
         for r in (a, c) if name != RET or not self.frame.loops else ():
-            written = {x.base for scope in self._loop_scopes() for x in walk(tuple(scope)) if isinstance(x, Store)}
+            written = {b for scope in self._loop_scopes() for b in _stored(scope)}
             other = self.seen_by(r.base, self.changing)
             if r.base in written and other is not None and not self._made_in_loop(r.base):
                 raise self.error(
@@ -219,10 +219,8 @@ class Aliases(Calls):
         group = [(name, *pair) for name, start in initial.items() for pair in self._carried(start, self.env.get(name))]
         if not group:
             return
-        body = list(walk(tuple(self.b.stmts)))
-        written = (
-            {s.base for s in body if isinstance(s, Store)} - {s.base for s in body if isinstance(s, Alloc)} - self.frame.slots
-        )
+        made = {s.base for s in walk(tuple(self.b.stmts)) if isinstance(s, Alloc)}
+        written = _stored(self.b.stmts) - made - self.frame.slots
         carried = {start.base for _, start, _ in group}
         moves = [item for item in group if item[1] != item[2]]
         # all at once: an array that is overwritten here and read there is copied first
@@ -270,3 +268,8 @@ class Aliases(Calls):
                 if name in after or name.startswith(HELD):
                     found += [(name, r.base) for r in refs_in(value)]
         return found
+
+
+def _stored(stmts: list[Stmt]) -> set[Base]:
+    """Arrays whose elements are written, by stores or by calls."""
+    return {b for s in walk(tuple(stmts)) if not isinstance(s, Alloc) for b in written_by(s)}

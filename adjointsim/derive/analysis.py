@@ -5,15 +5,17 @@ Every analysis answers "no" (or "unknown") for what it does not list: a new node
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from . import rules
 from .ir import (
-    Alloc,
     Atom,
     Base,
     Block,
     Call,
+    Const,
     Dim,
     Each,
     For,
@@ -24,13 +26,15 @@ from .ir import (
     Store,
     Var,
     While,
+    bases_of,
     defined,
     inner_defined,
     is_float,
     walk,
+    written_by,
 )  # fmt: skip
 
-__all__ = ["EXACT", "Layout", "varied"]
+__all__ = ["EXACT", "Callees", "Layout", "varied"]
 
 #: operations whose result is the same bits wherever they are compiled (IEEE 754 and integers; not the libm functions)
 EXACT = frozenset(
@@ -91,7 +95,7 @@ EXACT = frozenset(
 @dataclass
 class _Access:
     order: int
-    loops: tuple[int, ...]  # ids of the enclosing loops, outermost first
+    loops: tuple[int, ...]  # ids of the enclosing loops, outermost first; not of loops that run once
 
 
 @dataclass
@@ -111,28 +115,24 @@ class Layout:
     heads: set[Var] = field(default_factory=set)  # loop indices and carries
     place: dict[int, _Access] = field(default_factory=dict)  # id(statement) -> where
     kills: dict[Base, list[_Access]] = field(default_factory=dict)
+    volatile: Collection[Base] = ()  # parameters that the caller may write between a function and its reverse
 
     @classmethod
-    def of(cls, body: Block) -> Layout:
-        layout = cls()
-        layout._block(body, (), ())
+    def of(cls, body: Block, volatile: Collection[Base] = ()) -> Layout:
+        layout = cls(volatile=volatile)
+        layout._block(body, (), (), None)
         return layout
 
-    def _block(self, block: Block, loops: tuple[int, ...], tests: tuple[Atom, ...]) -> None:
+    def _block(self, block: Block, loops: tuple[int, ...], tests: tuple[Atom, ...], owner: int | None) -> None:
         for s in block:
             here = _Access(len(self.place), loops)
             self.place[id(s)] = here
-            owner = loops[-1] if loops else None
             for v in defined(s):
                 self.owner[v] = owner
                 self.made[v] = s
                 self.tests[v] = tests
-            if isinstance(s, (Store, Alloc)):
-                self.kills.setdefault(s.base, []).append(here)
-            elif isinstance(s, Call):
-                for a in s.args:
-                    if isinstance(a, Base):
-                        self.kills.setdefault(a, []).append(here)
+            for base in written_by(s):
+                self.kills.setdefault(base, []).append(here)
             if isinstance(s, (For, While, Each)):
                 self.parent[id(s)] = owner
                 for v in inner_defined(s):
@@ -140,13 +140,14 @@ class Layout:
                     self.made[v] = s
                     self.tests[v] = ()
                     self.heads.add(v)
-                inner = (*loops, id(s))
+                once = isinstance(s, For) and isinstance(s.count, Const) and s.count.value == 1  # has no next iteration
+                inner = loops if once else (*loops, id(s))
                 if isinstance(s, While):
-                    self._block(s.head, inner, ())
-                self._block((*s.body, *s.stores) if isinstance(s, Each) else s.body, inner, ())
+                    self._block(s.head, inner, (), id(s))
+                self._block((*s.body, *s.stores) if isinstance(s, Each) else s.body, inner, (), id(s))
             elif isinstance(s, If):
-                self._block(s.then, loops, (*tests, s.test))
-                self._block(s.orelse, loops, (*tests, s.test))
+                self._block(s.then, loops, (*tests, s.test), owner)
+                self._block(s.orelse, loops, (*tests, s.test), owner)
 
     def inside(self, v: Var, loop: int | None) -> bool:
         """Whether v is defined in the body of a loop, at any depth."""
@@ -160,29 +161,42 @@ class Layout:
         return False
 
     def final(self, load: Load) -> bool:
-        """Whether the cell that a load reads is never written at a later time.
+        """Whether the cell that a load reads is never written at a later time."""
+        return self.settled(load, load.base)
 
-        A write comes later if it stands after the load, or shares a loop with it (the next iteration).
+    def settled(self, s: Stmt, base: Base) -> bool:
+        """Whether memory is never written at a later time than where a statement stands.
+
+        A write comes later if it stands after the statement, or shares a loop with it (the next iteration).
         """
-        here = self.place.get(id(load))
-        if here is None:
+        here = self.place.get(id(s))
+        if here is None or base in self.volatile:
             return False
         return not any(
-            k.order > here.order or (k.loops and here.loops and k.loops[0] == here.loops[0])
-            for k in self.kills.get(load.base, ())
+            k.order > here.order or (k.loops and here.loops and k.loops[0] == here.loops[0]) for k in self.kills.get(base, ())
         )
 
 
-def varied(body: Block, bases: set[Base], everything: bool = False) -> tuple[set[Var], set[Base]]:
-    """Scalars and bases that depend differentiably on the given bases; with ``everything``, all of float dtype."""
-    scalars: set[Var] = set()
+class Callees(Protocol):
+    """What is known of the functions that a body calls."""
+
+    def varied(self, call: Call, active: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
+        """For the places of active arguments: the places of the results, and of the written arguments, that vary."""
+        ...
+
+
+def varied(
+    body: Block, bases: set[Base], everything: bool = False, *, given: Collection[Var] = (), callees: Callees | None = None
+) -> tuple[set[Var], set[Base]]:
+    """Scalars and bases that depend differentiably on the given bases and variables; with ``everything``, all of float dtype."""
+    scalars: set[Var] = set(given)
     memory = set(bases)
     statements = list(walk(body))
     if everything:
         for s in statements:
             scalars.update(v for v in (*defined(s), *inner_defined(s)) if is_float(v.dt))
-            if isinstance(s, (Store, Alloc, Load)) and is_float(s.base.dt):
-                memory.add(s.base)
+            if not isinstance(s, Dim):
+                memory.update(b for b in bases_of(s) if is_float(b.dt))
         return scalars, {b for b in memory if b.role != "const"}
 
     def has(a: Atom) -> bool:
@@ -208,7 +222,11 @@ def varied(body: Block, bases: set[Base], everything: bool = False) -> tuple[set
                 for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
                     if is_float(v.dt) and (has(init) or has(y) or v in scalars):
                         scalars.update((v, r))
-            elif not isinstance(s, (Dim, Alloc)) and isinstance(s, Call):
-                raise NotImplementedError("calls have summaries of their own")
+            elif isinstance(s, Call):
+                assert callees is not None
+                passed = frozenset(k for k, a in enumerate(s.args) if a in scalars or a in memory)
+                results, written = callees.varied(s, passed)
+                scalars.update(s.results[k] for k in results)
+                memory.update(s.args[k] for k in written)  # type: ignore[misc]
         if (len(scalars), len(memory)) == before:
             return scalars, memory

@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +19,8 @@ from .cache import Cache
 from .context import RaiseSite
 from .emit import HEADER, NEED, emit
 from .entry import Entry, lower_entry
-from .ir import Alloc, Base, Var, is_float, walk
-from .kernel import Kernel, primal_kernel, vjp_kernel
+from .ir import Alloc, Base, Fn, Var, effects, is_float, walk
+from .kernel import Kernel, primal_kernel, tangent_kernel, vjp_kernel
 from .module import load_module
 from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
@@ -34,6 +33,8 @@ __all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "longe
 Leaves = Sequence[np.ndarray]
 Env = dict[Base | Var, np.ndarray]
 
+#: functions that only generated code calls need no way in from Python
+INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 FIRST_TAPE = 64  #: cells of a tape whose length is not known; doubled until a call needs no more
 
 
@@ -81,11 +82,18 @@ class Compiled:
         self.values = {v: b for v, b in zip(parameters, kernel.inputs, strict=False) if isinstance(v, Var)}
         own = {b for path, b in entry.leaves if path.partition(".")[0].partition("[")[0] == "p"}
         known = [*fixed, *(v for v, b in self.values.items() if b in own)]
-        self.scratch: Scratch = scratch_of(kernel.fn, known)
-        self.tape = TapeCount(kernel.fn, known)
-        reassociate = {"fastmath": {"nsz", "reassoc"}}
-        sums = [emit(f, source=entry.lines, options=reassociate, bare=True) for f in kernel.functions]
-        self.text = "\n\n".join([*sums, emit(kernel.fn, self.scratch.bases, entry.lines)])
+        self.scratch: Scratch = scratch_of(kernel.fn, known, kernel.functions)
+        self.tape = TapeCount(kernel.fn, known, kernel.functions)
+        #: the functions that the kernel calls, by name
+        self.called = {f.name: self._text(f) for f in kernel.functions}
+        self.own_text = emit(kernel.fn, self.scratch.bases, entry.lines)
+        self.text = "\n\n".join([*self.called.values(), self.own_text])
+
+    def _text(self, f: Fn) -> str:
+        lines = self.kernel.lines.get(f.name)
+        if lines is None:  # a sum
+            return emit(f, source=self.entry.lines, options={"fastmath": {"nsz", "reassoc"}}, bare=True)
+        return emit(f, source=lines, options=INTERNAL, bare=not effects(f.params, f.body)[1])
 
     def arrays(self, inputs: Leaves, captures: Leaves, results: Leaves = ()) -> Env:
         """Arrays for the kernel's parameters, by their bases; cotangents are given the arrays that they belong to."""
@@ -159,8 +167,9 @@ class FunctionKernel:
     def _jvp(self) -> tuple[Compiled, Tangent]:
         entry = self.entry.anew()
         kernel = primal_kernel(entry)
-        made = Tangents({}).of(kernel.fn, {base.name for _, base in entry.leaves if is_float(base.dt)})
-        return Compiled(replace(kernel, fn=made.fn), entry, [b for _, b in entry.leaves]), made
+        module = Tangents({fn.name: fn for fn in kernel.functions})
+        made = module.of(kernel.fn, {base.name for _, base in entry.leaves if is_float(base.dt)})
+        return Compiled(tangent_kernel(kernel, module, made), entry, [b for _, b in entry.leaves]), made
 
     # --------------------------------------------------------------------------------------------------------- calls
     def _arguments(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray], list[np.ndarray], Env]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from . import rules
-from .ir import Atom, Base, Const, Dim, If, Let, Load, Stmt, Store, Var, is_float, walk
+from .ir import Atom, Base, Const, Dim, If, Let, Load, Stmt, Store, Var, is_float, walk, written_by
 
 __all__ = ["Builder", "Names", "const", "same", "zero"]
 
@@ -120,12 +120,8 @@ class Builder:
 
     def _invalidate(self, stmts: list[Stmt]) -> None:
         for s in walk(tuple(stmts)):
-            if isinstance(s, Store):
-                self._forget(s.base)
-            elif hasattr(s, "args") and hasattr(s, "fn"):
-                for a in s.args:  # a call may write any base that it is given
-                    if isinstance(a, Base):
-                        self._forget(a)
+            for base in written_by(s):
+                self._forget(base)
 
     def _forget(self, base: Base) -> None:
         for scope in self.scopes:

@@ -76,11 +76,11 @@ class Frame:
 class Context:
     """The state of a lowering.
 
-    ``capture(source, name, obj)`` is asked for every number or array found in a global, closure or module attribute; it
-    answers with a Value (a hidden input).
+    ``capture(self, name, obj, node, source)`` is asked for every number or array found in a global, closure or module
+    attribute; it answers with a Value (a hidden input).
     """
 
-    def __init__(self, names: Names, capture: Callable[[str, Any, ast.AST, Source], Value]) -> None:
+    def __init__(self, names: Names, capture: Callable[[Any, str, Any, ast.AST, Source], Value]) -> None:
         self.names = names
         self.b = Builder(names)
         self.capture = capture

@@ -24,7 +24,9 @@ from .ir import (
     Var,
     While,
     atoms_of,
+    bases_of,
     defined,
+    written_by,
 )  # fmt: skip
 
 __all__ = ["remove_dead"]
@@ -52,6 +54,10 @@ class _Live:
             effect |= self.statement(s)
         return effect
 
+    def needs(self, s: Call) -> bool:
+        """Whether a call has an effect that matters: it may leave, or write memory or compute results that matter."""
+        return s.leaves or any(v in self.vars for v in s.results) or any(b in self.bases for b in written_by(s))
+
     def statement(self, s: Stmt) -> bool:
         if isinstance(s, (Let, Dim, Load)):
             if s.var in self.vars:
@@ -75,9 +81,11 @@ class _Live:
             self.use(atoms_of(s))
             return True
         if isinstance(s, Call):
-            self.use(atoms_of(s))
-            self.bases.update(a for a in s.args if isinstance(a, Base))
-            return True
+            needed = self.needs(s)
+            if needed:
+                self.use(atoms_of(s))
+                self.bases.update(bases_of(s))
+            return needed
         if isinstance(s, If):
             for v, a, b in s.phis:
                 if v in self.vars:
@@ -128,6 +136,9 @@ def _keep(block: Block, live: _Live) -> Block:
                 out.append(s)
         elif isinstance(s, Alloc):
             if s.base in live.bases or s.base in live.measured:
+                out.append(s)
+        elif isinstance(s, Call):
+            if live.needs(s):
                 out.append(s)
         elif isinstance(s, If):
             then, orelse = _keep(s.then, live), _keep(s.orelse, live)

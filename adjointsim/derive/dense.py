@@ -10,7 +10,7 @@ from .build import Builder, zero
 from .ir import Atom, Base, Const, Each, Load, Stmt, Store, Var, substitute, walk
 from .record import Plan, Recording, replay
 
-__all__ = ["Dense", "Sequential", "bar", "is_zero"]
+__all__ = ["Dense", "Sequential", "bar_name", "is_zero"]
 
 
 class Sequential(Exception):
@@ -73,7 +73,7 @@ class Dense(Recording):
         body = (*prefix.stmts, *(st for st in reverse if not isinstance(st, Store)))
         sums: list[tuple[Var, Atom, tuple[Atom, ...]]] = []
         for x, t in terms.items():
-            total = self.b.new(bar(x), x.dt)
+            total = self.b.new(bar_name(x), x.dt)
             sums.append((total, self._get(x, self.loop) or zero(x.dt), (rename.get(t, t),)))
             self.loop.bars[x] = total
         stores = tuple(st for st in reverse if isinstance(st, Store))
@@ -98,7 +98,7 @@ def _dense(stmts: Iterable[Stmt]) -> bool:
     return all(len(index | read.get(b, set())) == 1 or (added[b] and b not in read) for b, index in stored.items())
 
 
-def bar(x: Var) -> str:
+def bar_name(x: Var) -> str:
     """The name of a cotangent."""
     return f"{x.name.split('.')[0]}_bar" if not x.name.split(".")[0].endswith("_bar") else x.name
 

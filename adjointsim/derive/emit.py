@@ -55,6 +55,7 @@ from adjointsim.derive import special
 _DTYPES = {"b1": "np.bool_", "i4": "np.int32", "i8": "np.int64", "u8": "np.uint64", "f4": "np.float32", "f8": "np.float64"}
 RESERVED = frozenset(
     [*keyword.kwlist, "math", "np", "njit", "U", "special", "range", "abs", "min", "max", "round", "bool", "int", "float", "len"]
+    + ["status"]
     + [f"z{axis}" for axis in range(16)]  # indices of the loops that fill
 )
 _FILL = {"zero": 0, "one": 1}
@@ -144,13 +145,16 @@ class _Emitter:
             self.put(depth, f"if {self.name(s.base)}.size < {self.atom(s.size)}:")
             self.put(depth + 1, self._leave(NEED))
         elif isinstance(s, Call):
-            left = ", ".join(self.name(r) for r in s.results)
             args = ", ".join(self.name(a) if isinstance(a, Base) else _bare(self.atom(a)) for a in s.args)
-            self.put(depth, f"{left} = {s.fn}({args})")
+            left = ", ".join([*(["status"] if s.leaves else []), *(self.name(r) for r in s.results)])
+            self.put(depth, f"{left} = {s.fn}({args})" if left else f"{s.fn}({args})")
+            if s.leaves:
+                self.put(depth, f"if status != {OK}:")
+                self.put(depth + 1, self._leave("status"))
         elif isinstance(s, Each):
             raise NotImplementedError("an Each is turned into loops before it is written")
 
-    def _leave(self, status: int) -> str:
+    def _leave(self, status: int | str) -> str:
         """A return of a status, and of zeros for results that the function did not come to."""
         return "return " + ", ".join([str(status), *(self.atom(zero(r.dt)) for r in self.fn.results)])
 
@@ -279,13 +283,14 @@ def emit(
     It returns its status and its results; ``bare``, for a function that cannot fail, its results alone.
     """
     e = _Emitter(fn, frozenset([*(p for p in fn.params if isinstance(p, Base)), *scratch]), source)
+    e.taken.update(s.fn for s in walk(fn.body) if isinstance(s, Call))
     for s in walk(fn.body):
         e.uses.update(a for a in atoms_of(s) if isinstance(a, Var))
     params = ", ".join(e.name(p) for p in (*fn.params, *scratch))
     e.uses.update(a for a in fn.results if isinstance(a, Var))
     e.block(fn.body, 1)
     status = [] if bare else [str(OK)]
-    e.put(1, "return " + ", ".join([*status, *(_bare(e.atom(r)) for r in fn.results)]))
+    e.put(1, f"return {', '.join([*status, *(_bare(e.atom(r)) for r in fn.results)])}".rstrip())
     settings = {"error_model": "numpy", "nogil": True, "cache": True, **(options or {})}
     decorator = ", ".join(f"{k}={_literal(v)}" for k, v in settings.items())
     return f"@njit({decorator})\ndef {fn.name}({params}):\n" + "\n".join(e.out) + "\n"

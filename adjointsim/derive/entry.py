@@ -25,6 +25,7 @@ from .emit import RESERVED
 from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
 from .liveness import Liveness
 from .lower import Lowering
+from .outline import Helper, Helpers, with_sites
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
 from .source import MISSING, Source, read
@@ -82,6 +83,7 @@ class Entry:
     globals: dict[str, dict[str, Any]] = field(repr=False)  # of each file that can raise
     outside: dict[tuple[Source, str], Any] = field(repr=False)  # what names from outside meant
     overwritten: frozenset[str] = frozenset()  # the paths of leaves that the function writes, in copies of its own
+    helpers: tuple[Helper, ...] = field(default=(), repr=False)  # functions that it calls; what is called comes first
     _probes: dict[frozenset[Base] | None, Scratch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def stale(self) -> bool:
@@ -133,7 +135,8 @@ class Entry:
         allocs = tuple(kept.get(b) or Alloc(b, self.dims.get(b, (const(1, "i8"),))) for b in results)
         body = (*(s for s in self.fn.body if not isinstance(s, (Alloc, For, While))), *allocs)
         params = tuple(p for p in self.fn.params if p not in results)
-        return scratch_of(Fn(self.fn.name, params, body), [p for p in params if isinstance(p, Base)] if fixed is None else fixed)
+        known = [p for p in params if isinstance(p, Base)] if fixed is None else fixed
+        return scratch_of(Fn(self.fn.name, params, body), known, [h.fn for h in self.helpers])
 
     def shape_error(self, site: ShapeSite, counters: Sequence[int], arrays: Mapping[Base, np.ndarray]) -> StructureError:
         """What to raise where a step's result is not like its state."""
@@ -189,9 +192,8 @@ class _Captures:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.found: dict[tuple[Any, str], tuple[Spec, list[Capture]]] = {}
-        self.lowering: Lowering
 
-    def __call__(self, path: str, obj: Any, node: ast.AST, source: Source) -> Value:
+    def __call__(self, low: Lowering, path: str, obj: Any, node: ast.AST, source: Source) -> Value:
         key = (source.fn, path)
         if key not in self.found:
             spec = spec_of_capture(obj)
@@ -203,7 +205,7 @@ class _Captures:
             self.found[key] = spec, captures
         spec, captures = self.found[key]
         bases = iter([c.base for c in captures])
-        return leaf_value(spec, bases, self.lowering)
+        return leaf_value(spec, bases, low)
 
     def _make(self, spec: Spec, path: str, source: Source, pick: tuple[int, ...], out: list[Capture]) -> None:
         if isinstance(spec, TupleSpec):
@@ -248,23 +250,32 @@ def lower_entry(
     result: Spec | None = None,
     like: str | None = None,
     frozen: Sequence[str] = (),
+    name: str | None = None,
 ) -> Entry:
     """Lower ``fn`` for arguments of the given structures.
 
     ``counters`` are arguments passed by value; ``result`` is the structure that it must return (None: whatever it
     returns); with ``like`` the result's arrays must have the shapes of that argument's; ``frozen`` arguments must not be
-    written.  Raises DerivationError at the user's line.
+    written; ``name`` is what it is called, if not by its own name.  Raises DerivationError at the user's line.
     """
     copied: set[str] = set()
+    name = name or (fn.__name__ if fn.__name__.isidentifier() else "function")
+    name += "_" * (name in RESERVED)
+    helpers = Helpers(name)
     while True:
         try:
-            return _lower(fn, args, counters, result, like, copied)
+            entry = _lower(fn, args, counters, result, like, copied, helpers)
+            once = helpers.called_once(entry.fn.body)
+            if not once:
+                return entry
+            helpers = Helpers(name, helpers.inlined | once)
         except WrittenParameter as written:
-            name = written.base.name
-            owner = name.split(".")[0]
-            if written.base.role == "const" or owner.split("__")[0] in frozen or name in copied:
+            base = written.base
+            owner = base.name.split(".")[0]
+            if base.role == "const" or owner.split("__")[0] in frozen or base.name in copied:
                 raise written.error from None
-            copied.add(name)
+            copied.add(base.name)
+            helpers = Helpers(name, helpers.inlined)
 
 
 def _lower(
@@ -274,10 +285,12 @@ def _lower(
     result: Spec | None,
     like: str | None,
     copied: set[str],
+    helpers: Helpers,
 ) -> Entry:
     names = Names()
     captures = _Captures(names)
-    low = captures.lowering = Lowering(names, captures)
+    low = Lowering(names, captures)
+    low.helpers = helpers
     source = read(fn)
     fence.check(source)  # before its parameters are bound
     code = fn.__code__
@@ -322,13 +335,16 @@ def _lower(
     body = substitute(tuple(low.b.stmts), lambda a: a, lambda b: rename.get(b, b))
     dims = {rename.get(b, b): d for b, d in low.dims.items()}
     params = (*by_value, *(b for _, b in leaves), *(c.base for c in captures.all()), *(b for _, b in out))
-    name = fn.__name__ if fn.__name__.isidentifier() else "function"
-    fn_ir = Fn(name + "_" * (name in RESERVED), params, body)
+    fn_ir = Fn(helpers.prefix, params, body)
     _check_escapes(body, source)
+    used = []
+    for helper in helpers.used(body):
+        used.append(replace(helper, fn=replace(helper.fn, body=with_sites(helper.fn.body, len(low.sites)))))
+        low.sites += helper.sites
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
     return Entry(
         fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), tuple(finish.origins), spec, dims, tuple(low.sites),
-        names, source, files, low.outside, frozenset(path for path, b in leaves if b.name in copied),
+        names, source, files, low.outside, frozenset(path for path, b in leaves if b.name in copied), tuple(used),
     )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ class Expressions(Iteration):
         if isinstance(obj, (bool, int, float, np.bool_, np.integer, np.floating, np.ndarray)) or (
             isinstance(obj, tuple) and not isinstance(obj, type)
         ):
-            return self.capture(path, obj, node, source)
+            return self.capture(self, path, obj, node, source)
         return Static(obj, path)
 
     def _name(self, node: ast.Name, root: str | None) -> Value:

@@ -10,7 +10,6 @@ from .ir import (
     Atom,
     Base,
     Block,
-    Call,
     Const,
     Dim,
     Each,
@@ -18,16 +17,15 @@ from .ir import (
     If,
     Let,
     Load,
-    Need,
-    Raise,
     Stmt,
-    Store,
     Var,
     While,
     atoms_of,
     defined,
     inner_defined,
+    may_leave,
     walk,
+    written_by,
 )
 
 __all__ = ["hoist"]
@@ -39,8 +37,7 @@ def hoist(block: Block) -> Block:
     Arithmetic cannot fail and moves freely.  A load moves if its memory is never written in the function; where the loop
     may run no iteration it is guarded, because its index need not be valid then.
     """
-    written = {s.base for s in walk(block) if isinstance(s, (Store, Alloc))}
-    written |= {a for s in walk(block) if isinstance(s, Call) for a in s.args if isinstance(a, Base)}
+    written = {b for s in walk(block) for b in written_by(s)}
     return _block(block, written)
 
 
@@ -77,7 +74,7 @@ def _split(loop: For | While | Each, body: Block, written: set[Base], loads: boo
     rest: list[Stmt] = []
     for s in body:
         # what comes after a statement that may leave need not be valid before it
-        loads = loads and not any(isinstance(x, (Raise, Need)) for r in rest[-1:] for x in walk((r,)))
+        loads = loads and not any(may_leave(x) for r in rest[-1:] for x in walk((r,)))
         pure = (
             isinstance(s, Let)
             or (isinstance(s, Dim) and s.base not in made)

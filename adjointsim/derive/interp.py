@@ -141,7 +141,13 @@ class _Machine:
 
     def do_Call(self, s: ir.Call, env: dict[str, Any]) -> None:
         args = [env[a.name] if isinstance(a, Base) else self.value(a, env) for a in s.args]
-        env.update(zip((v.name for v in s.results), self.call(self.fns[s.fn], args), strict=True))
+        callee = self.fns[s.fn]
+        try:
+            results = self.call(callee, args)
+        except NeedMore as need:  # by the caller's name
+            names = {p.name: a.name for p, a in zip(callee.params, s.args, strict=True) if isinstance(a, Base)}
+            raise NeedMore(names[need.base], need.size) from None
+        env.update(zip((v.name for v in s.results), results, strict=True))
 
     def do_If(self, s: ir.If, env: dict[str, Any]) -> None:
         test = bool(self.value(s.test, env))

@@ -16,12 +16,13 @@ Programs are frozen dataclasses; :func:`show` prints them, and that text is what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 __all__ = [
     "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "If", "Let", "Load", "Need", "Raise",
-    "Stmt", "Store", "Var", "While", "atoms_of", "bases_of", "defined", "is_float", "show", "substitute", "walk",
+    "Stmt", "Store", "Var", "While", "atoms_of", "bases_of", "defined", "effects", "is_float", "may_leave", "show", "substitute",
+    "walk", "written_by",
 ]  # fmt: skip
 
 #: dtypes of scalars and of array elements, by their NumPy short names
@@ -170,13 +171,19 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of another function of the module: scalars and bases in, scalars out; arrays are mutated in place."""
+    """A call of another function of the module: scalars and bases in, scalars out; arrays are mutated in place.
+
+    Its effects are part of it: ``writes`` are the places in ``args`` of the bases that the function may write, ``leaves``
+    says whether it may leave by a Raise or a Need, in which case the caller leaves with the same status.
+    """
 
     fn: str
     args: tuple[Atom | Base, ...]
     results: tuple[Var, ...]
     line: int = 0
     part: str = "primal"
+    writes: tuple[int, ...] = ()
+    leaves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +360,25 @@ def bases_of(s: Stmt) -> Iterator[Base]:
         yield s.base
     elif isinstance(s, Call):
         yield from (a for a in s.args if isinstance(a, Base))
+
+
+def written_by(s: Stmt) -> Iterator[Base]:
+    """The bases whose contents a statement itself may change (nested blocks not included)."""
+    if isinstance(s, (Store, Alloc)):
+        yield s.base
+    elif isinstance(s, Call):
+        yield from (s.args[k] for k in s.writes)  # type: ignore[misc]
+
+
+def may_leave(s: Stmt) -> bool:
+    """Whether a statement itself may leave the function (nested blocks not included)."""
+    return isinstance(s, (Raise, Need)) or (isinstance(s, Call) and s.leaves)
+
+
+def effects(params: Sequence[Var | Base], body: Block) -> tuple[tuple[int, ...], bool]:
+    """The effects of a function, as a :class:`Call` of it has them: the places of the written parameters, and ``leaves``."""
+    written = {b for s in walk(body) for b in written_by(s)}
+    return tuple(k for k, p in enumerate(params) if p in written), any(may_leave(s) for s in walk(body))
 
 
 def free_vars(block: Block) -> dict[Var, None]:

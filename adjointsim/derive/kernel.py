@@ -9,8 +9,8 @@ the caller (inputs as they stand) are none of a kernel's business: it has no par
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from .deadcode import remove_dead
 from .entry import Entry
@@ -18,11 +18,14 @@ from .fission import split_loops
 from .hoist import hoist
 from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
 from .loops import each_to_loops
+from .outline import reachable
 from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import adjoint
+from .split import Calls
+from .tangent import Tangent, Tangents
 
-__all__ = ["Kernel", "primal_kernel", "vjp_kernel"]
+__all__ = ["Kernel", "primal_kernel", "tangent_kernel", "vjp_kernel"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Kernel:
     result_bars: tuple[Base | None, ...] = ()  # vjp: None for a leaf that is inert or handed on
     leaf_bars: tuple[Base | None, ...] = ()  # vjp: None for an inactive leaf
     arenas: tuple[Base, ...] = ()
-    functions: tuple[Fn, ...] = ()  # that fn calls: sums, compiled with reassociation
+    functions: tuple[Fn, ...] = ()  # that fn calls, what is called first
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the files of helpers; the others are sums
 
 
 def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) -> Kernel:
@@ -47,11 +51,14 @@ def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) ->
     if level:
         body = mark_indices(body, set(entry.counters))
     params = tuple(p for p in entry.fn.params if p in written or not isinstance(p, Base) or p.role != "result")
+    calls = Calls(entry.helpers, level)
     return Kernel(
         Fn(entry.fn.name, params, body),
         tuple(b for _, b in entry.leaves),
         tuple(c.base for c in entry.captures),
         results,
+        functions=tuple(reachable(body, calls.functions())),
+        lines=calls.lines,
     )
 
 
@@ -71,7 +78,8 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Co
     body = prepared(entry, level)
     if handed:
         body = remove_dead(body, results)
-    adj = adjoint(body, entry.names, chosen, results, level)
+    calls = Calls(entry.helpers, level)
+    adj = adjoint(body, entry.names, chosen, results, level, calls)
     given = [adj.shadows[b] for b in (*results, *chosen) if is_float(b.dt)]
     # memory that the primal gets from its caller and the adjoint must bring itself: results, and shadows of inactive leaves
     owners = {shadow: b for b, shadow in adj.shadows.items()}
@@ -94,6 +102,7 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Co
         body, functions = split_loops(body, entry.names, name)
         body = mark_indices(body, set(entry.counters))
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
+    functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
     captures = tuple(c.base for c in entry.captures)
     params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *given, *adj.arenas)
@@ -101,8 +110,17 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Co
         Fn(name, params, body), leaves, captures,
         result_bars=tuple(adj.shadows[b] if is_float(b.dt) and b in results else None for _, b in entry.results),
         leaf_bars=tuple(adj.shadows[b] if b in chosen else None for b in leaves),
-        arenas=adj.arenas, functions=tuple(functions),
+        arenas=adj.arenas, functions=tuple(functions), lines=calls.lines,
     )  # fmt: skip
+
+
+def tangent_kernel(kernel: Kernel, module: Tangents, made: Tangent) -> Kernel:
+    """A kernel with its tangent for its function, and the tangents of what it calls."""
+    dots = [other.fn for other in module.made.values() if other is not made]
+    functions = reachable(made.fn.body, [*kernel.functions, *dots])
+    owners = {d.fn.name: name for (name, _), d in module.found.items()}
+    lines = {**kernel.lines, **{dot.name: kernel.lines[owners[dot.name]] for dot in dots}}
+    return replace(kernel, fn=made.fn, functions=tuple(functions), lines=lines)
 
 
 def _alloc_like(entry: Entry, b: Base, owner: Base) -> list[Dim | Alloc]:

@@ -15,30 +15,35 @@ from typing import Any
 from . import fence, rules
 from .build import const, zero
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import Alloc, Atom, Const, Raise, Store, Var, is_float, walk
+from .ir import Alloc, Atom, Const, Raise, Var, is_float, walk, written_by
 from .liveness import Liveness
-from .lower_loops import Loops
+from .outline import Outlining
 from .source import read
 from .values import Lazy, Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
 
 __all__ = ["Lowering"]
 
 
-class Lowering(Loops):
-    """Lowers one entry function, everything that it calls inlined, into one block of IR."""
+class Lowering(Outlining):
+    """Lowers one entry function, or a helper of its own, into one block of IR; calls are in :mod:`.outline`, or inlined."""
 
     # ---------------------------------------------------------------------------------------------------- functions
     def function(self, fn: types.FunctionType, args: dict[str, Value], node: ast.AST | None = None) -> Value:
         """Lower a call of ``fn`` with its parameters bound; returns the value that it returns."""
         if any(f.source.fn is fn for f in self.frames):
             raise self.error(f"recursion is not supported: {fn.__name__} calls itself", node)
+        mark = len(self.b.stmts)
+        if self.frames:
+            outlined = self.outlined(fn, args)
+            if outlined is not None:
+                self._written_since(mark)
+                return outlined
         source = read(fn)
         fence.check(source)
         frame = Frame(source, Liveness(source.body), dict(args))
         frame.env[EXIT] = GO_ON
         self.frames.append(frame)
         self.seen.append(frame)
-        mark = len(self.b.stmts)
         try:
             self.statements(source.body, frozenset())
             exit_code = self.env[EXIT]
@@ -50,9 +55,13 @@ class Lowering(Loops):
             return value  # type: ignore[return-value]
         finally:
             self.frames.pop()
-            inside = list(walk(tuple(self.b.stmts[mark:])))
-            own = {s.base for s in inside if isinstance(s, Alloc)}
-            self.writes += any(isinstance(s, Store) and s.base not in own for s in inside)
+            self._written_since(mark)
+
+    def _written_since(self, mark: int) -> None:
+        """Count a call, lowered into the statements from ``mark`` on, if it writes arrays that are not its own."""
+        inside = list(walk(tuple(self.b.stmts[mark:])))
+        own = {s.base for s in inside if isinstance(s, Alloc)}
+        self.writes += any(b not in own for s in inside for b in written_by(s))
 
     # --------------------------------------------------------------------------------------------------- statements
     def statements(self, body: list[ast.stmt], out: frozenset[str]) -> None:
@@ -116,7 +125,7 @@ class Lowering(Loops):
             mark = len(self.b.stmts)
             right = self.scalar(s.value)
             self.writable(ref, s)
-            kept = not any(isinstance(x, Store) and x.base == ref.base for x in walk(tuple(self.b.stmts[mark:])))
+            kept = not any(ref.base in written_by(x) for x in walk(tuple(self.b.stmts[mark:])))
             # += and -= of something that does not read the cell kill nothing that the adjoint could need: an "add" store
             if (
                 kept

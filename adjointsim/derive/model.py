@@ -53,17 +53,26 @@ class CompiledModel:
     def entries(self) -> dict[str, Entry]:
         n, y, p = ("n", _INDEX), ("y", self.y_spec), ("p", self.p_spec)
         found: dict[str, Entry] = {}
+        names = self._names()
         for verb, fn in self.functions.items():
             if verb == "step":
-                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], result=self.y_spec, like="y", frozen=["p"])
+                found[verb] = lower_entry(
+                    fn, [n, y, p], counters=["n"], result=self.y_spec, like="y", frozen=["p"], name=names[verb]
+                )
             elif verb == "running":
-                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], result=_NUMBER, frozen=["p"])
+                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], result=_NUMBER, frozen=["p"], name=names[verb])
             elif verb == "observe":
-                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], frozen=["p"])
+                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], frozen=["p"], name=names[verb])
             elif verb == "misfit":
                 args = [("k", _INDEX), ("observation", found["observe"].result_spec), p]
-                found[verb] = lower_entry(fn, args, counters=["k"], result=_NUMBER, frozen=["p"])
+                found[verb] = lower_entry(fn, args, counters=["k"], result=_NUMBER, frozen=["p"], name=names[verb])
         return found
+
+    def _names(self) -> dict[str, str | None]:
+        """What the functions are called in the module: their own names, unless functions made of them could be confused."""
+        own = [f"{fn.__name__}_" for fn in self.functions.values()]
+        clash = any(a.startswith(b) for j, a in enumerate(own) for k, b in enumerate(own) if j != k)
+        return {verb: f"k_{verb}" if clash else None for verb in self.functions}
 
     @property
     def observation_spec(self) -> Spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from .analysis import EXACT, Layout
 from .build import Builder, Names, const, zero
@@ -20,7 +21,6 @@ from .ir import (
     Load,
     Need,
     Stmt,
-    Store,
     Var,
     While,
     defined,
@@ -29,7 +29,11 @@ from .ir import (
     is_float,
     substitute,
     walk,
+    written_by,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from .split import Calls
 
 __all__ = ["NOT", "ONE", "ZERO", "Around", "Plan", "Recording", "lift", "replay"]
 
@@ -47,6 +51,7 @@ class Recording:
     arenas: dict[str, Base]
     tops: Base
     used: set[Base]
+    calls: Calls
 
     def _provide(
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
@@ -77,8 +82,8 @@ class Recording:
     def _carried_arrays(self, s: For | While) -> list[Base]:
         """Arrays from outside of a loop that its body both reads and writes."""
         own = {st.base for st in walk(s.body) if isinstance(st, Alloc)}
-        read = {st.base for st in walk(s.body) if isinstance(st, Load)}
-        written = dict.fromkeys(st.base for st in walk(s.body) if isinstance(st, Store))
+        read = {b for st in walk(s.body) for b in self.calls.reads(st)}
+        written = dict.fromkeys(b for st in walk(s.body) for b in written_by(st))
         return [b for b in written if b in read and b not in own]
 
     def _time_like(self, s: For | While, record: list[Stmt]) -> bool:
@@ -86,17 +91,15 @@ class Recording:
 
         What the body only reads must then still be there on the way back.
         """
-        if self.level == 0:
+        if self.level == 0 or (isinstance(s, For) and s.count == ONE):  # (a helper is reversed as a loop of one iteration)
             return False
         safe = {*self._carried_arrays(s), *(st.base for st in walk(s.body) if isinstance(st, Alloc))}
-        if not all(st.base in safe or self.layout.final(st) for st in walk(s.body) if isinstance(st, Load)):
+        if not all(b in safe or self.layout.settled(st, b) for st in walk(s.body) for b in self.calls.reads(st)):
             return False
-        if not all(b in _swept(s.body) for b in self._carried_arrays(s)):
+        swept = self.calls.swept(s.body)
+        if not all(b in swept for b in self._carried_arrays(s)):
             return False  # an array that is touched here and there only: a snapshot of it would be far more
-        tapes = set(self.arenas.values())
-        inner = [st for loop in walk(tuple(record)) if isinstance(loop, (For, While)) for st in loop.body]
-        recorded = sum(isinstance(st, Store) and st.base in tapes for st in inner)
-        return recorded > len(self._carried_arrays(s))
+        return self.calls.recorded(tuple(record)) > len(self._carried_arrays(s))
 
     def _rerun(
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
@@ -172,9 +175,7 @@ class Recording:
         rec = Builder(self.names, number=False)
         rec.line = prefix.line
         rec.stmts.extend(block)
-        leaf = (
-            isinstance(s, For) and s.stop is None and not any(isinstance(x, Store) and x.base == self.tops for x in walk(block))
-        )
+        leaf = isinstance(s, For) and s.stop is None and not any(self.tops in written_by(x) for x in walk(block))
         head, rhead, rtail = (
             Builder(self.names, number=False),
             Builder(self.names, number=False),
@@ -280,16 +281,6 @@ class Plan:
             elif isinstance(s, Load):
                 self._inexact[v] = any(self.inexact(a) for a in s.index)
         return self._inexact[v]
-
-
-def _swept(body: Block) -> set[Base]:
-    """Arrays that a loop inside a body runs over: accessed there at an index that the loop varies."""
-    found: set[Base] = set()
-    for loop in walk(body):
-        if isinstance(loop, (For, While, Each)):
-            own = {v for st in walk((loop,)) for v in (*defined(st), *inner_defined(st))}
-            found |= {st.base for st in walk((loop,)) if isinstance(st, (Load, Store)) and any(a in own for a in st.index)}
-    return found
 
 
 def _length(b: Builder, base: Base) -> Atom:

@@ -24,16 +24,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from . import rules
 from .analysis import Layout, varied
 from .build import Builder, Names, const, zero
-from .dense import Dense, Sequential, bar, is_zero
+from .dense import Dense, Sequential, bar_name, is_zero
 from .ir import (
     Alloc,
     Atom,
     Base,
     Block,
+    Call,
     Const,
     Dim,
     Each,
@@ -55,7 +57,10 @@ from .ir import (
 from .loops import each_to_loops
 from .record import NOT, ONE, ZERO, lift
 
-__all__ = ["Adjoint", "adjoint"]
+if TYPE_CHECKING:
+    from .split import Calls
+
+__all__ = ["Adjoint", "Reverser", "adjoint", "bar_name"]
 
 
 @dataclass(frozen=True)
@@ -141,16 +146,19 @@ class _Linear(Builder):
         return var
 
 
-class _Reverser(Dense):
+class Reverser(Dense):
     """State of one run of the pass; ``level`` 0 records everything and replays nothing."""
 
-    def __init__(self, names: Names, body: Block, layout: Layout, scalars: set[Var], memory: set[Base], level: int) -> None:
+    def __init__(
+        self, names: Names, body: Block, layout: Layout, scalars: set[Var], memory: set[Base], level: int, calls: Calls
+    ) -> None:
         self.names = names
         self.body = body
         self.layout = layout
         self.scalars = scalars
         self.memory = memory
         self.level = level
+        self.calls = calls
         self.b = _Linear(names)
         self.loop = _Loop(None, None)
         self.shadows: dict[Base, Base] = {}
@@ -170,7 +178,7 @@ class _Reverser(Dense):
             return loop.bars[x]
         if loop.outer is not None and not loop.dense and not self.layout.inside(x, loop.id):
             if x not in loop.sums:  # a scalar from outside: its cotangent is carried through the reversed loop
-                loop.sums[x] = self.b.new(bar(x), x.dt)
+                loop.sums[x] = self.b.new(bar_name(x), x.dt)
             return loop.sums[x]
         return None
 
@@ -180,7 +188,7 @@ class _Reverser(Dense):
             return
         t = self.b.cast(t, x.dt)
         old = self._get(x, self.loop)
-        self.loop.bars[x] = t if old is None or is_zero(old) else self.b.op("add", old, t, root=bar(x))
+        self.loop.bars[x] = t if old is None or is_zero(old) else self.b.op("add", old, t, root=bar_name(x))
 
     def take(self, x: Var) -> Atom | None:
         """The cotangent of x, which is then forgotten; None if it is zero."""
@@ -233,6 +241,8 @@ class _Reverser(Dense):
             self.each(s)
         elif isinstance(s, (For, While)):
             return self._reverse_loop(s)
+        elif isinstance(s, Call):
+            return self.calls.reverse(self, s)
         elif not isinstance(s, (Dim, Alloc, Raise)):
             raise NotImplementedError(type(s).__name__)
         return [s]
@@ -257,7 +267,7 @@ class _Reverser(Dense):
         outer = [x for x in changed if x not in inner]
         for x in outer:
             old = before.get(x) or self._get(x, self.loop) or zero(x.dt)
-            pairs.append((bar(x), sides[0][2].get(x, old), sides[1][2].get(x, old)))
+            pairs.append((bar_name(x), sides[0][2].get(x, old), sides[1][2].get(x, old)))
         for x, t in sides[0][2].items():
             if x not in changed and x not in inner:
                 self.loop.bars[x] = t
@@ -290,7 +300,7 @@ class _Reverser(Dense):
             return out
 
     def _try_loop(self, s: For | While, after: list[Atom | None], live: set[int]) -> list[Stmt] | set[int]:
-        params = {k: self.b.new(bar(s.carries[k][0]), s.carries[k][0].dt) for k in sorted(live)}
+        params = {k: self.b.new(bar_name(s.carries[k][0]), s.carries[k][0].dt) for k in sorted(live)}
         counted = isinstance(s, For) and isinstance(s.step, Const) and abs(s.step.value) == 1 and s.stop is None  # type: ignore[arg-type]
         trips: Atom = s.trips if s.trips is not None else s.count  # type: ignore[union-attr]
         index = s.var if isinstance(s, For) and counted else self.names.var("k", "i8")
@@ -345,8 +355,9 @@ def _root(base: Base) -> str:
     return base.name.split(".")[0]
 
 
-def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int = 1) -> Adjoint:
+def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int, calls: Calls) -> Adjoint:
     """Reverse a primal body with respect to the ``active`` bases; ``results`` are the bases whose shadows come from outside.
+    ``calls`` knows the functions that the body calls.
 
     ``level`` 0 treats every float as active, records every value and replays none: the reference that every optimisation
     must match.  An Each whose reverse is none, because it overwrites what its adjoint needs, is reversed as a loop.
@@ -355,17 +366,19 @@ def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable
     start = names.copy()
     while True:
         try:
-            return _adjoint(body, names, active, results, level)
+            return _adjoint(body, names, active, results, level, calls)
         except Sequential as found:
             names.restart(start)
             body = each_to_loops(body, names, lambda s, each=found.each: s is each)  # type: ignore[misc]
             start = names.copy()
 
 
-def _adjoint(body: Block, names: Names, active: set[Base], results: tuple[Base, ...], level: int) -> Adjoint:
+def _adjoint(
+    body: Block, names: Names, active: set[Base], results: tuple[Base, ...], level: int, calls: Calls
+) -> Adjoint:
     layout = Layout.of(body)
-    scalars, memory = varied(body, active, everything=level == 0)
-    pass_ = _Reverser(names, body, layout, scalars, memory, level)
+    scalars, memory = varied(body, active, everything=level == 0, callees=calls)
+    pass_ = Reverser(names, body, layout, scalars, memory, level, calls)
     for base in (*results, *active):
         if is_float(base.dt):
             pass_.shadow(base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import interp
-from .ir import Alloc, Atom, Base, Dim, Fn, If, Let, Load, Stmt, Store, Var, defined, free_vars, walk
+from .ir import Alloc, Atom, Base, Call, Dim, Fn, If, Let, Load, Stmt, Var, bases_of, defined, free_vars, walk, written_by
 
 __all__ = ["Scratch", "scratch_of"]
 
@@ -25,12 +25,13 @@ class Scratch:
     bases: tuple[Base, ...]
     ranks: tuple[int, ...]
     program: Fn
+    fns: Mapping[str, Fn]  # that it calls
     _known: dict[tuple[Any, ...], Shapes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def _read(self) -> frozenset[Base | Var]:
         """The inputs whose contents matter."""
-        loaded = (s.base for s in walk(self.program.body) if isinstance(s, Load))
+        loaded = (b for s in walk(self.program.body) if isinstance(s, (Load, Call)) for b in bases_of(s))
         return frozenset([*loaded, *(p for p in self.program.params if isinstance(p, Var))])
 
     def shapes(self, arrays: Mapping[Base | Var, np.ndarray]) -> Shapes:
@@ -51,7 +52,7 @@ class Scratch:
 
     def _compute(self, given: list[np.ndarray]) -> Shapes:
         args = [a.item() if isinstance(p, Var) else a for p, a in zip(self.program.params, given, strict=True)]
-        lengths = iter(interp.run({"shapes": self.program}, "shapes", args))
+        lengths = iter(interp.run({**self.fns, "shapes": self.program}, "shapes", args))
         return [tuple(max(0, int(next(lengths))) for _ in range(rank)) for rank in self.ranks]
 
     def allocate(self, arrays: Mapping[Base | Var, np.ndarray]) -> list[np.ndarray]:
@@ -62,10 +63,11 @@ class Scratch:
         return sum(math.prod(shape) * np.dtype(b.dt).itemsize for b, shape in zip(self.bases, self.shapes(arrays), strict=True))
 
 
-def scratch_of(fn: Fn, fixed: Collection[Base | Var]) -> Scratch:
-    """The allocations of ``fn`` whose lengths follow from shapes and from the contents of the ``fixed`` parameters."""
+def scratch_of(fn: Fn, fixed: Collection[Base | Var], fns: Iterable[Fn]) -> Scratch:
+    """The allocations of ``fn`` whose lengths follow from shapes and from the contents of the ``fixed`` parameters;
+    ``fns`` are the functions that it calls."""
     given = {p for p in fn.params if isinstance(p, Base)}
-    written = {s.base for s in walk(fn.body) if isinstance(s, Store)}
+    written = {b for s in walk(fn.body) if not isinstance(s, Alloc) for b in written_by(s)}
     known: dict[Var, Stmt | None] = {p: None for p in fn.params if isinstance(p, Var) and p in fixed}
     for s in fn.body:
         if _pure(s, given, set(fixed) - written) and all(a in known for a in free_vars((s,))):
@@ -90,11 +92,12 @@ def scratch_of(fn: Fn, fixed: Collection[Base | Var]) -> Scratch:
     body = tuple(reversed(program))
     values = [v for v, s in known.items() if s is None and v in needed]
     params = (*dict.fromkeys(b for s in walk(body) for b in _bases(s)), *values)
-    return Scratch(tuple(bases), tuple(b.rank for b in bases), Fn("shapes", params, body, tuple(lengths)))
+    probe = Fn("shapes", params, body, tuple(lengths))
+    return Scratch(tuple(bases), tuple(b.rank for b in bases), probe, {f.name: f for f in fns})
 
 
 def _bases(s: Stmt) -> tuple[Base, ...]:
-    return (s.base,) if isinstance(s, (Dim, Load)) else ()
+    return tuple(bases_of(s)) if isinstance(s, (Dim, Load, Call)) else ()
 
 
 def _pure(s: Stmt, given: Collection[Base], fixed: Collection[Base]) -> bool:
@@ -104,6 +107,8 @@ def _pure(s: Stmt, given: Collection[Base], fixed: Collection[Base]) -> bool:
         return s.base in given
     if isinstance(s, Load):
         return s.base in fixed
+    if isinstance(s, Call):
+        return not s.writes and not s.leaves and all(b in fixed for b in bases_of(s))
     if isinstance(s, If):
         return all(_pure(inner, given, fixed) for block in (s.then, s.orelse) for inner in block)
     return False

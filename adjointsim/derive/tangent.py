@@ -52,7 +52,7 @@ class Tangents:
 
     fns: Mapping[str, Fn]
     made: dict[str, Tangent] = field(default_factory=dict)
-    _found: dict[tuple[str, frozenset[str]], Tangent] = field(default_factory=dict)
+    found: dict[tuple[str, frozenset[str]], Tangent] = field(default_factory=dict)
     _active: dict[tuple[str, frozenset[str]], set[Param]] = field(default_factory=dict)
 
     def of(self, fn: Fn, active: Collection[str]) -> Tangent:
@@ -61,10 +61,10 @@ class Tangents:
         if unknown:
             raise ValueError(f"{fn.name} has no float parameter {', '.join(sorted(unknown))}")
         key = fn.name, frozenset(active)
-        if key not in self._found:
+        if key not in self.found:
             made = _Pass(self, fn, self.activity(fn, key[1])).run(self._name(fn))
-            self._found[key] = self.made[made.fn.name] = made
-        return self._found[key]
+            self.found[key] = self.made[made.fn.name] = made
+        return self.found[key]
 
     def activity(self, fn: Fn, active: frozenset[str]) -> set[Param]:
         """The variables and bases of ``fn`` that may have a tangent other than 0."""
@@ -231,7 +231,8 @@ class _Pass(Builder):
         given = dict(zip(self.module.callee(s).params, s.args))
         args = [self.shadow(a) if isinstance(a, Base) else self.dot_or_zero(a) for a in (given[p] for p in made.dots)]
         results = [self.double(s.results[k]) for k in made.results]
-        self.add(replace(s, fn=made.fn.name, args=(*s.args, *args), results=(*s.results, *results)))
+        effect = ir.effects(made.fn.params, made.fn.body)
+        self.add(ir.Call(made.fn.name, (*s.args, *args), (*s.results, *results), s.line, s.part, *effect))
 
     def do_Each(self, s: ir.Each) -> None:
         with self.block() as body:

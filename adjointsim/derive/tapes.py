@@ -6,17 +6,20 @@ all record the same is walked once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .build import const
 from .interp import evaluate
 from .ir import (
     Alloc,
     Atom,
     Base,
     Block,
+    Call,
     Const,
     Dim,
     Fn,
@@ -32,6 +35,7 @@ from .ir import (
     atoms_of,
     defined,
     walk,
+    written_by,
 )  # fmt: skip
 
 __all__ = ["TapeCount"]
@@ -49,17 +53,27 @@ def _is_tops(base: Base) -> bool:
 
 
 class TapeCount:
-    """Counts the tape of one kernel; ``fixed`` are the parameters whose contents are known before the first step."""
+    """Counts the tape of one kernel; ``fixed`` are the parameters whose contents are known before the first step, ``fns``
+    the functions that it calls."""
 
-    def __init__(self, fn: Fn, fixed: Collection[Base | Var]) -> None:
+    def __init__(self, fn: Fn, fixed: Collection[Base | Var], fns: Iterable[Fn] = ()) -> None:
         self.fn, self.fixed = fn, frozenset(fixed)
+        self.fns = {f.name: f for f in fns}
+        self._inner: dict[str, TapeCount] = {}
         self.touching = {id(s) for s in walk(fn.body) if self._touches(s)}
         self.needed = self._needed_vars()
         self._found: list[tuple[tuple[Any, ...], dict[Base | Var, bytes], Sizes | None]] = []
 
     def _touches(self, s: Stmt) -> bool:
         """Whether a statement, or one inside it, moves a stack top or needs tape."""
-        return any(isinstance(x, Need) or (isinstance(x, Store) and _is_tops(x.base)) for x in walk((s,)))
+        return any(isinstance(x, Need) or any(map(_is_tops, written_by(x))) for x in walk((s,)))
+
+    def inner(self, name: str) -> TapeCount:
+        """The count of a function that this one calls."""
+        if name not in self._inner:
+            fn = self.fns[name]
+            self._inner[name] = TapeCount(fn, fn.params, self.fns.values())
+        return self._inner[name]
 
     def _needed_vars(self) -> set[Var]:
         made = {v: s for s in walk(self.fn.body) for v in defined(s)}
@@ -140,8 +154,7 @@ class _Walk:
         if isinstance(s, Let):
             self.env[s.var] = evaluate(s.op, [self.value(a) for a in s.args], s.var.dt)
         elif isinstance(s, Dim):
-            known = s.base in self.lengths
-            self.env[s.var] = self.value(self.lengths[s.base][s.axis]) if known else self._given(s.base).shape[s.axis]
+            self.env[s.var] = self.length(s.base, s.axis)
         elif isinstance(s, Load) and _is_tops(s.base):
             self.env[s.var] = self.tops[self.value(s.index[0])]
         elif isinstance(s, Load) and s.base in self.count.fixed and self._given(s.base).nbytes <= 4096:
@@ -170,8 +183,42 @@ class _Walk:
             self.block(s.then if self.value(s.test) else s.orelse)
         elif isinstance(s, For) and s.stop is None:
             self.loop(s)
+        elif isinstance(s, Call):
+            self.call(s)
         else:
             raise _Unknown
+
+    def call(self, s: Call) -> None:
+        """Walk a function that this one calls, with what is known of its arguments; its results are not known."""
+        count = self.count.inner(s.fn)
+        inside = _Walk(count, {})
+        inside.tops, inside.most, inside.work = self.tops, self.most, self.work
+        for p, a in zip(count.fn.params, s.args, strict=True):
+            if isinstance(a, Base):
+                self._pass_array(inside, p, a)  # type: ignore[arg-type]
+            elif p in count.needed:
+                with contextlib.suppress(_Unknown):
+                    inside.env[p] = self.value(a)  # type: ignore[index]
+        try:
+            inside.block(count.fn.body)
+        finally:
+            self.work = inside.work
+        self.most, self.tops = inside.most, inside.tops
+
+    def _pass_array(self, inside: _Walk, p: Base, a: Base) -> None:
+        """Tell a function the lengths of an array, as far as they are known; its contents are not."""
+        lengths: list[Const] = []
+        for axis in range(a.rank):
+            try:
+                lengths.append(const(self.length(a, axis), "i8"))
+            except _Unknown:
+                return
+        inside.lengths[p] = tuple(lengths)
+
+    def length(self, base: Base, axis: int) -> int:
+        if base in self.lengths:
+            return self.value(self.lengths[base][axis])
+        return self._given(base).shape[axis]
 
     def loop(self, s: For) -> None:
         lo, count, step = (self.value(a) for a in (s.lo, s.count, s.step))

@@ -206,6 +206,11 @@ class _Structure(_Checker):
                 self.argument(a, p)
             for v, r in zip(s.results, callee.results):
                 self.require(v.dt == r.dt, f"{v} is {v.dt}, the result of {s.fn} is {r.dt}")
+            writes, leaves = ir.effects(callee.params, callee.body)
+            more = [str(callee.params[k]) for k in writes if k not in s.writes]
+            self.require(not more, f"{s.fn} writes {', '.join(more)}, which the call does not say")
+            self.require(leaves == s.leaves, f"{s.fn} {'may' if leaves else 'cannot'} leave, which the call does not say")
+        self.require(all(isinstance(s.args[k], Base) for k in s.writes), "a call writes memory only")
         for v in s.results:
             self.define(v)
 
@@ -313,7 +318,10 @@ class _Linearity(_Checker):
 
     def passed(self, s: ir.Call) -> set[Var]:
         """The parameters of the callee that are linear in this call."""
-        return {p for p, a in zip(self.fns[s.fn].params, s.args) if isinstance(p, Var) and self.is_linear(a)}
+        pairs = [(p, a) for p, a in zip(self.fns[s.fn].params, s.args) if isinstance(p, Var)]
+        # (where cotangents are just numbers, in the tangent of an adjoint, calls are not linear and a zero may be either)
+        kinds = ("_bar", "_dot") if s.part == "linear" else ("_dot",)
+        return {p for p, a in pairs if self.is_linear(a) or (_is_zero(a) and p.name.split(".")[0].endswith(kinds))}  # type: ignore[arg-type]
 
     def check(self) -> None:
         for s in walk(self.fn.body):

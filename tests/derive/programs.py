@@ -320,11 +320,11 @@ program(
     "calls",
     [
         Fn("calls", (U, A, X), (
-            Call("scale", (U, X, c(2)), (Y, i("m"))),
-            Call("scale", (U, Y, ONE), (Z, i("m.1"))),
+            Call("scale", (U, X, c(2)), (Y, i("m")), writes=(0,)),
+            Call("scale", (U, Y, ONE), (Z, i("m.1")), writes=(0,)),
             Dim(N, A, 0),
             Alloc(W, (N,), "zero"),
-            Call("scale", (W, c(3.0), c(2)), (Q, i("m.2"))),
+            Call("scale", (W, c(3.0), c(2)), (Q, i("m.2")), writes=(0,)),
             store(W, (ZERO,), Y, "add"),
             load(f("t.0"), W, ZERO), let(f("t.1"), "mul", Y, Z), let(f("t.2"), "mul", f("t.1"), f("t.0")),
         ), (f("t.2"),)),

@@ -150,7 +150,7 @@ def test_inert_code_costs_nothing():
 
 
 def test_one_tangent_for_each_set_of_active_arguments():
-    body = (Call("scale", (U, X, c(2)), (Y, i("m.0"))), Call("scale", (U, c(2.0), c(2)), (Z, i("m.1"))))
+    body = (Call("scale", (U, X, c(2)), (Y, i("m.0")), writes=(0,)), Call("scale", (U, c(2.0), c(2)), (Z, i("m.1")), writes=(0,)))
     fns = {"both": Fn("both", (U, X), body, (Y,)), "scale": PROGRAMS["calls"].fns["scale"]}
     module = Tangents(fns)
     module.of(fns["both"], ("u", "x"))

@@ -107,6 +107,9 @@ BAD = {
     "argument x for parameter v of f8": [Call("scale", (X, X, N), (Y, J))],
     "of rank 2 for parameter v": [Call("scale", (array("m", 2, "arena"), X, N), (Y, J))],
     "a has role in and is passed for v": [Call("scale", (A, X, N), (Y, J))],
+    "scale writes v, which the call does not say": [Call("scale", (U, X, N), (Y, J))],
+    "scale cannot leave, which the call does not say": [Call("scale", (U, X, N), (Y, J), writes=(0,), leaves=True)],
+    "a call writes memory only": [Call("unknown", (U, X), (), writes=(1,))],
     # linearity
     "exp is not linear": [linear(Y, "exp", G)],
     "mul of two linear values": [linear(Y, "mul", G, H)],
@@ -176,7 +179,7 @@ def test_which_parameters_are_linear():
 def test_linearity_through_calls():
     """What is linear in a callee depends on what it is given."""
     inner = Fn("inner", (X, f("t"), V), (linear(Y, "mul", X, f("t")), store(V, (ZERO,), f("t"), part="linear")), (X, Y))
-    call = Call("inner", (X, G, U), (P, Q))
+    call = Call("inner", (X, G, U), (P, Q), writes=(2,))
     fns = {"inner": inner}
     verify(Fn("outer", (X, G, U), (call, linear(Z, "neg", Q), let(f("s"), "sin", P))), fns)
     with pytest.raises(IRError, match="the linear value q decides or enters a primal value"):
@@ -184,7 +187,7 @@ def test_linearity_through_calls():
     with pytest.raises(IRError, match="u is linear memory and used as primal"):
         verify(Fn("outer", (X, G, U), (call, load(Z, U, ZERO))), fns)
     with pytest.raises(IRError, match="inner: mul of two linear values"):
-        verify(Fn("outer", (X, G, U), (Call("inner", (G, G, U), (P, Q)),)), fns)
+        verify(Fn("outer", (X, G, U), (Call("inner", (G, G, U), (P, Q), writes=(2,)),)), fns)
 
 
 def test_a_base_is_identified_by_its_name():

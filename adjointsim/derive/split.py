@@ -1,0 +1,298 @@
+"""The reverse of calls: a helper that records on the way there, and one that walks back.
+
+``f_rec(args.., arenas..) -> results`` is the primal, recording; where nothing needs to be recorded the primal itself is
+called.  ``f_rev(args.., shadows.., result_bars.., arenas..) -> arg_bars`` walks back.  Cotangents of arrays are added to in
+place, those of scalars returned; the shadow of an array that f writes is the cotangent of its values after the call on
+entry, and of those before it on exit.  The tops of the arenas live in memory, so that nothing is handed through.
+
+A helper's body is reversed as a loop of exactly one iteration: which of its values are recorded, and which are replayed
+from memory that is never overwritten, is decided as for any loop.  What the caller may overwrite after the call, or in a
+later call from the same loop, is *volatile* for the helper.  There is one pair of functions for each set of active
+arguments and at most three sets of volatile ones: two as they occur, and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .analysis import Layout, varied
+from .build import zero
+from .deadcode import remove_dead
+from .fission import split_loops
+from .hoist import hoist
+from .ir import (
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Call,
+    Const,
+    Each,
+    Fn,
+    For,
+    If,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    bases_of,
+    defined,
+    effects,
+    free_vars,
+    inner_defined,
+    substitute,
+    walk,
+    written_by,
+)  # fmt: skip
+from .loops import each_to_loops
+from .outline import Helper
+from .raising import raise_loops
+from .ranges import mark_indices
+from .record import ONE, ZERO
+from .reverse import Reverser, bar_name
+
+__all__ = ["Calls", "unwrapped"]
+
+Places = frozenset[int]  # of parameters
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What a call becomes; the parameters of ``rev`` are ``given`` (places in the call), shadows, bars and arenas."""
+
+    rec: Fn | None  # None: the helper itself
+    rec_arenas: tuple[str, ...]  # "f8", "i8" or "tops"
+    rev: Fn | None  # None: nothing flows back
+    given: tuple[int, ...] = ()
+    shadows: tuple[int, ...] = ()
+    bars: tuple[int, ...] = ()  # places of results
+    rev_arenas: tuple[str, ...] = ()
+    scalars: tuple[int, ...] = ()  # places of the arguments whose cotangents it returns
+
+
+class Calls:
+    """The helpers of an entry function, and the functions made of them for its reverse."""
+
+    def __init__(self, helpers: Sequence[Helper], level: int) -> None:
+        self.level = level
+        self.helpers = {h.fn.name: h for h in helpers}
+        self.bodies = {h.fn.name: replace(h.fn, body=self._prepared(h)) for h in helpers}
+        self.sums: list[Fn] = []
+        self.made: list[Fn] = []
+        self.lines = {h.fn.name: h.source.lines for h in helpers}
+        self._splits: dict[tuple[str, Places], dict[Places, _Split]] = {}
+        self._settled: dict[str, Places] = {}
+        self._varied: dict[tuple[str, Places], tuple[Places, Places]] = {}
+
+    def _prepared(self, helper: Helper) -> Block:
+        body = each_to_loops(helper.fn.body, helper.names.copy())
+        return hoist(body) if self.level else body
+
+    def functions(self) -> list[Fn]:
+        """The helpers themselves and what was made of them; what is called comes first."""
+        return [*(self._finished(fn) for fn in self.bodies.values()), *self.made]
+
+    def _finished(self, fn: Fn) -> Fn:
+        writes, _ = effects(fn.params, fn.body)
+        body = remove_dead(fn.body, [fn.params[k] for k in writes], fn.results)  # type: ignore[misc]
+        return replace(fn, body=mark_indices(body, set()) if self.level else body)
+
+    # ------------------------------------------------------------------------------------------------------- summaries
+    def varied(self, call: Call, active: Places) -> tuple[Places, Places]:
+        """For the places of active arguments: the places of the results, and of the arrays, that vary."""
+        key = call.fn, active
+        if key not in self._varied:
+            fn = self.bodies[call.fn]
+            bases, given = _split_params(fn, active)
+            scalars, memory = varied(fn.body, bases, given=given, callees=self)
+            results = frozenset(k for k, r in enumerate(fn.results) if r in scalars)
+            self._varied[key] = results, frozenset(k for k, p in enumerate(fn.params) if p in memory)
+        return self._varied[key]
+
+    def reads(self, s: Stmt) -> set[Base]:
+        """The arrays whose contents a statement itself reads."""
+        if isinstance(s, Load):
+            return {s.base}
+        if not isinstance(s, Call):
+            return set()
+        fn = self.bodies[s.fn] if s.fn in self.bodies else next(f for f in self.made if f.name == s.fn)
+        inner = {b for st in walk(fn.body) for b in self.reads(st)}
+        return {a for a, p in zip(s.args, fn.params, strict=True) if isinstance(a, Base) and p in inner}
+
+    def _reloaded(self, name: str) -> Places:
+        """The places of the arrays that a function does not overwrite after it has read from them: unless its caller does,
+        they need not be recorded."""
+        if name not in self._settled:
+            fn = self.bodies[name]
+            layout = Layout.of(fn.body)
+            found = {b for s in walk(fn.body) for b in self.reads(s) if layout.settled(s, b)}
+            self._settled[name] = frozenset(k for k, p in enumerate(fn.params) if p in found)
+        return self._settled[name]
+
+    def swept(self, body: Block) -> set[Base]:
+        """Arrays that loops inside a body run over: accessed there at an index that the loop varies."""
+        found: set[Base] = set()
+        for s in walk(body):
+            if isinstance(s, (For, While, Each)):
+                own = {v for st in walk((s,)) for v in (*defined(st), *inner_defined(st))}
+                for st in walk((s,)):
+                    if isinstance(st, (Load, Store)) and any(a in own for a in st.index):
+                        found.add(st.base)
+                    elif isinstance(st, Call) and any(a in own for a in st.args):
+                        found.update(bases_of(st))
+            elif isinstance(s, Call) and s.fn in self.bodies:
+                fn = self.bodies[s.fn]
+                inner = self.swept(fn.body)
+                found.update(a for a, p in zip(s.args, fn.params, strict=True) if isinstance(a, Base) and p in inner)
+        return found
+
+    def recorded(self, block: Block, inner: bool = False) -> int:
+        """How many values the loops inside of a recording block record in an iteration."""
+        total = 0
+        for s in block:
+            if isinstance(s, Store):
+                total += inner and s.base.role == "arena" and not s.base.name.startswith("tops")
+            elif isinstance(s, (For, While)):
+                total += self.recorded(s.body, True)
+            elif isinstance(s, If):
+                total += self.recorded((*s.then, *s.orelse))
+            elif isinstance(s, Call):
+                total += sum(self.recorded(fn.body, inner) for fn in self.made if fn.name == s.fn)
+        return total
+
+    # --------------------------------------------------------------------------------------------------------- reversal
+    def reverse(self, back: Reverser, s: Call) -> list[Stmt]:
+        """Write the reverse of a call; returns what must run on the way there."""
+        bars = [back.take(v) for v in s.results]
+        active = frozenset(k for k, a in enumerate(s.args) if a in back.scalars or a in back.memory)
+        if not active or (all(bar is None for bar in bars) and active.isdisjoint(s.writes)):
+            return [s]
+        reloaded = self._reloaded(s.fn) if self.level else ()
+        volatile = frozenset(k for k in reloaded if not back.layout.settled(s, s.args[k]))  # type: ignore[arg-type]
+        split = self._split(s.fn, active, volatile)
+        arenas = {**back.arenas, "tops": back.tops}
+        if split.rev is not None:
+            back.used.update(arenas[kind] for kind in split.rev_arenas)
+            args: list[Atom | Base] = [s.args[k] for k in split.given]
+            args += [back.shadow(s.args[k]) for k in split.shadows]  # type: ignore[arg-type]
+            args += [bars[k] or zero(s.results[k].dt) for k in split.bars]
+            args += [arenas[kind] for kind in split.rev_arenas]
+            returned = [(s.args[k], split.rev.results[j]) for j, k in enumerate(split.scalars)]
+            results = [back.b.new(bar_name(a) if isinstance(a, Var) else "t", r.dt) for a, r in returned]
+            effect = effects(split.rev.params, split.rev.body)
+            back.b.line = s.line
+            back.b.add(Call(split.rev.name, tuple(args), tuple(results), s.line, "linear", *effect))
+            for (a, _), bar in zip(returned, results, strict=True):
+                back.add(a, bar)  # type: ignore[arg-type]
+        if split.rec is None:
+            return [s]
+        back.used.update(arenas[kind] for kind in split.rec_arenas)
+        writes, leaves = effects(split.rec.params, split.rec.body)
+        given = (*s.args, *(arenas[kind] for kind in split.rec_arenas))
+        return [replace(s, fn=split.rec.name, args=given, writes=writes, leaves=leaves)]
+
+    def _split(self, name: str, active: Places, volatile: Places) -> _Split:
+        made = self._splits.setdefault((name, active), {})
+        if volatile not in made and len(made) >= 2:
+            volatile = frozenset(k for k, p in enumerate(self.bodies[name].params) if isinstance(p, Base) and p.role != "const")
+        if volatile not in made:
+            made[volatile] = self._made(name, active, volatile)
+        return made[volatile]
+
+    def _made(self, name: str, active: Places, volatile: Places) -> _Split:
+        fn, names = self.bodies[name], self.helpers[name].names.copy()
+        results = tuple(names.var(self.helpers[name].root(r), r.dt) for r in fn.results)
+        carries = tuple((names.var(r.name, r.dt), zero(r.dt)) for r in results)
+        loop = For(names.var("once", "i8"), ZERO, ONE, ONE, carries, fn.body, fn.results, results)
+        bases, given = _split_params(fn, active)
+        layout = Layout.of((loop,), {p for k, p in enumerate(fn.params) if k in volatile and isinstance(p, Base)})
+        scalars, memory = varied((loop,), bases, self.level == 0, given=given, callees=self)
+        back = Reverser(names, (loop,), layout, scalars, memory, self.level, self)
+        bars: dict[Var, int] = {}
+        for k, r in enumerate(results):
+            if r in scalars:
+                back.loop.bars[r] = bar = back.b.new(bar_name(r), r.dt)
+                bars[bar] = k
+        shadows = {back.shadow(p): k for k, p in enumerate(fn.params) if isinstance(p, Base) and k in active}
+        record, ends = unwrapped(tuple(back.statement(loop)))
+        outs = {k: back.take(p) for k, p in enumerate(fn.params) if isinstance(p, Var) and k in active}
+        returned = {k: out for k, out in outs.items() if out is not None}
+        reverse, last = unwrapped(tuple(back.b.stmts))
+        suffix = self._suffix(name)
+        arenas = {**back.arenas, "tops": back.tops}
+        rec, kinds = self._recording(fn, f"{name}_rec{suffix}", record, [ends.get(r, r) for r in results], arenas)
+        out = tuple(last.get(a, a) for a in returned.values())
+        body = self._walk_back(reverse, [*shadows, back.tops], out, back, f"{name}_rev{suffix}")
+        if not body and not out:
+            return _Split(rec, kinds, None)
+        used = {*free_vars(body), *out, *(b for s in walk(body) for b in bases_of(s))}
+        places = tuple(k for k, p in enumerate(fn.params) if p in used)
+        mine = {shadow: k for shadow, k in shadows.items() if shadow in used}
+        wanted = {bar: k for bar, k in bars.items() if bar in used}
+        own = {kind: arena for kind, arena in arenas.items() if arena in used}
+        params = (*(fn.params[k] for k in places), *mine, *wanted, *own.values())
+        rev = Fn(f"{name}_rev{suffix}", params, body, out)
+        self._keep(rev, name)
+        return _Split(rec, kinds, rev, places, tuple(mine.values()), tuple(wanted.values()), tuple(own), tuple(returned))
+
+    def _suffix(self, name: str) -> str:
+        """What tells a pair of functions from the others made of a helper, and from helpers."""
+        number, suffix = 1, ""
+        while any(f"{name}_{kind}{suffix}" in self.lines for kind in ("rec", "rev")):
+            number += 1
+            suffix = str(number)
+        return suffix
+
+    def _recording(
+        self, fn: Fn, name: str, record: Block, results: Iterable[Atom], arenas: dict[str, Base]
+    ) -> tuple[Fn | None, tuple[str, ...]]:
+        """The function that records; None if nothing is."""
+        results = tuple(results)
+        writes, _ = effects(fn.params, fn.body)
+        body = remove_dead(record, [*(fn.params[k] for k in writes), *arenas.values()], results)  # type: ignore[list-item]
+        written = {b for s in walk(body) for b in written_by(s)}
+        own = {kind: arena for kind, arena in arenas.items() if arena in written}
+        if not own:
+            return None, ()
+        rec = Fn(name, (*fn.params, *own.values()), mark_indices(body, set()) if self.level else body, results)
+        self._keep(rec, fn.name)
+        return rec, tuple(own)
+
+    def _walk_back(self, reverse: Block, live: Iterable[Base], out: tuple[Atom, ...], back: Reverser, name: str) -> Block:
+        body = remove_dead(reverse, live, out)
+        if self.level:
+            body, sums = split_loops(raise_loops(mark_indices(hoist(body), set())), back.names, name)
+            self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]
+            body = mark_indices(body, set())
+        return body
+
+    def _keep(self, fn: Fn, name: str) -> None:
+        assert not any(isinstance(s, Alloc) for s in walk(fn.body)), "memory belongs to the entry function"
+        self.made.append(fn)
+        self.lines[fn.name] = self.lines[name]
+
+
+def _split_params(fn: Fn, places: Places) -> tuple[set[Base], set[Var]]:
+    chosen = [p for k, p in enumerate(fn.params) if k in places]
+    return {p for p in chosen if isinstance(p, Base)}, {p for p in chosen if isinstance(p, Var)}
+
+
+def unwrapped(block: Block) -> tuple[Block, dict[Atom, Atom]]:
+    """A block with its own loops of exactly one iteration written out, and what the results of these are."""
+    out: list[Stmt] = []
+    new: dict[Atom, Atom] = {}
+
+    def now(a: Atom) -> Atom:
+        return new.get(a, a)
+
+    for s in block:
+        s = substitute((s,), now)[0] if new else s
+        if isinstance(s, For) and s.stop is None and s.trips is None and isinstance(s.count, Const) and s.count.value == 1:
+            new.update({s.var: s.lo, **dict(s.carries)})
+            out += substitute(s.body, now)
+            new.update({r: now(y) for r, y in zip(s.results, s.yields, strict=True)})
+        else:
+            out.append(s)
+    return tuple(out), new
