@@ -26,6 +26,7 @@ from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, 
 from .liveness import Liveness
 from .lower import Lowering
 from .outline import Helper, Helpers, with_sites
+from .ranges import never_negative
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
 from .source import MISSING, Source, read
@@ -341,6 +342,8 @@ def _lower(
     for helper in helpers.used(body):
         used.append(replace(helper, fn=replace(helper.fn, body=with_sites(helper.fn.body, len(low.sites)))))
         low.sites += helper.sites
+    known = never_negative(body, set(by_value), [h.fn for h in used])
+    used = [replace(h, nonnegative=frozenset(known[h.fn.name])) for h in used]
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
     return Entry(
         fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), tuple(finish.origins), spec, dims, tuple(low.sites),

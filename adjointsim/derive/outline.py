@@ -62,6 +62,7 @@ class Helper:
     sites: tuple[RaiseSite, ...]
     names: Names = field(repr=False)
     source: Source = field(repr=False)
+    nonnegative: frozenset[Var] = frozenset()  # integer parameters that are so in every call
 
     @property
     def size(self) -> int:

@@ -5,11 +5,12 @@ A lower bound is a number, found from constants, lengths, loop bounds and intege
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from .ir import Atom, Block, Const, Dim, Each, For, If, Let, Load, Stmt, Store, Var, While
+from .ir import Atom, Base, Block, Call, Const, Dim, Each, Fn, For, If, Let, Load, Stmt, Store, Var, While
 
-__all__ = ["mark_indices"]
+__all__ = ["mark_indices", "never_negative"]
 
 _COUNTERS = ("n.", "k.")
 
@@ -18,6 +19,7 @@ class _Bounds:
     def __init__(self, nonnegative: set[Var]) -> None:
         self.low: dict[Var, int] = dict.fromkeys(nonnegative, 0)
         self.made: dict[Var, Let] = {}
+        self.calls: list[tuple[str, list[bool]]] = []  # which arguments are integers that are not negative
 
     def of(self, a: Atom) -> int | None:
         if isinstance(a, Const):
@@ -109,6 +111,9 @@ class _Bounds:
             if low is not None:
                 self.low[s.var] = low
             return replace(s, body=self.block(s.body))
+        elif isinstance(s, Call):
+            low = [None if isinstance(a, Base) else self.of(a) for a in s.args]
+            self.calls.append((s.fn, [x is not None and x >= 0 for x in low]))
         elif isinstance(s, While):
             return replace(s, head=self.block(s.head), body=self.block(s.body))
         elif isinstance(s, Each):
@@ -123,3 +128,19 @@ class _Bounds:
 def mark_indices(body: Block, nonnegative: set[Var]) -> Block:
     """Mark loads and stores whose indices are never negative; ``nonnegative`` are parameters known to be so."""
     return _Bounds(nonnegative).block(body)
+
+
+def never_negative(body: Block, nonnegative: set[Var], fns: Sequence[Fn]) -> dict[str, set[Var]]:
+    """The parameters of functions that are never negative in any call from ``body`` or from one of them; what is called
+    comes first in ``fns``."""
+    found: dict[str, set[Var]] = {}
+    bounds = _Bounds(nonnegative)
+    bounds.block(body)
+    calls = bounds.calls
+    for fn in reversed(fns):
+        sites = [on for name, on in calls if name == fn.name]
+        found[fn.name] = {p for k, p in enumerate(fn.params) if isinstance(p, Var) and sites and all(on[k] for on in sites)}
+        bounds = _Bounds(found[fn.name])
+        bounds.block(fn.body)
+        calls += bounds.calls
+    return found

@@ -97,7 +97,10 @@ class Calls:
     def _finished(self, fn: Fn) -> Fn:
         writes, _ = effects(fn.params, fn.body)
         body = remove_dead(fn.body, [fn.params[k] for k in writes], fn.results)  # type: ignore[misc]
-        return replace(fn, body=mark_indices(body, set()) if self.level else body)
+        return replace(fn, body=self._marked(body, fn.name))
+
+    def _marked(self, body: Block, name: str) -> Block:
+        return mark_indices(body, set(self.helpers[name].nonnegative)) if self.level else body
 
     # ------------------------------------------------------------------------------------------------------- summaries
     def varied(self, call: Call, active: Places) -> tuple[Places, Places]:
@@ -224,7 +227,7 @@ class Calls:
         arenas = {**back.arenas, "tops": back.tops}
         rec, kinds = self._recording(fn, f"{name}_rec{suffix}", record, [ends.get(r, r) for r in results], arenas)
         out = tuple(last.get(a, a) for a in returned.values())
-        body = self._walk_back(reverse, [*shadows, back.tops], out, back, f"{name}_rev{suffix}")
+        body = self._walk_back(remove_dead(reverse, [*shadows, back.tops], out), back, name, suffix)
         if not body and not out:
             return _Split(rec, kinds, None)
         used = {*free_vars(body), *out, *(b for s in walk(body) for b in bases_of(s))}
@@ -256,17 +259,16 @@ class Calls:
         own = {kind: arena for kind, arena in arenas.items() if arena in written}
         if not own:
             return None, ()
-        rec = Fn(name, (*fn.params, *own.values()), mark_indices(body, set()) if self.level else body, results)
+        rec = Fn(name, (*fn.params, *own.values()), self._marked(body, fn.name), results)
         self._keep(rec, fn.name)
         return rec, tuple(own)
 
-    def _walk_back(self, reverse: Block, live: Iterable[Base], out: tuple[Atom, ...], back: Reverser, name: str) -> Block:
-        body = remove_dead(reverse, live, out)
+    def _walk_back(self, body: Block, back: Reverser, name: str, suffix: str) -> Block:
+        """The optimised body of a function that walks back."""
         if self.level:
-            body, sums = split_loops(raise_loops(mark_indices(hoist(body), set())), back.names, name)
+            body, sums = split_loops(raise_loops(self._marked(hoist(body), name)), back.names, f"{name}_rev{suffix}")
             self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]
-            body = mark_indices(body, set())
-        return body
+        return self._marked(body, name)
 
     def _keep(self, fn: Fn, name: str) -> None:
         assert not any(isinstance(s, Alloc) for s in walk(fn.body)), "memory belongs to the entry function"

@@ -21,7 +21,7 @@ from strategies import programs
 from adjointsim.derive import interp, outline
 from adjointsim.derive.api import FunctionKernel
 from adjointsim.derive.entry import lower_entry
-from adjointsim.derive.ir import Alloc, Call, For, Need, Raise, is_float, show, walk
+from adjointsim.derive.ir import Alloc, Call, For, Need, Raise, Store, is_float, show, walk
 from adjointsim.derive.kernel import tangent_kernel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ArraySpec, ScalarSpec
@@ -315,6 +315,31 @@ def test_a_loop_of_one_iteration_is_its_body():
     assert ends[f("r")] == f("y")
     twice = (For(i("k"), ZERO, c(2), ONE, (), (let(f("y"), "sin", f("p")),), (), ()),)
     assert unwrapped(twice)[0] == twice
+
+
+ROWS = """\
+import math
+def g(u, k, c):
+    for i in range(len(u)):
+        u[i] = math.sin(u[i]) * c + k
+def f(a, c, n):
+    b = a.copy()
+    for j in range(a.shape[0]):
+        g(b[j], j, c)
+        g(b[{other}], j, c)
+    return b
+"""
+
+
+@pytest.mark.parametrize("other", ["j - 1", "j"])
+def test_rows_that_are_never_negative(other):
+    """An index is known not to be negative if it is not in any call: then no test of it slows the loops of a helper."""
+    derived = Derived(written(ROWS.format(other=other), {}), (np.array([[0.3, 0.4], [0.5, 0.6]]), 0.7, 1))
+    compare(derived)
+    for kernel in (derived.primal(1), derived.vjp(1)):
+        for fn in kernel.functions:
+            wraps = {s.wrap for s in walk(fn.body) if isinstance(s, Store) and s.base.role in ("inout", "shadow")}
+            assert wraps == {"maybe" if other == "j - 1" else "never"}
 
 
 def test_functions_own_no_memory(apart):
