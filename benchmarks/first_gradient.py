@@ -20,10 +20,12 @@ def one_process(cache: str) -> tuple[float, float, float, str]:
     """Wall time of a process, its share of imports and of the gradient, and the numbers it found."""
     root = str(MODEL.parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    # as where the library is installed: with bytecode, which the first process leaves behind
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, str(MODEL)],
-        env={**os.environ, "ADJOINTSIM_CACHE_DIR": cache, "PYTHONPATH": path},
+        env={**environment, "ADJOINTSIM_CACHE_DIR": cache, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
