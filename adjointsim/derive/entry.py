@@ -266,10 +266,10 @@ def lower_entry(
     while True:
         try:
             entry = _lower(fn, args, counters, result, like, copied, helpers)
-            once = helpers.called_once(entry.fn.body)
-            if not once:
+            short = helpers.not_worth_it(entry.fn.body)
+            if not short:
                 return entry
-            helpers = Helpers(name, helpers.inlined | once)
+            helpers = Helpers(name, helpers.inlined | short)
         except WrittenParameter as written:
             base = written.base
             owner = base.name.split(".")[0]

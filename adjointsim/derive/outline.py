@@ -6,7 +6,8 @@ calls of one function, which is derived, compiled and reversed once.
 
 What does not fit is inlined, as if it stood in the caller: functions that make arrays or return them, and whatever cannot
 be derived, which is then refused where inlined code is refused, in the same words.  Small functions without loops are
-inlined for speed, and so is what is called once, unless it is large.
+inlined for speed, and so is what makes the program hardly longer by that: what is called once, unless it is large, or a few
+times and is short.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ from .values import Maybe, Ref, Static, Tup, Value, atoms_in, rebuild, refs_in, 
 __all__ = ["Helper", "Helpers", "Outlining", "reachable", "with_sites"]
 
 SMALL = 25  #: statements below which a function without loops is inlined wherever it is called
-ONCE = 250  #: statements up to which a function is inlined where it is called from one place only
+#: statements that inlining may add to a program; a pair of functions for the way back costs about as much to compile
+GROWTH = 75
+LARGE = 250  #: statements above which a function is one of its own even if it is called once
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Helper:
 class Helpers:
     """The helpers of an entry function found so far; None for a kind that must be inlined.
 
-    ``inlined`` are kinds to inline although they would fit: those that another lowering found to be called once.
+    ``inlined`` are kinds to inline although they would fit: those that another lowering found to be not worth a function.
     """
 
     prefix: str
@@ -107,12 +110,12 @@ class Helpers:
         names = {fn.name for fn in reachable(body, [h.fn for h in helpers])}
         return [h for h in helpers if h.fn.name in names]
 
-    def called_once(self, body: Block) -> frozenset[Hashable]:
-        """The kinds of helpers that are called from one place and not large."""
+    def not_worth_it(self, body: Block) -> frozenset[Hashable]:
+        """The kinds of helpers that are better inlined, as often as they are called."""
         used = self.used(body)
         calls = [s.fn for block in (body, *(h.fn.body for h in used)) for s in walk(block) if isinstance(s, Call)]
-        once = {h.fn.name for h in used if calls.count(h.fn.name) == 1 and h.size <= ONCE}
-        return frozenset(kind for kind, h in self.found.items() if h is not None and h.fn.name in once)
+        short = {h.fn.name for h in used if (calls.count(h.fn.name) - 1) * h.size < GROWTH and h.size <= LARGE}
+        return frozenset(kind for kind, h in self.found.items() if h is not None and h.fn.name in short)
 
 
 def reachable(body: Block, fns: Iterable[Fn]) -> list[Fn]:

@@ -117,26 +117,20 @@ def test_an_edited_helper_in_another_module(program):
     assert again["misses"] == 0
 
 
-#: a helper that is a function of its own: it loops, and is called twice
-LOOPING = """\
-def gain(x):
-    y = x
-    for k in range(3):
-        y = y * 1.25 + x
-    return 3.0 * x * x + y - y
-"""
+#: a helper that is a function of its own: it is long, and called three times
+LONG = "def gain(x):\n    y = x\n" + 40 * "    y = y * 1.25 + x\n" + "    return 3.0 * x * x + y - y\n"
 
 
 def test_a_helper_that_is_a_function_of_its_own(program):
     """Kept on the disk with what calls it, and made again when it is edited."""
-    (program / "model.py").write_text(MODEL.replace("helpers.gain(x)", "0.5 * helpers.gain(x) + 0.5 * helpers.gain(x)"))
-    (program / "helpers.py").write_text(LOOPING)
+    (program / "model.py").write_text(MODEL.replace("helpers.gain(x)", "helpers.gain(x) + helpers.gain(x) - helpers.gain(x)"))
+    (program / "helpers.py").write_text(LONG)
     assert start(program)["slope"] == pytest.approx(slope(0.5), rel=1e-14)
     assert any("def f_gain_rev(" in p.read_text() for p in (program / "cache").glob("*.py"))
     second = start(program)
     assert second["slope"] == pytest.approx(slope(0.5), rel=1e-14)
     assert (second["hits"], second["misses"]) == (2, 0)
-    (program / "helpers.py").write_text(LOOPING.replace("3.0", "4.0"))
+    (program / "helpers.py").write_text(LONG.replace("3.0", "4.0"))
     edited = start(program)
     assert edited["slope"] == pytest.approx(slope(0.5, 4.0), rel=1e-14)
     assert edited["misses"] == 2

@@ -18,11 +18,13 @@ from corpus import CASES, Case
 from hypothesis import given, settings
 from strategies import programs
 
+import adjointsim as adj
 from adjointsim.derive import interp, outline
 from adjointsim.derive.api import FunctionKernel
 from adjointsim.derive.entry import lower_entry
 from adjointsim.derive.ir import Alloc, Call, For, Need, Raise, Store, is_float, show, walk
 from adjointsim.derive.kernel import tangent_kernel
+from adjointsim.derive.model import CompiledModel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ArraySpec, ScalarSpec
 from adjointsim.derive.split import unwrapped
@@ -43,7 +45,7 @@ INTERPRETED = CASES if EVERYTHING else CASES[::5]
 def apart(monkeypatch):
     """Whatever fits is a function of its own."""
     monkeypatch.setattr(outline, "SMALL", 0)
-    monkeypatch.setattr(outline, "ONCE", -1)
+    monkeypatch.setattr(outline, "GROWTH", -1)
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ def test_most_of_the_corpus_goes_through_calls(apart):
 def test_random_programs(program):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outline, "SMALL", 0)
-        patch.setattr(outline, "ONCE", -1)
+        patch.setattr(outline, "GROWTH", -1)
         check(program)
 
 
@@ -206,7 +208,6 @@ def helpers_of(fn: Callable[..., Any], args: tuple) -> list[str]:
 
 
 def test_four_calls_of_one_function():
-    """A loop is enough to be worth a function of its own, from the second call on."""
     derived = Derived(*MODELS["rk4"])
     assert [h.fn.name for h in derived.entry.helpers] == ["rk4_slopes"]
     assert sum(isinstance(s, Call) for s in walk(derived.entry.fn.body)) == 4
@@ -224,11 +225,12 @@ def scalar_model(operations: int, calls: int) -> Derived:
     return Derived(written(SCALARS.format(lines=lines, calls=" * ".join(["g(x)"] + ["g(x + 1.0)"] * (calls - 1))), {}), (0.3,))
 
 
-def test_small_functions_and_those_called_once_are_inlined():
-    assert not scalar_model(12, 3).entry.helpers
+def test_what_makes_the_program_hardly_longer_is_inlined():
+    assert not scalar_model(12, 20).entry.helpers, "small"
     assert scalar_model(60, 3).entry.helpers
+    assert not scalar_model(60, 2).entry.helpers, "60 statements more"
     assert not scalar_model(60, 1).entry.helpers
-    assert scalar_model(3 * outline.ONCE, 1).entry.helpers
+    assert scalar_model(outline.LARGE + 3, 1).entry.helpers, "large"
     compare(scalar_model(60, 3))
 
 
@@ -286,7 +288,7 @@ def f(u, c):
 """
 
 
-def test_text():
+def test_text(apart):
     """A helper that overwrites what it reads: it records the old values, and its shadow is used and set in place."""
     entry = lower_entry(written(LEAN, {}), [("u", ArraySpec("f8", 1)), ("c", ScalarSpec("f8"))])
     derived = Derived(written(LEAN, {}), (np.array([0.3, 0.4]), 0.7))
@@ -347,7 +349,7 @@ def f(a, c, n):
 
 
 @pytest.mark.parametrize("other", ["j - 1", "j"])
-def test_rows_that_are_never_negative(other):
+def test_rows_that_are_never_negative(apart, other):
     """An index is known not to be negative if it is not in any call: then no test of it slows the loops of a helper."""
     derived = Derived(written(ROWS.format(other=other), {}), (np.array([[0.3, 0.4], [0.5, 0.6]]), 0.7, 1))
     compare(derived)
@@ -370,10 +372,10 @@ def test_more_calls_cost_a_call_each():
         derived = scalar_model(60, calls)
         return sum(not line.strip().startswith("#") for line in _compiled_text(derived).splitlines())
 
-    two, three, six = statements(2), statements(3), statements(6)
-    assert three - two <= 6
-    assert (six - three) <= 3 * 6
-    assert two < 60 * 6
+    three, four, seven = statements(3), statements(4), statements(7)
+    assert four - three <= 6
+    assert seven - four <= 3 * 6
+    assert three < 60 * 6
 
 
 def _compiled_text(derived: Derived) -> str:
@@ -434,7 +436,7 @@ def test_arenas_that_are_too_small_are_found_first(apart, name):
     assert_close([out[k] for k in floats], wanted)
 
 
-def test_a_call_that_may_raise_is_not_removed():
+def test_a_call_that_may_raise_is_not_removed(apart):
     """Nothing of its results is used, but it may leave."""
     text = "def g(x):\n    for k in range(3):\n        if x > k + 5.0:\n            raise ValueError('far')\n    return x\n"
     text += "def f(x):\n    g(x)\n    g(x + 1.0)\n    return x\n"
@@ -444,3 +446,55 @@ def test_a_call_that_may_raise_is_not_removed():
         assert sum(isinstance(s, Call) for s in kernel.fn.body) == 2
     with pytest.raises(interp.StepRaised):
         derived.run_primal(derived.primal(1), [np.array([4.5])])
+
+
+# -------------------------------------------------------------------------------------------------------------- simulations
+HEAT = """\
+import math
+def flow(y, d, c):
+    for i in range(1, len(y) - 1):
+        d[i] = c * (y[i + 1] - 2.0 * y[i] + y[i - 1]) + 0.01 * math.sin(y[i])
+def f(n, y, p):
+    out = y.copy()
+    d = y.copy()
+    for _ in range(2):
+        d[0] = 0.0
+        d[len(y) - 1] = 0.0
+        flow(out, d, p[0])
+        for i in range(len(y)):
+            out[i] = out[i] + d[i]
+    return out
+"""
+COST = """\
+def flow(y, d):
+    total = 0.0
+    for i in range(len(y)):
+        total += (y[i] - d) ** 2
+    return total
+def f(n, y, p):
+    return flow(y, p[1]) + 0.5 * flow(y, 0.0)
+"""
+
+
+def test_simulation(monkeypatch):
+    """A step and a cost of one name, with helpers of one name: the module keeps them apart, and any schedule gives the same
+    bits."""
+    found, vector = [], ArraySpec("f8", 1)
+    y0, p = np.linspace(-1.0, 1.0, 9) ** 2, np.array([0.2, 0.3])
+    for forced, checkpoints in ((True, None), (True, 2), (False, None)):
+        with monkeypatch.context() as patch:
+            if forced:
+                patch.setattr(outline, "SMALL", 0)
+                patch.setattr(outline, "GROWTH", -1)
+            else:
+                patch.setattr(outline.Outlining, "outlined", lambda *_: None)
+            step, running = written(HEAT, {"variant": forced}), written(COST, {"variant": forced})
+            sim = adj.Simulation(adj.step(step), 12, running=running, checkpoints=checkpoints)
+            value, grad = sim.value_and_grad(y0, p)
+            text = CompiledModel({"step": step, "running": running}, vector, vector, ("p",)).text(reverse=True)
+            assert all((f"def k_{verb}_flow_rev" in text) == forced for verb in ("step", "running"))
+            found.append((value, grad.y0, grad.p))
+    assert found[0][0] == found[1][0]
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(found[0][1:], found[1][1:], strict=True))
+    for a, b in zip(found[0], found[2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
