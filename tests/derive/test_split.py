@@ -73,7 +73,7 @@ def wrapped(case: Case) -> Derived:
 def refused(derived: Derived) -> str:
     """Why a function is refused; nothing if it is not."""
     try:
-        derived.entry  # noqa: B018
+        derived.entry
     except UnsupportedError as error:
         return error.msg
     return ""
