@@ -88,8 +88,8 @@ def final_but_for_loops(m: pytest.MonkeyPatch) -> None:
 def _varied_without(name: str, drop: Callable[[Any], set]) -> Patch:
     real = analysis.varied
 
-    def varied(body, bases, everything=False):
-        scalars, memory = real(body, bases, everything)
+    def varied(body, bases, everything=False, **calls):
+        scalars, memory = real(body, bases, everything, **calls)
         if everything:
             return scalars, memory
         dropped = {x for s in walk(body) for x in drop(s)}
@@ -278,7 +278,7 @@ def wrong_lengths(derived: Derived) -> Bars:
             found.clear()
             env = environment(derived, kernel)
             interp.run(functions(kernel), kernel.fn.name, [env[p] for p in kernel.fn.params])
-            plan = scratch_of(kernel.fn, [*kernel.inputs, *kernel.captures])
+            plan = scratch_of(kernel.fn, [*kernel.inputs, *kernel.captures], kernel.functions)
             shapes = dict(zip((b.name for b in plan.bases), plan.shapes(environment(derived, kernel)), strict=True))
             wrong += sum(shapes.get(name, shape) != shape for name, shape in found)
     return [np.array([wrong])]
