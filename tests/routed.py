@@ -88,7 +88,7 @@ def overwritten(n, y, p):
     for q in range(1, len(y.b)):
         y.b[q] = y.b[q] * y.b[q - 1] + 0.5 * new[q]
     y.i[0] = y.i[0] + 1
-    return Mixed(y.b, y.a, y.b, y.d, x, y.x + 0.0 * y.z, y.e, y.i, y.i, y.k, y.l)
+    return Mixed(y.b, y.a, y.b, y.d, x, y.x + 0.0 * y.z, y.e, y.i, y.i.copy(), y.k, y.l)
 
 
 def recorded(n, y, p):
