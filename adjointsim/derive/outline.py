@@ -257,7 +257,7 @@ class Outlining(Loops):
                 return None  # inlined, it is refused at the line that writes, unless nobody can tell
         results = {r: self.names.var(helper.root(r), r.dt) for r in helper.fn.results if isinstance(r, Var)}
         self.b.add(Call(helper.fn.name, tuple(given), tuple(results.values()), self.b.line, "primal", writes, leaves))
-        new: dict[Atom, Atom] = {**dict(zip(helper.fn.params, given, strict=True)), **results}  # type: ignore[dict-item]
+        new: dict[Any, Any] = {**dict(zip(helper.fn.params, given, strict=True)), **results}
         return rebuild(shape_of(helper.value), iter([new.get(a, a) for a in atoms_in(helper.value)]))
 
     def _helper(self, fn: types.FunctionType, args: dict[str, Value]) -> Helper | None:

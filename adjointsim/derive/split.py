@@ -229,6 +229,7 @@ class Calls:
         out = tuple(last.get(a, a) for a in returned.values())
         body = self._walk_back(remove_dead(reverse, [*shadows, back.tops], out), back, name, suffix)
         if not body and not out:
+            assert rec is None, "what is recorded is taken back"
             return _Split(rec, kinds, None)
         used = {*free_vars(body), *out, *(b for s in walk(body) for b in bases_of(s))}
         places = tuple(k for k, p in enumerate(fn.params) if p in used)

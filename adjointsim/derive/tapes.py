@@ -33,6 +33,7 @@ from .ir import (
     Var,
     While,
     atoms_of,
+    bases_of,
     defined,
     walk,
     written_by,
@@ -72,11 +73,16 @@ class TapeCount:
         """The count of a function that this one calls."""
         if name not in self._inner:
             fn = self.fns[name]
-            self._inner[name] = TapeCount(fn, fn.params, self.fns.values())
+            unchanged = [p for p in fn.params if isinstance(p, Base) and p.role in ("in", "const")]
+            self._inner[name] = TapeCount(fn, unchanged, self.fns.values())
         return self._inner[name]
 
     def _needed_vars(self) -> set[Var]:
         made = {v: s for s in walk(self.fn.body) for v in defined(s)}
+        lengths: dict[Base, list[Atom]] = {}
+        for s in walk(self.fn.body):
+            if isinstance(s, Alloc):
+                lengths.setdefault(s.base, []).extend(s.dims)
         todo: list[Atom] = []
         for s in walk(self.fn.body):
             if id(s) not in self.touching:
@@ -87,13 +93,18 @@ class TapeCount:
                 todo += [s.lo, s.count, s.step]
             elif not isinstance(s, While):
                 todo += atoms_of(s)
+            if isinstance(s, Call):
+                todo += (a for b in bases_of(s) for a in lengths.get(b, ()))
         needed: set[Var] = set()
         while todo:
             v = todo.pop()
             if isinstance(v, Var) and v not in needed:
                 needed.add(v)
-                if isinstance(made.get(v), (Let, Load, If)):
-                    todo += atoms_of(made[v])
+                origin = made.get(v)
+                if isinstance(origin, (Let, Load, If)):
+                    todo += atoms_of(origin)
+                elif isinstance(origin, Dim):
+                    todo += lengths.get(origin.base, ())
         return needed
 
     def sizes(self, arrays: Mapping[Base | Var, np.ndarray]) -> Sizes | None:
@@ -191,29 +202,31 @@ class _Walk:
     def call(self, s: Call) -> None:
         """Walk a function that this one calls, with what is known of its arguments; its results are not known."""
         count = self.count.inner(s.fn)
-        inside = _Walk(count, {})
+        pairs = {p: a for p, a in zip(count.fn.params, s.args, strict=True) if a in self.count.fixed and a in self.arrays}
+        inside = _Walk(count, {p: self.arrays[a] for p, a in pairs.items()})
         inside.tops, inside.most, inside.work = self.tops, self.most, self.work
         for p, a in zip(count.fn.params, s.args, strict=True):
             if isinstance(a, Base):
-                self._pass_array(inside, p, a)  # type: ignore[arg-type]
+                self._pass_array(inside, p, a)
             elif p in count.needed:
                 with contextlib.suppress(_Unknown):
-                    inside.env[p] = self.value(a)  # type: ignore[index]
+                    inside.env[p] = self.value(a)
         try:
             inside.block(count.fn.body)
         finally:
             self.work = inside.work
+            self.read.update(pairs[p] for p in inside.read)
         self.most, self.tops = inside.most, inside.tops
 
-    def _pass_array(self, inside: _Walk, p: Base, a: Base) -> None:
-        """Tell a function the lengths of an array, as far as they are known; its contents are not."""
+    def _pass_array(self, inside: _Walk, p: Var | Base, a: Base) -> None:
+        """Tell a function the lengths of an array, if they are known."""
         lengths: list[Const] = []
         for axis in range(a.rank):
             try:
                 lengths.append(const(self.length(a, axis), "i8"))
             except _Unknown:
                 return
-        inside.lengths[p] = tuple(lengths)
+        inside.lengths[p] = tuple(lengths)  # type: ignore[index]
 
     def length(self, base: Base, axis: int) -> int:
         if base in self.lengths:

@@ -6,6 +6,7 @@ function: the corpus, wrapped in a function that calls it, and the random progra
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import linecache
 import os
@@ -29,6 +30,7 @@ from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ArraySpec, ScalarSpec
 from adjointsim.derive.split import unwrapped
 from adjointsim.derive.tangent import Tangents
+from adjointsim.derive.tapes import TapeCount
 from adjointsim.derive.verify import verify
 from adjointsim.errors import UnsupportedError
 
@@ -434,6 +436,24 @@ def test_arenas_that_are_too_small_are_found_first(apart, name):
     floats = [k for k, base in enumerate(b for b in kernel.leaf_bars if b is not None) if is_float(base.dt)]
     wanted = [b for b in derived.reference_bars if b is not None]
     assert_close([out[k] for k in floats], wanted)
+
+
+@pytest.mark.parametrize("name", ["rk4", "sweeps", "time_like"])
+def test_tapes_are_counted_through_calls(apart, name):
+    """Before anything runs, exactly: with one cell less a function runs out."""
+    derived = Derived(*MODELS[name])
+    kernel = derived.vjp(1)
+    known = [b for _, b in derived.entry.leaves]
+    count = TapeCount(kernel.fn, known, kernel.functions)
+    floats, integers = count.sizes(dict(zip(known, derived.leaves, strict=True)))
+    assert floats
+    for missing in (0, 1):
+        sizes = {"f8": floats - missing, "i8": integers}
+        arenas = [np.zeros(2 if a.name.startswith("tops") else sizes[a.dt], a.dt) for a in kernel.arenas]
+        out = [np.zeros_like(x) for x in derived.leaves]
+        arguments = [*derived.leaves, *derived.captures, *(b.copy() for b in derived.bars), *out, *arenas]
+        with pytest.raises(interp.NeedMore) if missing else contextlib.nullcontext():
+            interp.run(functions(kernel), kernel.fn.name, arguments)
 
 
 def test_a_call_that_may_raise_is_not_removed(apart):
