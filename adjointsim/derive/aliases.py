@@ -79,7 +79,7 @@ class Aliases(Calls):
                 for have, want, same in zip(self.shape(r), dims, known, strict=True):
                     if have != want and same != want:
                         self.check(self.b.op("ne", have, want), node, f"ValueError({f'{what} has two shapes'!r})")
-                self.copy_into(ref.base, r)
+                self.assign(ref, r)
         # names that swap arrays in a branch stay apart: two copies are one array only if their sources are, on either side
         for r in (a, c):
             self.stands_for(ref.base, r.base, [m for m, _, _ in self.merged])
@@ -105,7 +105,7 @@ class Aliases(Calls):
     # an array name that is bound to another array after an iteration (``u, v = v, u``; ``u = f(u)``) gets memory of its
     # own, into which the new array is copied at the end of each iteration: legal if no other name sees either array
     def _carrier(self, start: Ref, name: str) -> Ref:
-        ref = self.copy(start, name)
+        ref = self.evaluated(start, name)
         self.carriers[ref.base] = start.base
         return ref
 
@@ -194,7 +194,7 @@ class Aliases(Calls):
             if have != want:
                 bad = self.b.op("ne", have, want)
                 self.check(bad, node, f"ValueError({f'{what} has two shapes'!r})")
-        self.copy_into(dst.base, src)
+        self.assign(dst, src)
 
     def _carried(self, start: Value, now: Value | None) -> Iterator[tuple[Ref, Ref]]:
         """Arrays of a carried value that have memory of their own, with what they are after an iteration."""
@@ -224,13 +224,13 @@ class Aliases(Calls):
         carried = {start.base for _, start, _ in group}
         moves = [item for item in group if item[1] != item[2]]
         # all at once: an array that is overwritten here and read there is copied first
-        sources = [self.copy(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
+        sources = [self.evaluated(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
         for (name, start, now), source in zip(moves, sources, strict=True):
             for have, want in zip(self.shape(now), self.shape(start), strict=True):
                 if have != want and self._before(have) != want:
                     bad = self.b.op("ne", have, want)
                     self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
-            self.copy_into(start.base, source)
+            self.assign(start, source)
         for name in {name: None for name, _, _ in group}:
             self.env[name] = self._settled(initial[name], self.env[name])
         self._relate(group, carried)

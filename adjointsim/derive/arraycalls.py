@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .build import const
-from .ir import Atom, Const, Each, Store, Var, is_float
+from .ir import ONE, ZERO, Atom, Const, Each, Store, Var, is_float
 from .reductions import REDUCTIONS, Reductions
-from .values import ONE, ZERO, Axis, Lazy, Ref, Static, Tup, Value, describe
+from .values import Axis, Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["ARRAY_CALLS", "ArrayCalls"]
 
@@ -192,7 +192,7 @@ class ArrayCalls(Reductions):
                 place = self.b.op("add", self.b.op("mul", place, n), i)
             return self.at(v, self.unraveled(place, own))
 
-        new = self.fresh(root or "reshaped", self.dtype(v), lens, element)
+        new = self.evaluated(self.lazily(lens, self.dtype(v), element), root or "reshaped")
         if isinstance(v, Ref):
             self.stands_for(new.base, v.base, ())
         return new

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from ..errors import OverlapWarning
 from . import rules
 from .context import wrap_of
-from .ir import Atom, Const, Each, For, Stmt, Store, Var, is_float
+from .ir import ONE, ZERO, Atom, Const, Each, For, Stmt, Store, Var, is_float
 from .loops import overlaps
-from .values import ONE, ZERO, Axis, Lazy, Ref, Tup, Value, describe
+from .values import Axis, Lazy, Ref, Tup, Value, describe
 from .views import Part, Views
 
 __all__ = ["Arrays"]
@@ -128,43 +128,44 @@ class Arrays(Views):
         self.assign(new, v)
         return new
 
-    def assign(self, target: Ref, v: Value, order: str = "any", mode: str = "set") -> None:
+    def assign(self, target: Ref, v: Value, mode: str = "set") -> None:
         """``target[...] = v`` (or ``+=``), v broadcast and cast; lengths are those of the target."""
         axes = self.domain(self.shape(target))
         index = tuple(i for i, _, _ in axes)
         with self.b.block(loop=True) as body:
             value = self.b.op("cast", x, dt=target.base.dt) if (x := self.at(v, index)).dt != target.base.dt else x
             place = self.place(target, index)
-        self._each(axes, body, Store(target.base, place, value, mode, wrap_of(target), self.b.line), order)
-
-    def _each(self, axes: tuple[tuple[Var, Atom, Atom], ...], body: list, store: Store, order: str = "any") -> None:
-        self.b.add(Each(axes, tuple(body), (store,), order, (), self.b.line))
+        store = Store(target.base, place, value, mode, wrap_of(target), self.b.line)
+        self.b.add(Each(axes, tuple(body), (store,), "any", (), self.b.line))
 
     def store(self, target: Ref, parts: list[Part], v: Value, node: ast.AST) -> None:
         """``target[parts] = v``."""
         arrays = [p for p in parts if isinstance(p, (Ref, Lazy))]
         self.writable(target, node)
-        if is_float(self.dtype(v)) and not is_float(target.base.dt):
-            raise self.error("floats stored in an array of ints: use .astype(np.int64)", node)
+        self._keeps(target, self.dtype(v), node)
         if not arrays:
             view = self.view(target, parts, node)
-            self.fits(view, v, node)
+            self.fits(self.shape(view), v, node)
             self.assign(view, v)
         elif self.dtype(arrays[0]) == "b1":
             self._store_masked(target, parts, v, node)
         else:
             self._store_scattered(target, parts, v, node)
 
-    def fits(self, view: Ref, v: Value, node: ast.AST) -> None:
-        """Refuse what cannot be broadcast to the view."""
+    def _keeps(self, target: Ref, dt: str, node: ast.AST) -> None:
+        """Refuse floats where ints are kept."""
+        if is_float(dt) and not is_float(target.base.dt):
+            raise self.error("floats stored in an array of ints: use .astype(np.int64)", node)
+
+    def fits(self, lens: Sequence[Atom], v: Value, node: ast.AST) -> None:
+        """Refuse what cannot be broadcast to these lengths."""
         if not isinstance(v, (Ref, Lazy)):
             if not isinstance(v, (Var, Const)):
                 raise self.error(f"cannot store {describe(v)} in an array", node)
             return
-        shape = self.shape(view)
-        if v.rank > view.rank:
-            raise self.error(f"cannot store {describe(v)} in {describe(view)}", node)
-        for n, own in zip(shape[view.rank - v.rank :], self.lengths(v), strict=True):
+        if v.rank > len(lens):
+            raise self.error(f"cannot store {describe(v)} in a {len(lens)}-d array", node)
+        for n, own in zip(lens[len(lens) - v.rank :], self.lengths(v), strict=True):
             if own != ONE:
                 self.same_length(n, own, node)
 
@@ -188,19 +189,14 @@ class Arrays(Views):
     def _store_scattered(self, target: Ref, parts: list[Part], v: Value, node: ast.AST) -> None:
         """``a[index array] = v``: where an index occurs twice, the last value stays, as in NumPy."""
         lens, place = self._picked(target, parts, node)
-        picked = self.lazily(lens, target.base.dt, lambda index: ZERO)
-        if isinstance(v, (Ref, Lazy)):
-            if v.rank > len(lens):
-                raise self.error(f"cannot store {describe(v)} in {describe(picked)}", node)
-            for n, own in zip(lens[len(lens) - v.rank :], self.lengths(v), strict=True):
-                if own != ONE:
-                    self.same_length(n, own, node)
+        self.fits(lens, v, node)
         axes = self.domain(lens)
         index = tuple(i for i, _, _ in axes)
         with self.b.block(loop=True) as body:
             at = place(index)
             value = self.b.cast(self.at(v, index), target.base.dt)
-        self._each(axes, body, Store(target.base, at, value, "set", "maybe", self.b.line), "seq")
+        store = Store(target.base, at, value, "set", "maybe", self.b.line)
+        self.b.add(Each(axes, tuple(body), (store,), "seq", (), self.b.line))
 
     # ------------------------------------------------------------------------------------------------------- gathering
     def pick(self, source: Elements, parts: list[Part], node: ast.AST) -> Value:
@@ -209,8 +205,7 @@ class Arrays(Views):
         if isinstance(source, Lazy):
             source = self.evaluated(source, "array")
         if not arrays:
-            view = self.view(source, parts, node)
-            return view if view.rank else self.b.load(view.base, view.index)  # type: ignore[arg-type]
+            return self.item(source, parts, node)
         if len(arrays) == 1 and self.dtype(arrays[0]) == "b1":
             if len(parts) != 1:
                 raise self.error("a mask is the only part of its index", node)
@@ -250,7 +245,7 @@ class Arrays(Views):
         (n,) = self.lengths(mask)
         self.same_length(n, self.shape(source)[0], node)
         index = self.alloc("index", "i8", (n,), "none")
-        i, count, more, after = (self.names.var(root, "i8") for root in ("i", "count", "count", "count"))
+        i, count, after = (self.names.var(root, "i8") for root in ("i", "count", "count"))
         with self.b.block(loop=True) as body:
             bit = self.b.cast(self.at(mask, [i]), "b1")
             with self.b.block() as then:
@@ -258,7 +253,6 @@ class Arrays(Views):
                 up = self.b.op("add", count, ONE)
             (total,) = self.b.phi(bit, then, [], [("count", up, count)])
         self.b.add(For(i, ZERO, n, ONE, ((count, ZERO),), tuple(body), (total,), (after,), None, None, self.b.line))
-        del more
         return Ref(index.base, index.index, (after,))
 
     # --------------------------------------------------------------------------------------------------------- in place
@@ -272,12 +266,11 @@ class Arrays(Views):
         if arrays and self.dtype(arrays[0]) == "b1":
             raise self.error("an operation in place under a mask is not supported: use np.where", node)
         result = self.elementwise(self._exponent(name, v, target), [old, v], node)
-        if is_float(result.dt) and not is_float(target.base.dt):
-            raise self.error("floats stored in an array of ints: use .astype(np.int64)", node)
+        self._keeps(target, result.dt, node)
         if not isinstance(old, Ref):
             return self.store(target, parts, result, node)
         self.writable(target, node)
-        self.fits(old, v, node)
+        self.fits(self.shape(old), v, node)
         mark = len(self.b.stmts)
         if name in ("add", "sub") and result.dt == target.base.dt and is_float(result.dt):
             # an addition kills nothing that the adjoint could need
@@ -299,10 +292,6 @@ class Arrays(Views):
                 "read first, as in NumPy; Numba's own result may differ"
             )
             warnings.warn(message, OverlapWarning, stacklevel=2)
-
-    def fresh(self, root: str, dt: str, lens: Sequence[Atom], element: Callable[[Sequence[Atom]], Atom]) -> Ref:
-        """A new array made from its elements."""
-        return self.evaluated(self.lazily(lens, dt, element), root)
 
     def writable(self, ref: Ref, node: ast.AST) -> None:
         raise NotImplementedError

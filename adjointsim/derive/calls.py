@@ -268,7 +268,7 @@ class Calls(Expressions):
 
     def _filled(self, root: str | None, dt: str, dims: tuple[Atom, ...], value: Atom) -> Ref:
         ref = self.alloc(root or "array", dt, dims, "none")
-        self.fill(ref.base, dims, self.store_cast(value, dt, self.frame.source.node))
+        self.assign(ref, self.store_cast(value, dt, self.frame.source.node))
         return ref
 
     def _array(self, node: ast.expr) -> Ref:

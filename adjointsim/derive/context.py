@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DerivationError
-from .build import Builder, Names, zero
-from .ir import Alloc, Atom, Base, Const, Each, If, Raise, Stmt, Store, Var, is_float
+from .build import Builder, Names
+from .ir import Alloc, Atom, Base, Const, If, Raise, Stmt, Var, is_float
 from .liveness import Liveness
 from .source import Source
 from .values import Axis, Ref, Value, atoms_in, refs_in, shape_of
@@ -187,28 +187,9 @@ class Context:
         self.b.add(Alloc(base, dims, fill, self.b.line))
         return Ref.of(base)
 
-    def copy_into(self, dst: Base, src: Ref) -> None:
-        """``dst[...] = src`` element by element, cast to the destination's dtype."""
-        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), zero("i8"), n) for k, n in enumerate(self.shape(src)))
-        index = tuple(v for v, _, _ in axes)
-        with self.b.block(loop=True) as body:
-            value = self.b.cast(self.element(src, index), dst.dt)
-        self.b.add(Each(axes, tuple(body), (Store(dst, index, value, "set", "never", self.b.line),), "any", (), self.b.line))
-
     def element(self, src: Ref, at: Sequence[Atom]) -> Atom:
         """A view's element at indices within its axes."""
         return self.b.load(src.base, self.place(src, at), wrap=wrap_of(src))
-
-    def fill(self, dst: Base, dims: tuple[Atom, ...], value: Atom) -> None:
-        """``dst[...] = value``."""
-        axes = tuple((self.names.var("ijkl"[k % 4], "i8"), zero("i8"), n) for k, n in enumerate(dims))
-        store = Store(dst, tuple(v for v, _, _ in axes), value, "set", "never", self.b.line)
-        self.b.add(Each(axes, (), (store,), "any", (), self.b.line))
-
-    def copy(self, src: Ref, root: str, dt: str | None = None) -> Ref:
-        new = self.alloc(root, dt or src.base.dt, self.shape(src), "none")
-        self.copy_into(new.base, src)
-        return new
 
     def unify(self, a: Value, c: Value, in_a: list[Stmt], in_c: list[Stmt]) -> tuple[tuple[Any, ...], list[tuple[Atom, Atom]]]:
         """Bring two values of one shape to common dtypes; casts are written at the end of either block."""

@@ -375,7 +375,7 @@ def _pseudo_frame(low: Lowering, source: Source) -> Any:
 
 
 def _copied(low: Lowering, base: Base) -> Base:
-    return low.copy(Ref.of(base), base.name).base
+    return low.evaluated(Ref.of(base), base.name).base
 
 
 def _spec_of(value: Value, low: Lowering) -> Spec:

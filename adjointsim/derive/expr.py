@@ -68,9 +68,6 @@ class Expressions(Iteration):
             raise self.error(f"the truth of {describe(value)} is not defined", node)
         return self.as_bool(value)
 
-    def as_bool(self, value: Atom) -> Atom:
-        return value if value.dt == "b1" else self.b.op("ne", value, const(0, value.dt))
-
     def operand(self, node: ast.expr, later: Iterable[ast.expr]) -> Value:
         """An operand, stored if one that is evaluated ``later`` calls what may write the arrays that it reads."""
         value = self.lazy(node)
@@ -337,17 +334,13 @@ class Expressions(Iteration):
         if isinstance(value, Ref):
             n = self.shape(value)[0]
             if isinstance(n, Const):
-                return [self.item(value, (const(k, "i8"),)) for k in range(int(n.value))]
+                return [self.item(value, (const(k, "i8"),), node) for k in range(int(n.value))]
             raise self.error("an array whose length is known only at run time cannot be unpacked: index it", node)
         raise self.error(f"cannot unpack {describe(value)}", node)
 
     def numbers(self, parts: list[Part]) -> tuple[Atom, ...] | None:
         """The parts of an index, if all are numbers."""
         return tuple(p for p in parts if isinstance(p, (Var, Const))) if all(isinstance(p, (Var, Const)) for p in parts) else None
-
-    def item(self, ref: Ref, indices: tuple[Atom, ...], root: str | None = None) -> Value:
-        view = self.view(ref, list(indices), self.frame.source.node)
-        return view if view.rank else self.b.load(view.base, view.index, root)  # type: ignore[arg-type]
 
     def _subscript(self, node: ast.Subscript, root: str | None) -> Value:
         if isinstance(node.value, ast.Name) and self.env.get(node.value.id) == Static(UNBOUND):
@@ -362,7 +355,7 @@ class Expressions(Iteration):
                 shape = self.lengths(owner)
                 return self.at(owner, [self._inside(i, n) for i, n in zip(numbers, shape, strict=True)])
             if isinstance(owner, Ref) and numbers is not None:
-                return self.item(owner, numbers, root)
+                return self.item(owner, numbers, node, root)
             return self.pick(owner, parts, node)
         indices = self.numbers(self.parts(node, 1)) if isinstance(owner, Tup) else ()
         if not isinstance(owner, Tup) or indices is None or len(indices) != 1:

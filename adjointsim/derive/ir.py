@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 __all__ = [
-    "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "If", "Let", "Load", "Need", "Raise",
+    "ONE", "ZERO", "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "If", "Let", "Load", "Need",
+    "Raise",
     "Stmt", "Store", "Var", "While", "atoms_of", "bases_of", "defined", "effects", "is_float", "may_leave", "show", "substitute",
     "walk", "written_by",
 ]  # fmt: skip
@@ -59,6 +60,8 @@ class Const:
 
 
 Atom = Var | Const
+
+ZERO, ONE = Const(0, "i8"), Const(1, "i8")
 
 
 @dataclass(frozen=True, slots=True)

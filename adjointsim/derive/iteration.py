@@ -13,8 +13,8 @@ import numpy as np
 
 from .arraycalls import ArrayCalls
 from .build import const
-from .ir import Atom, Const, Var, is_float
-from .values import ONE, ZERO, Lazy, Ref, Static, Tup, Value, describe
+from .ir import ONE, ZERO, Atom, Const, Var, is_float
+from .values import Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["RANGES", "Iteration", "Items"]
 
@@ -70,11 +70,7 @@ class Iteration(ArrayCalls):
             return Items(const(len(value.items), "i8"), lambda k: self.chosen(value, k))
         if not isinstance(value, Ref) or not value.rank:
             raise self.error(f"a loop over {describe(value)} is not supported: it runs over range(...), arrays or tuples", node)
-        return Items(self.shape(value)[0], lambda k: self._row(value, k, node))
-
-    def _row(self, ref: Ref, k: Atom, node: ast.AST) -> Value:
-        view = self.view(ref, [k], node)
-        return view if view.rank else self.b.load(view.base, view.index)  # type: ignore[arg-type]
+        return Items(self.shape(value)[0], lambda k: self.item(value, [k], node))
 
     def chosen(self, items: Tup, k: Atom) -> Atom:
         raise NotImplementedError

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .build import Builder, Names, const
-from .ir import Alloc, Atom, Base, Block, Const, Each, For, If, Let, Load, Stmt, Store, Var, While, defined, substitute, walk
+from .build import Builder, Names
+from .ir import ONE, Alloc, Atom, Base, Block, Const, Each, For, If, Let, Load, Stmt, Store, Var, While, defined, substitute, walk
 
 __all__ = ["apart", "each_to_loops", "nest", "overlaps"]
 
-ONE = const(1, "i8")
 
 
 def each_to_loops(block: Block, names: Names, chosen: Callable[[Each], bool] = lambda s: True) -> Block:

@@ -12,8 +12,6 @@ from .ir import Atom, Base, Block, Call, Const, Dim, Each, Fn, For, If, Let, Loa
 
 __all__ = ["mark_indices", "never_negative"]
 
-_COUNTERS = ("n.", "k.")
-
 
 class _Bounds:
     def __init__(self, nonnegative: set[Var]) -> None:

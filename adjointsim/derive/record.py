@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from .analysis import EXACT, Layout
 from .build import Builder, Names, const, zero
 from .ir import (
+    ONE,
+    ZERO,
     Alloc,
     Atom,
     Base,
@@ -35,10 +37,8 @@ from .ir import (
 if TYPE_CHECKING:
     from .split import Calls
 
-__all__ = ["NOT", "ONE", "ZERO", "Around", "Plan", "Recording", "lift", "replay"]
+__all__ = ["NOT", "Around", "Plan", "Recording", "lift", "replay"]
 
-ONE = const(1, "i8")
-ZERO = const(0, "i8")
 NOT = object()
 
 

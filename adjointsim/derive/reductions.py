@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from .arrays import Arrays, Elements
 from .build import const, zero
-from .ir import Atom, Const, Each, For, Store, is_float
-from .values import ONE, ZERO, Lazy, Ref, Value
+from .ir import ONE, ZERO, Atom, Const, Each, For, Store, is_float
+from .values import Lazy, Ref, Value
 
 __all__ = ["REDUCTIONS", "Reductions"]
 

@@ -141,7 +141,7 @@ class Finish:
             self.rename[value.base] = base
         else:
             low.dims[base] = shape
-            low.copy_into(base, value)
+            low.assign(Ref.of(base), value)
 
     def _guard(self, shape: Sequence[Atom], like: Base, dims: Sequence[Atom]) -> list[Stmt]:
         """Statements that leave if lengths differ."""

@@ -31,6 +31,8 @@ from .analysis import Layout, varied
 from .build import Builder, Names, const, zero
 from .dense import Dense, Sequential, bar_name, is_zero
 from .ir import (
+    ONE,
+    ZERO,
     Alloc,
     Atom,
     Base,
@@ -55,7 +57,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .loops import each_to_loops
-from .record import NOT, ONE, ZERO, lift
+from .record import NOT, lift
 
 if TYPE_CHECKING:
     from .split import Calls

@@ -22,6 +22,8 @@ from .deadcode import remove_dead
 from .fission import split_loops
 from .hoist import hoist
 from .ir import (
+    ONE,
+    ZERO,
     Alloc,
     Atom,
     Base,
@@ -50,7 +52,6 @@ from .loops import each_to_loops
 from .outline import Helper
 from .raising import raise_loops
 from .ranges import mark_indices
-from .record import ONE, ZERO
 from .reverse import Reverser, bar_name
 
 __all__ = ["Calls", "unwrapped"]

@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .ir import Atom, Base, Const, Var
+from .ir import ONE, ZERO, Atom, Base, Const, Var
 
 __all__ = [
     "Axis", "Lazy", "Maybe", "Ref", "Static", "Tup", "Value", "advice", "atoms_in", "describe", "rebuild", "refs_in", "shape_of",
 ]  # fmt: skip
-
-ZERO, ONE = Const(0, "i8"), Const(1, "i8")
 
 
 @dataclass(frozen=True)

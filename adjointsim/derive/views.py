@@ -8,12 +8,13 @@ loop over the slice only runs if the slice is not empty, and then nothing was cl
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .build import const
 from .context import Context
-from .ir import Atom, Const, Var, is_float
-from .values import ONE, ZERO, Axis, Lazy, Ref, Static, Tup, Value, describe
+from .ir import ONE, ZERO, Atom, Const, Var, is_float
+from .values import Axis, Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["Views"]
 
@@ -60,7 +61,7 @@ class Views(Context):
             raise self.error("an index must be an int, got a float: use int(...)", node)
         return self.b.cast(v, "i8") if v.dt == "b1" else v
 
-    def view(self, ref: Ref, parts: list[Part], node: ast.AST) -> Ref:
+    def view(self, ref: Ref, parts: Sequence[Part], node: ast.AST) -> Ref:
         """The view that numbers, slices and new axes make."""
         k = 0
         for part in parts:
@@ -73,6 +74,11 @@ class Views(Context):
             else:
                 ref = self._fixed(ref, k, part)  # type: ignore[arg-type]
         return ref
+
+    def item(self, ref: Ref, parts: Sequence[Part], node: ast.AST, root: str | None = None) -> Value:
+        """The view, or the element where nothing of the array is left free."""
+        view = self.view(ref, parts, node)
+        return view if view.rank else self.b.load(view.base, view.index, root)  # type: ignore[arg-type]
 
     def _new_axis(self, ref: Ref, k: int) -> Ref:
         index = tuple(replace(i, k=i.k + 1) if isinstance(i, Axis) and i.k >= k else i for i in ref.index)
