@@ -277,7 +277,8 @@ class Arrays(Views):
             self.assign(old, v if name == "add" else self.elementwise("neg", [v], node), mode="add")
         else:
             self.assign(old, result)
-        self._warn_of_overlap(self.b.stmts[mark:], node)
+        if isinstance(v, Ref):  # of an expression Numba makes an array first, and does as NumPy does
+            self._warn_of_overlap(self.b.stmts[mark:], node)
 
     def _exponent(self, name: str, v: Value, base: Elements) -> str:
         literal = name == "pow" and isinstance(v, Const) and v.dt == "i8"
