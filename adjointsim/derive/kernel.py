@@ -51,7 +51,7 @@ def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) ->
     if level:
         body = mark_indices(body, set(entry.counters))
     params = tuple(p for p in entry.fn.params if p in written or not isinstance(p, Base) or p.role != "result")
-    calls = Calls(entry.helpers, level)
+    calls = Calls(entry, level)
     return Kernel(
         Fn(entry.fn.name, params, body),
         tuple(b for _, b in entry.leaves),
@@ -78,8 +78,8 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Co
     body = prepared(entry, level)
     if handed:
         body = remove_dead(body, results)
-    calls = Calls(entry.helpers, level)
-    adj = adjoint(body, entry.names, chosen, results, level, calls)
+    calls = Calls(entry, level)
+    adj = adjoint(entry.fn.name, body, entry.names, chosen, results, level, calls)
     given = [adj.shadows[b] for b in (*results, *chosen) if is_float(b.dt)]
     # memory that the primal gets from its caller and the adjoint must bring itself: results, and shadows of inactive leaves
     owners = {shadow: b for b, shadow in adj.shadows.items()}

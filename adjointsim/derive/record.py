@@ -29,7 +29,6 @@ from .ir import (
     free_vars,
     inner_defined,
     is_float,
-    substitute,
     walk,
     written_by,
 )  # fmt: skip
@@ -46,6 +45,7 @@ class Recording:
     """Makes primal values available to reversed loop bodies; the base class of the reverse pass."""
 
     names: Names
+    root: str  # the name of the function that is reversed
     layout: Layout
     level: int
     arenas: dict[str, Base]
@@ -96,6 +96,9 @@ class Recording:
         safe = {*self._carried_arrays(s), *(st.base for st in walk(s.body) if isinstance(st, Alloc))}
         if not all(b in safe or self.layout.settled(st, b) for st in walk(s.body) for b in self.calls.reads(st)):
             return False
+        inner = {v for st in walk(s.body) for v in (*defined(st), *inner_defined(st))}
+        if any(d in inner for st in walk(s.body) if isinstance(st, Alloc) for d in st.dims):
+            return False  # an iteration is a function, and memory belongs to its caller
         swept = self.calls.swept(s.body)
         if not all(b in swept for b in self._carried_arrays(s)):
             return False  # an array that is touched here and there only: a snapshot of it would be far more
@@ -104,7 +107,10 @@ class Recording:
     def _rerun(
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
     ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], Around]:
-        """Snapshot at the start of each iteration; on the way back: restore, run the recording body, reverse it."""
+        """Snapshot at the start of each iteration; on the way back: restore, run the recording body, reverse it.
+
+        The recording body is a function, which both ways call.
+        """
         needs = self._needs(s, stmts, yields)
         block: Block = tuple(record)
         lifted: dict[Var, Var] = {}
@@ -139,18 +145,19 @@ class Recording:
                 back = _snapshot(load, tape, back, b, store=False)
         if isinstance(s, For) and s.var is not index:
             rename[s.var] = load.op("add", s.lo, load.op("mul", index, s.step), root=s.var.name)
-        fresh: dict[Atom, Atom] = {
-            v: self.names.var(v.name, v.dt) for st in walk(block) for v in (*defined(st), *inner_defined(st))
-        }
-        fresh.update(rename)
-        again = substitute(block, lambda a: fresh.get(a, a))  # type: ignore[arg-type]
-        rename.update({v: fresh[up] for v, up in lifted.items()})
+        left = [a for a in (*s.yields, s.stop, *lifted.values()) if isinstance(a, Var)]
+        memory = {st.base: replace(st, fill="none") for st in walk(block) if isinstance(st, Alloc)}
+        call = self.calls.iteration(block, left, s.line, self.names, self.root)
+        fresh = {v: self.names.var(v.name, v.dt) for v in call.results}
+        rename.update({v: fresh[up] for v, up in lifted.items() if up in fresh})
+        args = tuple(a if isinstance(a, Base) else rename.get(a, a) for a in call.args)
+        again = replace(call, args=args, results=tuple(fresh.values()))
         # the way there records, too, and forgets: so that an arena which is too small is found before a cotangent is touched
         tops = [save.load(self.tops, (const(k, "i8"),), "top", "never") for k in (0, 1)]
         forget = Builder(self.names, number=False)
         for k, top in enumerate(tops):
             forget.store(self.tops, (const(k, "i8"),), top, "set", "never")
-        return [*save.stmts, *record, *forget.stmts], [*load.stmts, *again], rename, Around()
+        return [*save.stmts, *memory.values(), call, *forget.stmts], [*load.stmts, *memory.values(), again], rename, Around()
 
     def _record(
         self,

@@ -152,9 +152,18 @@ class Reverser(Dense):
     """State of one run of the pass; ``level`` 0 records everything and replays nothing."""
 
     def __init__(
-        self, names: Names, body: Block, layout: Layout, scalars: set[Var], memory: set[Base], level: int, calls: Calls
+        self,
+        names: Names,
+        root: str,
+        body: Block,
+        layout: Layout,
+        scalars: set[Var],
+        memory: set[Base],
+        level: int,
+        calls: Calls,
     ) -> None:
         self.names = names
+        self.root = root
         self.body = body
         self.layout = layout
         self.scalars = scalars
@@ -357,9 +366,11 @@ def _root(base: Base) -> str:
     return base.name.split(".")[0]
 
 
-def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int, calls: Calls) -> Adjoint:
-    """Reverse a primal body with respect to the ``active`` bases; ``results`` are the bases whose shadows come from outside.
-    ``calls`` knows the functions that the body calls.
+def adjoint(
+    root: str, body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int, calls: Calls
+) -> Adjoint:
+    """Reverse the primal body of the function ``root`` with respect to the ``active`` bases; ``results`` are the bases whose
+    shadows come from outside.  ``calls`` knows the functions that the body calls.
 
     ``level`` 0 treats every float as active, records every value and replays none: the reference that every optimisation
     must match.  An Each whose reverse is none, because it overwrites what its adjoint needs, is reversed as a loop.
@@ -368,7 +379,7 @@ def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable
     start = names.copy()
     while True:
         try:
-            return _adjoint(body, names, active, results, level, calls)
+            return _adjoint(root, body, names, active, results, level, calls)
         except Sequential as found:
             names.restart(start)
             body = each_to_loops(body, names, lambda s, each=found.each: s is each)  # type: ignore[misc]
@@ -376,11 +387,11 @@ def adjoint(body: Block, names: Names, active: Iterable[Base], results: Iterable
 
 
 def _adjoint(
-    body: Block, names: Names, active: set[Base], results: tuple[Base, ...], level: int, calls: Calls
+    root: str, body: Block, names: Names, active: set[Base], results: tuple[Base, ...], level: int, calls: Calls
 ) -> Adjoint:
     layout = Layout.of(body)
     scalars, memory = varied(body, active, everything=level == 0, callees=calls)
-    pass_ = Reverser(names, body, layout, scalars, memory, level, calls)
+    pass_ = Reverser(names, root, body, layout, scalars, memory, level, calls)
     for base in (*results, *active):
         if is_float(base.dt):
             pass_.shadow(base)

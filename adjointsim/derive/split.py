@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from .analysis import Layout, varied
-from .build import zero
+from .build import Names, zero
 from .deadcode import remove_dead
 from .fission import split_loops
 from .hoist import hoist
@@ -54,6 +55,9 @@ from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import Reverser, bar_name
 
+if TYPE_CHECKING:
+    from .entry import Entry
+
 __all__ = ["Calls", "unwrapped"]
 
 Places = frozenset[int]  # of parameters
@@ -76,13 +80,15 @@ class _Split:
 class Calls:
     """The helpers of an entry function, and the functions made of them for its reverse."""
 
-    def __init__(self, helpers: Sequence[Helper], level: int) -> None:
+    def __init__(self, entry: Entry, level: int) -> None:
         self.level = level
+        helpers = entry.helpers
         self.helpers = {h.fn.name: h for h in helpers}
+        self.nonnegative = {entry.fn.name: set(entry.counters), **{h.fn.name: set(h.nonnegative) for h in helpers}}
         self.bodies = {h.fn.name: replace(h.fn, body=self._prepared(h)) for h in helpers}
         self.sums: list[Fn] = []
         self.made: list[Fn] = []
-        self.lines = {h.fn.name: h.source.lines for h in helpers}
+        self.lines = {entry.fn.name: entry.lines, **{h.fn.name: h.source.lines for h in helpers}}
         self._splits: dict[tuple[str, Places], dict[Places, _Split]] = {}
         self._settled: dict[str, Places] = {}
         self._varied: dict[tuple[str, Places], tuple[Places, Places]] = {}
@@ -101,7 +107,7 @@ class Calls:
         return replace(fn, body=self._marked(body, fn.name))
 
     def _marked(self, body: Block, name: str) -> Block:
-        return mark_indices(body, set(self.helpers[name].nonnegative)) if self.level else body
+        return mark_indices(body, self.nonnegative[name]) if self.level else body
 
     # ------------------------------------------------------------------------------------------------------- summaries
     def varied(self, call: Call, active: Places) -> tuple[Places, Places]:
@@ -213,7 +219,7 @@ class Calls:
         bases, given = _split_params(fn, active)
         layout = Layout.of((loop,), {p for k, p in enumerate(fn.params) if k in volatile and isinstance(p, Base)})
         scalars, memory = varied((loop,), bases, self.level == 0, given=given, callees=self)
-        back = Reverser(names, (loop,), layout, scalars, memory, self.level, self)
+        back = Reverser(names, name, (loop,), layout, scalars, memory, self.level, self)
         bars: dict[Var, int] = {}
         for k, r in enumerate(results):
             if r in scalars:
@@ -224,11 +230,11 @@ class Calls:
         outs = {k: back.take(p) for k, p in enumerate(fn.params) if isinstance(p, Var) and k in active}
         returned = {k: out for k, out in outs.items() if out is not None}
         reverse, last = unwrapped(tuple(back.b.stmts))
-        suffix = self._suffix(name)
+        suffix = self._suffix(name, "rec", "rev")
         arenas = {**back.arenas, "tops": back.tops}
         rec, kinds = self._recording(fn, f"{name}_rec{suffix}", record, [ends.get(r, r) for r in results], arenas)
         out = tuple(last.get(a, a) for a in returned.values())
-        body = self._walk_back(remove_dead(reverse, [*shadows, back.tops], out), back, name, suffix)
+        body = self._optimised(remove_dead(reverse, [*shadows, back.tops], out), back.names, f"{name}_rev{suffix}", name)
         if not body and not out:
             assert rec is None, "what is recorded is taken back"
             return _Split(rec, kinds, None)
@@ -242,10 +248,28 @@ class Calls:
         self._keep(rev, name)
         return _Split(rec, kinds, rev, places, tuple(mine.values()), tuple(wanted.values()), tuple(own), tuple(returned))
 
-    def _suffix(self, name: str) -> str:
-        """What tells a pair of functions from the others made of a helper, and from helpers."""
+    def iteration(self, block: Block, results: Sequence[Var], line: int, names: Names, root: str) -> Call:
+        """An iteration of a loop of the function ``root`` as a function, and its call.
+
+        Arrays that the block allocates are parameters, which the function fills; ``results`` are those of its values that
+        are used after it, or others, which are none of its own.
+        """
+        made = {v for s in block for v in defined(s)}
+        out = tuple(dict.fromkeys(v for v in results if v in made))
+        bases = tuple(dict.fromkeys(b for s in walk(block) for b in bases_of(s)))
+        own = {b: Base(b.name, b.dt, b.rank, "inout") if b.role == "local" else b for b in bases}
+        params = (*free_vars(block), *own.values())
+        name = f"{root}_iteration{self._suffix(root, 'iteration')}"
+        body = substitute(block, lambda a: a, lambda b: own[b])
+        body = remove_dead(body, {b for s in walk(body) for b in written_by(s)}, out)
+        fn = Fn(name, params, self._optimised(body, names, name, root), out)
+        self._keep(fn, root)
+        return Call(name, (*free_vars(block), *bases), out, line, "primal", *effects(params, fn.body))
+
+    def _suffix(self, name: str, *kinds: str) -> str:
+        """What tells functions made of one from the others made of it, and from helpers."""
         number, suffix = 1, ""
-        while any(f"{name}_{kind}{suffix}" in self.lines for kind in ("rec", "rev")):
+        while any(f"{name}_{kind}{suffix}" in self.lines for kind in kinds):
             number += 1
             suffix = str(number)
         return suffix
@@ -265,15 +289,15 @@ class Calls:
         self._keep(rec, fn.name)
         return rec, tuple(own)
 
-    def _walk_back(self, body: Block, back: Reverser, name: str, suffix: str) -> Block:
-        """The optimised body of a function that walks back."""
+    def _optimised(self, body: Block, names: Names, name: str, root: str) -> Block:
+        """The body of a function ``name`` made of the function ``root``."""
         if self.level:
-            body, sums = split_loops(raise_loops(self._marked(hoist(body), name)), back.names, f"{name}_rev{suffix}")
+            body, sums = split_loops(raise_loops(self._marked(hoist(body), root)), names, name)
             self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]
-        return self._marked(body, name)
+        return self._marked(body, root)
 
     def _keep(self, fn: Fn, name: str) -> None:
-        assert not any(isinstance(s, Alloc) for s in walk(fn.body)), "memory belongs to the entry function"
+        assert all(s.base in fn.params for s in walk(fn.body) if isinstance(s, Alloc)), "memory belongs to the entry function"
         self.made.append(fn)
         self.lines[fn.name] = self.lines[name]
 

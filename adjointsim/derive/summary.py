@@ -19,7 +19,7 @@ from typing import TypeVar
 from .api import Compiled
 from .emit import NEED
 from .entry import Entry
-from .ir import Base, Call, Const, Load, Raise, bases_of, is_float, walk
+from .ir import Alloc, Base, Const, Dim, Raise, bases_of, is_float, walk
 from .kernel import Kernel
 
 __all__ = ["Calling", "Chain", "Leaf", "Route", "StepSummary", "SweepSummary", "bar_modes", "calling", "routes_of"]
@@ -219,7 +219,8 @@ def bar_modes(kernel: Kernel, leaves: tuple[Base, ...]) -> tuple[str | None, ...
 
 def calling(compiled: Compiled, kernel: Kernel) -> Calling:
     """How a kernel is called; ``kernel`` is the same before numbers go by value."""
-    loaded = {b for s in walk(kernel.fn.body) if isinstance(s, (Load, Call)) for b in bases_of(s)}
+    untouched = (Dim, Alloc)  # whatever else names an input reads it
+    loaded = {b for s in walk(kernel.fn.body) if not isinstance(s, untouched) for b in bases_of(s)}
     everything = [s for fn in (kernel.fn, *kernel.functions) for s in walk(fn.body)]
     statuses = {1 + s.site for s in everything if isinstance(s, Raise)} | ({NEED} if kernel.arenas else set())
     arenas = ["tops" if b.name.startswith("tops") else "tape" if b.dt == "f8" else "itape" for b in kernel.arenas]

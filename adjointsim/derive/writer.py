@@ -78,8 +78,8 @@ class Writer:
         scratch = [f"w_{verb}[{k}]" for k in range(how.scratch)]
         full = [*args[: how.inputs + 1], *captures, *args[how.inputs + 1 :], *how.arenas, *scratch]
         self.put(depth, f"{', '.join(['status', *results])} = k_{verb}({', '.join(full)})")
-        if how.statuses:
-            self.put(depth, f"if status != 0:\n    ctl[{PLACE}] = {DRIVER_VERBS.index(verb)}\n    break")
+        # always: the compiler drops it where a kernel cannot fail, and a list of failures that has a gap must not hide one
+        self.put(depth, f"if status != 0:\n    ctl[{PLACE}] = {DRIVER_VERBS.index(verb)}\n    break")
 
     def copies(self, depth: int, dst: Sequence[str], src: Sequence[str], leaves: Iterable[int] | None = None) -> None:
         """Copy leaves of a state, all of them or some."""

@@ -296,7 +296,7 @@ def test_lengths(monkeypatch):
 def wrong_tapes(derived: Derived) -> Bars:
     """Whether a kernel needs another length of tape than was counted, where it was."""
     kernel, needed = derived.vjp(1), [0, 0]
-    counted = TapeCount(kernel.fn, [*kernel.inputs, *kernel.captures]).sizes(environment(derived, kernel))
+    counted = TapeCount(kernel.fn, [*kernel.inputs, *kernel.captures], kernel.functions).sizes(environment(derived, kernel))
 
     def do_Need(self: Any, s: Need, env: dict[str, Any]) -> None:
         k = int(s.base.dt != "f8")

@@ -356,7 +356,7 @@ def test_rows_that_are_never_negative(apart, other):
     derived = Derived(written(ROWS.format(other=other), {}), (np.array([[0.3, 0.4], [0.5, 0.6]]), 0.7, 1))
     compare(derived)
     for kernel in (derived.primal(1), derived.vjp(1)):
-        for fn in kernel.functions:
+        for fn in (fn for fn in kernel.functions if fn.name.startswith("f_g")):
             wraps = {s.wrap for s in walk(fn.body) if isinstance(s, Store) and s.base.role in ("inout", "shadow")}
             assert wraps == {"maybe" if other == "j - 1" else "never"}
 
