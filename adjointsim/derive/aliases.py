@@ -12,7 +12,7 @@ from typing import Any
 
 from .build import const, zero
 from .calls import Calls
-from .context import HELD, RET, Env
+from .context import EXIT, HELD, RET, RETURN, Env
 from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Stmt, Var, defined, inner_defined, is_float, walk, written_by
 from .values import Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
@@ -225,12 +225,23 @@ class Aliases(Calls):
         moves = [item for item in group if item[1] != item[2]]
         # all at once: an array that is overwritten here and read there is copied first
         sources = [self.evaluated(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
-        for (name, start, now), source in zip(moves, sources, strict=True):
-            for have, want in zip(self.shape(now), self.shape(start), strict=True):
-                if have != want and self._before(have) != want:
+        unlike = [
+            [(n, want) for n, want in zip(self.shape(now), self.shape(start), strict=True) if n != want and self._before(n) != want]
+            for _, start, now in moves
+        ]
+        with self.b.block() as stmts:
+            for (name, start, _), source, pairs in zip(moves, sources, unlike, strict=True):
+                for have, want in pairs:
                     bad = self.b.op("ne", have, want)
                     self.check(bad, node, f"ValueError({f'array {name} changes its shape in a loop'!r})")
-            self.assign(start, source)
+                self.assign(start, source)
+        # an array that is made after a test for return is there only if the iteration goes on
+        always = {s.base for s in self.b.stmts if isinstance(s, Alloc)}
+        code = self.env[EXIT]
+        if isinstance(code, Var) and any(now.base in made - always for _, _, now in moves):
+            self.b.phi(self.b.op("ne", code, RETURN), stmts, [], [])
+        else:
+            self.b.stmts.extend(stmts)
         for name in {name: None for name, _, _ in group}:
             self.env[name] = self._settled(initial[name], self.env[name])
         self._relate(group, carried)

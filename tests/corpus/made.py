@@ -184,3 +184,15 @@ def a_pair_of_what_a_loop_makes(a, x):
     for k in range(3):
         pair = (np.full(4, x * a[k]), x * k)
     return pair[0][1] * pair[1]
+
+
+@case(args=(A, A[::-1].copy() * 0.5, 0.4, 0.01), id="leaves at once", tags="loop array return")
+@case(args=(A, A[::-1].copy() * 0.5, 0.4, 9.0), id="runs out", tags="loop array return")
+def rebound_after_a_test_for_return(a, b, x, limit):
+    for i in range(1, 4):
+        if b[i] * b[i] > limit:
+            return a, x
+        if i != 2:
+            a = b
+        x = x * a[i] + b[0]
+    return a, x
