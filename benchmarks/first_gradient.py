@@ -1,4 +1,5 @@
-"""How long a user waits for the first gradient of a small model: with an empty cache, and in a new process with a warm one."""
+"""How long a user waits for the first gradient of a small model, in a new process with an empty and with a warm cache; beside
+it the same written by hand for Numba."""
 
 from __future__ import annotations
 
@@ -10,22 +11,25 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.common import table
 
-MODEL = Path(__file__).with_name("small_model.py")
+OURS = Path(__file__).with_name("small_model.py")
+BY_HAND = Path(__file__).with_name("small_model_by_hand.py")
 REPEATS = 5
 
 
-def one_process(cache: str) -> tuple[float, float, float, str]:
+def one_process(model: Path, cache: str) -> tuple[float, float, float, str]:
     """Wall time of a process, its share of imports and of the gradient, and the numbers it found."""
-    root = str(MODEL.parent.parent)
+    root = str(model.parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     # as where the library is installed: with bytecode, which the first process leaves behind
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, str(MODEL)],
-        env={**environment, "ADJOINTSIM_CACHE_DIR": cache, "PYTHONPATH": path},
+        [sys.executable, str(model)],
+        env={**environment, "ADJOINTSIM_CACHE_DIR": cache, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
@@ -40,16 +44,30 @@ def check() -> None:
 
 
 def main() -> None:
-    """Time and print."""
-    with tempfile.TemporaryDirectory() as cache:
-        cold = one_process(cache)
-        warm = [one_process(cache) for _ in range(REPEATS)]
-    if {run[3] for run in warm} != {cold[3]}:
-        raise AssertionError("a process with a warm cache found other numbers")
-    median = [statistics.median(run[i] for run in warm) for i in range(3)]
+    """Time and print: a few rounds, each with an empty cache and twice more with what that left."""
+    cold: dict[Path, list[tuple[float, ...]]] = {OURS: [], BY_HAND: []}
+    warm: dict[Path, list[tuple[float, ...]]] = {OURS: [], BY_HAND: []}
+    numbers: dict[Path, set[str]] = {OURS: set(), BY_HAND: set()}
+    for model in (OURS, BY_HAND):  # bytecode
+        with tempfile.TemporaryDirectory() as cache:
+            one_process(model, cache)
+    for _ in range(REPEATS):
+        for model in (OURS, BY_HAND):
+            with tempfile.TemporaryDirectory() as cache:
+                for found in (cold, warm, warm):
+                    *times, result = one_process(model, cache)
+                    found[model].append(tuple(times))
+                    numbers[model].add(result)
+    if any(len(found) != 1 for found in numbers.values()):
+        raise AssertionError(f"processes found different numbers: {numbers}")
+    results = [np.array(found.pop().split(), float) for found in numbers.values()]
+    np.testing.assert_allclose(*results, rtol=1e-11)
     rows = []
-    for title, (seconds, imports, gradient), limit in (("empty cache", cold[:3], 6.0), ("warm cache", median, 1.5)):
+    for title, found, limit in (("empty cache", cold, 6.0), ("warm cache", warm, 1.5)):
+        seconds, imports, gradient = (statistics.median(run[i] for run in found[OURS]) for i in range(3))
         rows.append((title, seconds, "s", f"limit {limit:g}; imports {imports:.2f} s, gradient {gradient:.2f} s"))
+        by_hand = statistics.median(run[0] for run in found[BY_HAND])
+        rows.append((f"{title}, by hand", by_hand, "s", f"ours takes {seconds / by_hand:.2f} of it"))
     table("first gradient: a new process, import included", rows)
 
 

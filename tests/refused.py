@@ -754,3 +754,15 @@ refuse("step returns its parameter array as state and overwrites the state", """
         y[0] += 1.0
         return p
     """, "return p", "y_next copy", (0, A, A + 1.0), step=True)  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------------- odd indices, no result
+refuse("bool as an index", """
+    def f(a, x):
+        b = x > 0.5
+        return a[b] * x
+    """, "a[b] * x", "index", (A, 0.7))  # fmt: skip
+
+refuse("nothing but a raise", """
+    def f(x):
+        raise ValueError("not today")
+    """, "def f(x):", "raises", (0.7,))  # fmt: skip

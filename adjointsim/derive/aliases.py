@@ -226,7 +226,11 @@ class Aliases(Calls):
         # all at once: an array that is overwritten here and read there is copied first
         sources = [self.evaluated(now, name) if now.base in carried and len(moves) > 1 else now for name, _, now in moves]
         unlike = [
-            [(n, want) for n, want in zip(self.shape(now), self.shape(start), strict=True) if n != want and self._before(n) != want]
+            [
+                (n, want)
+                for n, want in zip(self.shape(now), self.shape(start), strict=True)
+                if n != want and self._before(n) != want
+            ]
             for _, start, now in moves
         ]
         with self.b.block() as stmts:

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from . import fence
 from .build import Names, const
-from .context import Frame, RaiseSite, WrittenParameter
+from .context import NEVER, Frame, RaiseSite, WrittenParameter
 from .emit import RESERVED
 from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
 from .liveness import Liveness
@@ -387,4 +387,6 @@ def _spec_of(value: Value, low: Lowering) -> Spec:
         return ArraySpec(value.base.dt, value.rank)
     if isinstance(value, Static) and value.obj is None:
         return NoneSpec()
+    if isinstance(value, Static) and value.obj is NEVER:
+        raise low.error("returns nothing: every path raises")
     raise low.error(f"returns {describe(value)}: only numbers, arrays and tuples of these can be returned")

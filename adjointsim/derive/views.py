@@ -59,7 +59,9 @@ class Views(Context):
             raise self.error(f"an index must be an int, got {describe(v)}", node)
         if is_float(v.dt):
             raise self.error("an index must be an int, got a float: use int(...)", node)
-        return self.b.cast(v, "i8") if v.dt == "b1" else v
+        if v.dt == "b1":
+            raise self.error("an index must be an int, got a bool: use int(...)", node)
+        return v
 
     def view(self, ref: Ref, parts: Sequence[Part], node: ast.AST) -> Ref:
         """The view that numbers, slices and new axes make."""
