@@ -11,15 +11,15 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from .build import const, zero
-from .calls import Calls
 from .context import EXIT, HELD, RET, RETURN, Env
 from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Stmt, Var, defined, inner_defined, is_float, walk, written_by
+from .opaque import OpaqueCalls
 from .values import Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Aliases"]
 
 
-class Aliases(Calls):
+class Aliases(OpaqueCalls):
     """Arrays that one name may stand for."""
 
     def _unify(

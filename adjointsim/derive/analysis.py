@@ -19,6 +19,7 @@ from .ir import (
     Dim,
     Each,
     For,
+    Foreign,
     If,
     Let,
     Load,
@@ -26,10 +27,12 @@ from .ir import (
     Store,
     Var,
     While,
+    atoms_of,
     bases_of,
     defined,
     inner_defined,
     is_float,
+    read_by,
     walk,
     written_by,
 )  # fmt: skip
@@ -222,6 +225,10 @@ def varied(
                 for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
                     if is_float(v.dt) and (has(init) or has(y) or v in scalars):
                         scalars.update((v, r))
+            elif isinstance(s, Foreign):
+                if any(map(has, atoms_of(s))) or any(b in memory for b in read_by(s)):
+                    scalars.update(v for _, v in s.results if is_float(v.dt))
+                    memory.update(b for b in written_by(s) if is_float(b.dt))
             elif isinstance(s, Call):
                 assert callees is not None
                 passed = frozenset(k for k, a in enumerate(s.args) if a in scalars or a in memory)

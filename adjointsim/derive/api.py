@@ -19,13 +19,13 @@ from .cache import Cache
 from .context import RaiseSite
 from .emit import HEADER, NEED, emit
 from .entry import Entry, lower_entry
-from .ir import Alloc, Base, Fn, Var, effects, is_float, walk
-from .kernel import Kernel, primal_kernel, tangent_kernel, vjp_kernel
+from .ir import Alloc, Base, Fn, Foreign, Var, effects, is_float, walk
+from .kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
 from .module import load_module
 from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
-from .tangent import Tangent, Tangents
+from .tangent import Tangent
 from .tapes import TapeCount
 
 __all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "longer", "new_tapes", "raise_site"]
@@ -108,6 +108,9 @@ class Compiled:
     def preallocated(self) -> bool:
         """Whether the kernel allocates nothing while it runs."""
         known = {*self.kernel.fn.params, *self.scratch.bases}
+        inner = (s for fn in self.kernel.functions for s in walk(fn.body) if isinstance(s, (Alloc, Foreign)))
+        if any(isinstance(s, Foreign) or s.base.role == "local" for s in inner):
+            return False
         return all(s.base in known for s in walk(self.kernel.fn.body) if isinstance(s, Alloc))
 
     @cached_property
@@ -167,7 +170,7 @@ class FunctionKernel:
     def _jvp(self) -> tuple[Compiled, Tangent]:
         entry = self.entry.anew()
         kernel = primal_kernel(entry)
-        module = Tangents({fn.name: fn for fn in kernel.functions})
+        module = tangents_of(kernel)
         made = module.of(kernel.fn, {base.name for _, base in entry.leaves if is_float(base.dt)})
         return Compiled(tangent_kernel(kernel, module, made), entry, [b for _, b in entry.leaves]), made
 

@@ -19,6 +19,7 @@ from .build import const
 from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
+from .registry import CustomFunction
 from .source import Source, plain_function, read
 from .values import Lazy, Ref, Static, Tup, Value, describe
 
@@ -30,7 +31,7 @@ _CASTS: dict[Any, str] = {
 }  # fmt: skip
 
 
-_OWN_RULES = "(rules of your own, adj.custom_vjp, are not there yet)"
+_OWN_RULES = "or give it a rule of your own, adj.custom_vjp"
 
 
 class Calls(Expressions):
@@ -47,6 +48,8 @@ class Calls(Expressions):
         if not isinstance(target, Static):
             raise self.error(f"{describe(target)} cannot be called", node)
         obj = target.obj
+        if isinstance(obj, CustomFunction):
+            return self.opaque(obj, node, root)
         handler = _hashable_get(_CALLS, obj)
         if handler is not None:
             return handler(self, node, root)
@@ -64,6 +67,9 @@ class Calls(Expressions):
             f"call of {ast.unparse(node.func)}, which has no derivative rule: write it out {_OWN_RULES}",
             node,
         )
+
+    def opaque(self, custom: CustomFunction, node: ast.Call, root: str | None) -> Value:
+        raise NotImplementedError
 
     def _arguments(self, fn: types.FunctionType, node: ast.Call) -> dict[str, Value]:
         """Bind positional, keyword and default arguments as Python does."""

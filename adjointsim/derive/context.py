@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import DerivationError
 from .build import Builder, Names
-from .ir import Alloc, Atom, Base, Const, If, Raise, Stmt, Var, is_float
+from .ir import Alloc, Atom, Base, Block, Const, For, If, Raise, Stmt, Var, While, is_float
 from .liveness import Liveness
 from .source import Source
 from .values import Axis, Ref, Value, atoms_in, refs_in, shape_of
@@ -28,6 +28,7 @@ __all__ = [
     "RaiseSite",
     "WrittenParameter",
     "common_dtype",
+    "with_sites",
     "wrap_of",
 ]
 
@@ -224,3 +225,17 @@ def common_dtype(a: str, b: str) -> str:
     if is_float(a) or is_float(b):
         return "f4" if {a, b} <= {"f4", "b1"} else "f8"
     return "i8"
+
+
+def with_sites(block: Block, first: int) -> Block:
+    """The block with its raises counted from ``first``."""
+    out = []
+    for s in block:
+        if isinstance(s, Raise):
+            s = replace(s, site=s.site + first)
+        elif isinstance(s, If):
+            s = replace(s, then=with_sites(s.then, first), orelse=with_sites(s.orelse, first))
+        elif isinstance(s, (For, While)):
+            s = replace(s, body=with_sites(s.body, first))
+        out.append(s)
+    return tuple(out)

@@ -14,6 +14,7 @@ from .ir import (
     Dim,
     Each,
     For,
+    Foreign,
     If,
     Let,
     Load,
@@ -26,6 +27,7 @@ from .ir import (
     atoms_of,
     bases_of,
     defined,
+    may_leave,
     written_by,
 )  # fmt: skip
 
@@ -54,9 +56,9 @@ class _Live:
             effect |= self.statement(s)
         return effect
 
-    def needs(self, s: Call) -> bool:
+    def needs(self, s: Call | Foreign) -> bool:
         """Whether a call has an effect that matters: it may leave, or write memory or compute results that matter."""
-        return s.leaves or any(v in self.vars for v in s.results) or any(b in self.bases for b in written_by(s))
+        return may_leave(s) or any(v in self.vars for v in defined(s)) or any(b in self.bases for b in written_by(s))
 
     def statement(self, s: Stmt) -> bool:
         if isinstance(s, (Let, Dim, Load)):
@@ -80,7 +82,7 @@ class _Live:
         if isinstance(s, (Raise, Need)):
             self.use(atoms_of(s))
             return True
-        if isinstance(s, Call):
+        if isinstance(s, (Call, Foreign)):
             needed = self.needs(s)
             if needed:
                 self.use(atoms_of(s))
@@ -137,7 +139,7 @@ def _keep(block: Block, live: _Live) -> Block:
         elif isinstance(s, Alloc):
             if s.base in live.bases or s.base in live.measured:
                 out.append(s)
-        elif isinstance(s, Call):
+        elif isinstance(s, (Call, Foreign)):
             if live.needs(s):
                 out.append(s)
         elif isinstance(s, If):

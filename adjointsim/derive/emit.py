@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import rules
+from . import registry, rules
 from .build import zero
 from .ir import (
     Alloc,
@@ -26,6 +26,7 @@ from .ir import (
     Each,
     Fn,
     For,
+    Foreign,
     If,
     Let,
     Load,
@@ -38,6 +39,7 @@ from .ir import (
     atoms_of,
     walk,
 )  # fmt: skip
+from .module import NOT_CACHED
 
 __all__ = ["HEADER", "NEED", "OK", "RESERVED", "emit"]
 
@@ -55,7 +57,7 @@ from adjointsim.derive import special
 _DTYPES = {"b1": "np.bool_", "i4": "np.int32", "i8": "np.int64", "u8": "np.uint64", "f4": "np.float32", "f8": "np.float64"}
 RESERVED = frozenset(
     [*keyword.kwlist, "math", "np", "njit", "U", "special", "range", "abs", "min", "max", "round", "bool", "int", "float", "len"]
-    + ["status"]
+    + ["status", "value", "array", "frozen", "registered"]
     + [f"z{axis}" for axis in range(16)]  # indices of the loops that fill
 )
 _FILL = {"zero": 0, "one": 1}
@@ -151,12 +153,37 @@ class _Emitter:
             if s.leaves:
                 self.put(depth, f"if status != {OK}:")
                 self.put(depth + 1, self._leave("status"))
+        elif isinstance(s, Foreign):
+            self._foreign(s, depth)
         elif isinstance(s, Each):
             raise NotImplementedError("an Each is turned into loops before it is written")
 
     def _leave(self, status: int | str) -> str:
         """A return of a status, and of zeros for results that the function did not come to."""
         return "return " + ", ".join([str(status), *(self.atom(zero(r.dt)) for r in self.fn.results)])
+
+    def _foreign(self, s: Foreign, depth: int) -> None:
+        """A call of code outside of the module, which may not write what it reads; its arrays are copied into ours."""
+
+        def given(a: object) -> str:
+            if a is None:
+                return "None"
+            if isinstance(a, tuple):
+                return f"({', '.join(map(given, a))},)"
+            return f"frozen({self.name(a)})" if isinstance(a, Base) else self.atom(a)  # type: ignore[arg-type]
+
+        self.put(depth, f"value = {self.fn.name}_code({', '.join(map(given, s.args))})")
+        for k, base in s.outs:
+            name = self.name(base)
+            self.put(depth, "array = value" if k < 0 else f"array = value[{k}]")
+            self.put(depth, f"if array.shape != {name}.shape:")
+            self.put(depth + 1, f"raise ValueError({registry.shape_message(s.key, k)!r})")
+            index = ", ".join(f"U(z{axis})" for axis in range(base.rank))
+            for axis in range(base.rank):
+                self.put(depth + axis, f"for z{axis} in range({name}.shape[{axis}]):")
+            self.put(depth + base.rank, f"{name}[{index}] {'+=' if s.mode == 'add' else '='} array[{index}]")
+        for k, v in s.results:
+            self.put(depth, f"{self.name(v)} = {_DTYPES[v.dt]}({'value' if k < 0 else f'value[{k}]'})")
 
     def _inline(self, s: Let, text: str, rest: Block) -> bool:
         """A temporary used once, later in the same block, is written there: nested expressions, as a person would write."""
@@ -293,4 +320,10 @@ def emit(
     e.put(1, f"return {', '.join([*status, *(_bare(e.atom(r)) for r in fn.results)])}".rstrip())
     settings = {"error_model": "numpy", "nogil": True, "cache": True, **(options or {})}
     decorator = ", ".join(f"{k}={_literal(v)}" for k, v in settings.items())
-    return f"@njit({decorator})\ndef {fn.name}({params}):\n" + "\n".join(e.out) + "\n"
+    head = ""
+    foreign = next((s for s in fn.body if isinstance(s, Foreign)), None)
+    if foreign is not None:
+        code = registry.registered(foreign.key)
+        head = "from adjointsim.derive.registry import frozen, registered\n\n"
+        head += f"{fn.name}_code = registered({code.key!r}).compiled{'' if code.cacheable else NOT_CACHED}\n\n\n"
+    return f"{head}@njit({decorator})\ndef {fn.name}({params}):\n" + "\n".join(e.out) + "\n"

@@ -20,12 +20,13 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from . import fence
 from .build import Names, const
-from .context import NEVER, Frame, RaiseSite, WrittenParameter
+from .context import NEVER, Frame, RaiseSite, WrittenParameter, with_sites
 from .emit import RESERVED
 from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
 from .liveness import Liveness
 from .lower import Lowering
-from .outline import Helper, Helpers, with_sites
+from .opaque import Opaque
+from .outline import Helper, Helpers
 from .ranges import never_negative
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
@@ -85,11 +86,16 @@ class Entry:
     outside: dict[tuple[Source, str], Any] = field(repr=False)  # what names from outside meant
     overwritten: frozenset[str] = frozenset()  # the paths of leaves that the function writes, in copies of its own
     helpers: tuple[Helper, ...] = field(default=(), repr=False)  # functions that it calls; what is called comes first
+    opaques: tuple[Opaque, ...] = field(default=(), repr=False)  # custom functions that these, it or their rules call
     _probes: dict[frozenset[Base] | None, Scratch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def stale(self) -> bool:
         """Whether a name from outside now means something that the derivation did not see: another function or class, a
-        number of another type (another *value* is no matter: it is an input)."""
+        number of another type (another *value* is no matter: it is an input).
+
+        Raises ArgumentError for a value that a custom function has frozen."""
+        for opaque in self.opaques:
+            opaque.check_unchanged()
         for (source, path), then in self.outside.items():
             try:
                 now = _resolve(source, path)
@@ -137,7 +143,7 @@ class Entry:
         body = (*(s for s in self.fn.body if not isinstance(s, (Alloc, For, While))), *allocs)
         params = tuple(p for p in self.fn.params if p not in results)
         known = [p for p in params if isinstance(p, Base)] if fixed is None else fixed
-        return scratch_of(Fn(self.fn.name, params, body), known, [h.fn for h in self.helpers])
+        return scratch_of(Fn(self.fn.name, params, body), known, [x.fn for x in (*self.opaques, *self.helpers)])
 
     def shape_error(self, site: ShapeSite, counters: Sequence[int], arrays: Mapping[Base, np.ndarray]) -> StructureError:
         """What to raise where a step's result is not like its state."""
@@ -342,12 +348,17 @@ def _lower(
     for helper in helpers.used(body):
         used.append(replace(helper, fn=replace(helper.fn, body=with_sites(helper.fn.body, len(low.sites)))))
         low.sites += helper.sites
-    known = never_negative(body, set(by_value), [h.fn for h in used])
+    opaques = helpers.used_opaques(body)
+    for opaque in opaques:
+        opaque.first = len(low.sites)
+        low.sites += opaque.sites
+    known = never_negative(body, set(by_value), [x.fn for x in (*opaques, *used)])
     used = [replace(h, nonnegative=frozenset(known[h.fn.name])) for h in used]
     files = {s.source.filename: s.source.fn.__globals__ for s in low.seen}
     return Entry(
         fn_ir, tuple(by_value), tuple(leaves), captures.all(), tuple(out), tuple(finish.origins), spec, dims, tuple(low.sites),
         names, source, files, low.outside, frozenset(path for path, b in leaves if b.name in copied), tuple(used),
+        tuple(opaques),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ir, special
+from . import ir, registry, special
 from .ir import INTS, Atom, Base, Block, Const, Fn, is_float
 from .rules import FIXED
 
@@ -148,6 +148,24 @@ class _Machine:
             names = {p.name: a.name for p, a in zip(callee.params, s.args, strict=True) if isinstance(a, Base)}
             raise NeedMore(names[need.base], need.size) from None
         env.update(zip((v.name for v in s.results), results, strict=True))
+
+    def do_Foreign(self, s: ir.Foreign, env: dict[str, Any]) -> None:
+        def given(a: Any) -> Any:
+            if isinstance(a, tuple):
+                return tuple(map(given, a))
+            if not isinstance(a, Base):
+                return self.value(a, env)
+            array = env[a.name].copy()
+            array.flags.writeable = False
+            return array
+
+        value = registry.registered(s.key).plain(*map(given, s.args))
+        for k, base in s.outs:
+            out = env[base.name]
+            registry.check_shape(s.key, k, np.shape(value if k < 0 else value[k]), out.shape)
+            out[...] = (out if s.mode == "add" else 0) + np.asarray(value if k < 0 else value[k])
+        for k, v in s.results:
+            env[v.name] = evaluate("cast", [value if k < 0 else value[k]], v.dt)
 
     def do_If(self, s: ir.If, env: dict[str, Any]) -> None:
         test = bool(self.value(s.test, env))

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 __all__ = [
-    "ONE", "ZERO", "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "If", "Let", "Load", "Need",
-    "Raise",
+    "ONE", "ZERO", "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "Foreign", "If", "Let", "Load",
+    "Need", "Raise",
     "Stmt", "Store", "Var", "While", "atoms_of", "bases_of", "defined", "effects", "is_float", "may_leave", "show", "substitute",
     "walk", "written_by",
 ]  # fmt: skip
@@ -190,6 +190,24 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """A call of compiled code that is not of the module: its text is unknown, its effects are these.
+
+    ``key`` names it in :mod:`.registry`; ``args``, which it only reads, may hold None and tuples of arguments.  It returns a
+    number, an array or a tuple: ``outs`` are (place in the tuple, or -1 where it returns that alone; an array that receives
+    the result) and ``results`` the same for numbers.  The whole body of a function is one of these, so that no pass meets it.
+    """
+
+    key: str
+    args: tuple[object, ...]
+    outs: tuple[tuple[int, Base], ...]
+    results: tuple[tuple[int, Var], ...]
+    mode: str = "set"
+    line: int = 0
+    part: str = "primal"
+
+
+@dataclass(frozen=True, slots=True)
 class If:
     """``if test: then else: orelse``; each phi is (var, value from then, value from orelse)."""
 
@@ -259,7 +277,7 @@ class Need:
     part: str = "primal"
 
 
-Stmt = Let | Dim | Load | Store | Alloc | Each | Call | If | For | While | Raise | Need
+Stmt = Let | Dim | Load | Store | Alloc | Each | Call | Foreign | If | For | While | Raise | Need
 Block = tuple[Stmt, ...]
 
 
@@ -313,6 +331,8 @@ def atoms_of(s: Stmt) -> Iterator[Atom]:
             yield from (init, *terms)
     elif isinstance(s, Call):
         yield from (a for a in s.args if not isinstance(a, Base))
+    elif isinstance(s, Foreign):
+        yield from (a for a in _flat(s.args) if not isinstance(a, Base))
     elif isinstance(s, If):
         yield s.test
         for _, a, b in s.phis:
@@ -337,6 +357,8 @@ def defined(s: Stmt) -> Iterator[Var]:
         yield s.var
     elif isinstance(s, Call):
         yield from s.results
+    elif isinstance(s, Foreign):
+        yield from (v for _, v in s.results)
     elif isinstance(s, If):
         yield from (v for v, _, _ in s.phis)
     elif isinstance(s, Each):
@@ -363,6 +385,22 @@ def bases_of(s: Stmt) -> Iterator[Base]:
         yield s.base
     elif isinstance(s, Call):
         yield from (a for a in s.args if isinstance(a, Base))
+    elif isinstance(s, Foreign):
+        yield from (a for a in (*_flat(s.args), *(b for _, b in s.outs)) if isinstance(a, Base))
+
+
+def _flat(args: tuple[object, ...]) -> Iterator[Atom | Base]:
+    """The arguments inside tuples of arguments."""
+    for a in args:
+        if isinstance(a, tuple):
+            yield from _flat(a)
+        elif a is not None:
+            yield a  # type: ignore[misc]
+
+
+def read_by(s: Foreign) -> Iterator[Base]:
+    """The bases that foreign code reads."""
+    yield from (a for a in _flat(s.args) if isinstance(a, Base))
 
 
 def written_by(s: Stmt) -> Iterator[Base]:
@@ -371,6 +409,8 @@ def written_by(s: Stmt) -> Iterator[Base]:
         yield s.base
     elif isinstance(s, Call):
         yield from (s.args[k] for k in s.writes)  # type: ignore[misc]
+    elif isinstance(s, Foreign):
+        yield from (b for _, b in s.outs)
 
 
 def may_leave(s: Stmt) -> bool:
@@ -402,7 +442,7 @@ def substitute(block: Block, atom: Callable[[Atom], Atom], base: Callable[[Base]
             return base(x)
         if isinstance(x, tuple):
             return tuple(value(i) for i in x)
-        if isinstance(x, (Let, Dim, Load, Store, Alloc, Each, Call, If, For, While, Raise, Need)):
+        if isinstance(x, (Let, Dim, Load, Store, Alloc, Each, Call, Foreign, If, For, While, Raise, Need)):
             return stmt(x)
         return x
 
@@ -426,6 +466,10 @@ def show(x: Fn | Block, indent: int = 0) -> str:
 
 def _index(base: Base, index: tuple[Atom, ...]) -> str:
     return f"{base}[{', '.join(map(str, index))}]"
+
+
+def _nested(a: object) -> str:
+    return f"({', '.join(map(_nested, a))},)" if isinstance(a, tuple) else str(a)
 
 
 def _carry(pairs: tuple[tuple[Var, Atom], ...]) -> str:
@@ -470,6 +514,9 @@ def _show(s: Stmt, pad: str, depth: int) -> str:
         axes = ", ".join(f"{v} in {c}" if lo == Const(0, "i8") else f"{v} in {lo} + {c}" for v, lo, c in s.axes)
         text = f"{pad}each ({axes}) {s.order}{tag}\n" + show(s.body, depth + 1) + show(s.stores, depth + 1)
         return text + "".join(f"{pad}    sum {v} = {init} + {' + '.join(map(str, terms))}\n" for v, init, terms in s.sums)
+    if isinstance(s, Foreign):
+        got = [f"{'+' * (s.mode == 'add')}{x}@{k}" for k, x in (*s.outs, *s.results)]
+        return f"{pad}{', '.join(got)} = foreign {s.key}({', '.join(map(_nested, s.args))}){tag}\n"
     if isinstance(s, For):
         head = f"{pad}for {s.var} in ({s.lo}, count {s.count}, step {s.step}){_carry(s.carries)}{tag}\n"
         return head + show(s.body, depth + 1) + _ends(s, pad)

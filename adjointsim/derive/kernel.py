@@ -18,6 +18,7 @@ from .fission import split_loops
 from .hoist import hoist
 from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
 from .loops import each_to_loops
+from .opaque import Opaque
 from .outline import reachable
 from .raising import raise_loops
 from .ranges import mark_indices
@@ -25,7 +26,7 @@ from .reverse import adjoint
 from .split import Calls
 from .tangent import Tangent, Tangents
 
-__all__ = ["Kernel", "primal_kernel", "tangent_kernel", "vjp_kernel"]
+__all__ = ["Kernel", "primal_kernel", "tangent_kernel", "tangents_of", "vjp_kernel"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Kernel:
     arenas: tuple[Base, ...] = ()
     functions: tuple[Fn, ...] = ()  # that fn calls, what is called first
     lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the files of helpers; the others are sums
+    opaques: tuple[Opaque, ...] = ()  # custom functions that it, they or their rules call
 
 
 def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) -> Kernel:
@@ -59,6 +61,7 @@ def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) ->
         results,
         functions=tuple(reachable(body, calls.functions())),
         lines=calls.lines,
+        opaques=entry.opaques,
     )
 
 
@@ -110,14 +113,22 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Co
         Fn(name, params, body), leaves, captures,
         result_bars=tuple(adj.shadows[b] if is_float(b.dt) and b in results else None for _, b in entry.results),
         leaf_bars=tuple(adj.shadows[b] if b in chosen else None for b in leaves),
-        arenas=adj.arenas, functions=tuple(functions), lines=calls.lines,
+        arenas=adj.arenas, functions=tuple(functions), lines=calls.lines, opaques=entry.opaques,
     )  # fmt: skip
+
+
+def tangents_of(kernel: Kernel) -> Tangents:
+    """The tangents of a kernel's functions, and of those that rules call; none is made yet."""
+    fns = {fn.name: fn for fn in (*(o.fn for o in kernel.opaques), *kernel.functions)}
+    return Tangents(fns, {o.fn.name: o.tangent for o in kernel.opaques})
 
 
 def tangent_kernel(kernel: Kernel, module: Tangents, made: Tangent) -> Kernel:
     """A kernel with its tangent for its function, and the tangents of what it calls."""
     dots = [other.fn for other in module.made.values() if other is not made]
-    functions = reachable(made.fn.body, [*kernel.functions, *dots])
+    own = {fn.name for fn in kernel.functions}
+    others = [o.fn for o in kernel.opaques if o.fn.name not in own]  # which rules call
+    functions = reachable(made.fn.body, [*others, *kernel.functions, *dots])
     owners = {d.fn.name: name for (name, _), d in module.found.items()}
     lines = {**kernel.lines, **{dot.name: kernel.lines[owners[dot.name]] for dot in dots}}
     return replace(kernel, fn=made.fn, functions=tuple(functions), lines=lines)

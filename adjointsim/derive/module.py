@@ -23,7 +23,10 @@ import numpy as np
 
 from .sealed import seal
 
-__all__ = ["cache_directory", "load_module"]
+__all__ = ["NOT_CACHED", "cache_directory", "load_module"]
+
+#: marks a text whose compiled code holds addresses of this process
+NOT_CACHED = "  # not cached on disk: its code is known by its address"
 
 _LOCK = threading.RLock()
 _fallback: Path | None = None
@@ -66,6 +69,8 @@ def load_module(text: str) -> ModuleType:
 
     An unwritable cache folder is replaced by a temporary one: compiled code then lasts as long as the process.
     """
+    if NOT_CACHED in text:
+        text = text.replace("cache=True", "cache=False")
     name = module_name(text)
     with _LOCK:
         if name in sys.modules:

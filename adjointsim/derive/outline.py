@@ -29,10 +29,8 @@ from .ir import (
     Each,
     Fn,
     For,
-    If,
     Let,
     Load,
-    Raise,
     Store,
     Var,
     While,
@@ -44,10 +42,11 @@ from .ir import (
 )  # fmt: skip
 from .loops import overlaps
 from .lower_loops import Loops
+from .opaque import Opaque
 from .source import Source, read
 from .values import Maybe, Ref, Static, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
-__all__ = ["Helper", "Helpers", "Outlining", "reachable", "with_sites"]
+__all__ = ["Helper", "Helpers", "Outlining", "reachable"]
 
 SMALL = 25  #: statements below which a function without loops is inlined wherever it is called
 #: statements that inlining may add to a program; a pair of functions for the way back costs about as much to compile
@@ -91,6 +90,7 @@ class Helpers:
     prefix: str
     inlined: frozenset[Hashable] = frozenset()
     found: dict[Hashable, Helper | None] = field(default_factory=dict)
+    opaques: dict[Hashable, Opaque] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
     def name(self, fn: types.FunctionType) -> str:
@@ -109,6 +109,18 @@ class Helpers:
         helpers = [h for h in self.found.values() if h is not None]
         names = {fn.name for fn in reachable(body, [h.fn for h in helpers])}
         return [h for h in helpers if h.fn.name in names]
+
+    def used_opaques(self, body: Block) -> list[Opaque]:
+        """The custom functions that a body calls, directly, through helpers, or through their rules."""
+        by_name = {o.fn.name: o for o in self.opaques.values()}
+        found: dict[str, Opaque] = {}
+        todo = [body, *(h.fn.body for h in self.used(body))]
+        while todo:
+            for s in walk(todo.pop()):
+                if isinstance(s, Call) and s.fn in by_name and s.fn not in found:
+                    found[s.fn] = by_name[s.fn]
+                    todo += [rule.fn.body for rule in by_name[s.fn].rules]
+        return [o for name, o in by_name.items() if name in found]
 
     def not_worth_it(self, body: Block) -> frozenset[Hashable]:
         """The kinds of helpers that are better inlined, as often as they are called."""
@@ -130,20 +142,6 @@ def reachable(body: Block, fns: Iterable[Fn]) -> list[Fn]:
                 names.add(s.fn)
                 todo.append(by_name[s.fn].body)
     return [fn for fn in fns if fn.name in names]
-
-
-def with_sites(block: Block, first: int) -> Block:
-    """The block with its raises counted from ``first``."""
-    out = []
-    for s in block:
-        if isinstance(s, Raise):
-            s = replace(s, site=s.site + first)
-        elif isinstance(s, If):
-            s = replace(s, then=with_sites(s.then, first), orelse=with_sites(s.orelse, first))
-        elif isinstance(s, (For, While)):
-            s = replace(s, body=with_sites(s.body, first))
-        out.append(s)
-    return tuple(out)
 
 
 class _Misfit(Exception):
@@ -216,6 +214,7 @@ class Outlining(Loops):
 
     helpers: Helpers
     callers: tuple[types.FunctionType, ...] = ()  # functions whose helper this lowers
+    whole_program = False  # everything is inlined
 
     def function(self, fn: types.FunctionType, args: dict[str, Value], node: Any = None) -> Value:
         raise NotImplementedError
@@ -225,8 +224,14 @@ class Outlining(Loops):
             raise _Misfit  # memory belongs to the entry function
         return super().alloc(root, dt, dims, fill)
 
+    def alone(self) -> None:
+        if self.callers:
+            raise _Misfit
+
     def outlined(self, fn: types.FunctionType, args: dict[str, Value]) -> Value | None:
         """The value of a call of ``fn`` as a function of its own; None if it must be inlined."""
+        if self.whole_program:
+            return None
         if fn in self.callers:
             raise _Misfit  # recursion: refused where inlined code comes back to the function
         args = {name: args[name] for name in fn.__code__.co_varnames if name in args}  # keywords come in any order

@@ -45,6 +45,7 @@ class Recording:
     """Makes primal values available to reversed loop bodies; the base class of the reverse pass."""
 
     names: Names
+    b: Builder
     root: str  # the name of the function that is reversed
     layout: Layout
     level: int
@@ -158,6 +159,30 @@ class Recording:
         for k, top in enumerate(tops):
             forget.store(self.tops, (const(k, "i8"),), top, "set", "never")
         return [*save.stmts, *memory.values(), call, *forget.stmts], [*load.stmts, *memory.values(), again], rename, Around()
+
+    def kept(self, arrays: list[Base], line: int) -> tuple[list[Stmt], dict[Base, Base]]:
+        """Statements that keep arrays on the tape as they are now; written for the way back: the same taken from there, into
+        memory of its own."""
+        save, found = Builder(self.names, number=False), {}
+        save.line = line
+        for dt, tape in self.arenas.items():
+            bases = [b for b in arrays if (dt == "f8") == is_float(b.dt)]
+            if not bases:
+                continue
+            self.used.update((tape, self.tops))
+            cell = (const(0 if dt == "f8" else 1, "i8"),)
+            top = save.load(self.tops, cell, "top", "never")
+            end = save.op("add", top, _snapshot_size(save, [], bases))
+            save.add(Need(tape, end, line))
+            save.store(self.tops, cell, end, "set", "never")
+            back = self.b.op("sub", self.b.load(self.tops, cell, "top", "never"), _snapshot_size(self.b, [], bases))
+            self.b.store(self.tops, cell, back, "set", "never")
+            for b in bases:
+                new = found[b] = Base(self.names.fresh(b.name.split(".")[0]), b.dt, b.rank, "local")
+                self.b.add(Alloc(new, tuple(self.b.dim(b, axis) for axis in range(b.rank)), "none", line))
+                top = _snapshot(save, tape, top, b, store=True)
+                back = _snapshot(self.b, tape, back, new, store=False)
+        return save.stmts, found
 
     def _record(
         self,

@@ -206,6 +206,16 @@ class Reverser(Dense):
         t = self.loop.bars.pop(x, None)
         return None if t is None or is_zero(t) else t
 
+    def zero_shadow(self, base: Base) -> None:
+        """``base_bar[...] = 0``: what was the base's before it was written as a whole is no matter."""
+        shadow = self.shadow(base)
+        index = tuple(self.names.var("ijkl"[axis % 4], "i8") for axis in range(base.rank))
+        counts = [self.b.dim(shadow, axis) for axis in range(base.rank)]
+        nest: Block = (Store(shadow, index, zero(base.dt), "set", "never", self.b.line, "linear"),)
+        for axis in reversed(range(base.rank)):
+            nest = (For(index[axis], ZERO, counts[axis], ONE, (), nest, (), (), None, None, self.b.line, "linear"),)
+        self.b.add(nest[0])
+
     # --------------------------------------------------------------------------------------------------- statements
     def block(self, block: Block) -> list[Stmt]:
         """Write the reverse of a block; returns the block as it must run on the way there, recording."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from .analysis import Layout, varied
 from .build import Names, zero
+from .context import with_sites
 from .deadcode import remove_dead
 from .fission import split_loops
 from .hoist import hoist
@@ -34,6 +35,7 @@ from .ir import (
     Each,
     Fn,
     For,
+    Foreign,
     If,
     Load,
     Stmt,
@@ -45,11 +47,14 @@ from .ir import (
     effects,
     free_vars,
     inner_defined,
+    is_float,
+    read_by,
     substitute,
     walk,
     written_by,
 )  # fmt: skip
 from .loops import each_to_loops
+from .opaque import Opaque, Rule
 from .outline import Helper
 from .raising import raise_loops
 from .ranges import mark_indices
@@ -84,12 +89,23 @@ class Calls:
         self.level = level
         helpers = entry.helpers
         self.helpers = {h.fn.name: h for h in helpers}
-        self.nonnegative = {entry.fn.name: set(entry.counters), **{h.fn.name: set(h.nonnegative) for h in helpers}}
-        self.bodies = {h.fn.name: replace(h.fn, body=self._prepared(h)) for h in helpers}
+        self.opaques = {o.fn.name: o for o in entry.opaques}
+        self.nonnegative = {
+            entry.fn.name: set(entry.counters),
+            **{o: set() for o in self.opaques},
+            **{h.fn.name: set(h.nonnegative) for h in helpers},
+        }
+        self.bodies = {o.fn.name: o.fn for o in entry.opaques}
+        self.bodies.update({h.fn.name: replace(h.fn, body=self._prepared(h)) for h in helpers})
         self.sums: list[Fn] = []
         self.made: list[Fn] = []
-        self.lines = {entry.fn.name: entry.lines, **{h.fn.name: h.source.lines for h in helpers}}
+        self.lines = {
+            entry.fn.name: entry.lines,
+            **dict.fromkeys(self.opaques, ()),
+            **{h.fn.name: h.source.lines for h in helpers},
+        }
         self._splits: dict[tuple[str, Places], dict[Places, _Split]] = {}
+        self._rules: dict[tuple[str, Places], Fn] = {}
         self._settled: dict[str, Places] = {}
         self._varied: dict[tuple[str, Places], tuple[Places, Places]] = {}
 
@@ -125,6 +141,8 @@ class Calls:
         """The arrays whose contents a statement itself reads."""
         if isinstance(s, Load):
             return {s.base}
+        if isinstance(s, Foreign):
+            return set(read_by(s))
         if not isinstance(s, Call):
             return set()
         fn = self.bodies[s.fn] if s.fn in self.bodies else next(f for f in self.made if f.name == s.fn)
@@ -145,7 +163,9 @@ class Calls:
         """Arrays that loops inside a body run over: accessed there at an index that the loop varies."""
         found: set[Base] = set()
         for s in walk(body):
-            if isinstance(s, (For, While, Each)):
+            if isinstance(s, Foreign):
+                found.update(bases_of(s))
+            elif isinstance(s, (For, While, Each)):
                 own = {v for st in walk((s,)) for v in (*defined(st), *inner_defined(st))}
                 for st in walk((s,)):
                     if isinstance(st, (Load, Store)) and any(a in own for a in st.index):
@@ -179,6 +199,8 @@ class Calls:
         active = frozenset(k for k, a in enumerate(s.args) if a in back.scalars or a in back.memory)
         if not active or (all(bar is None for bar in bars) and active.isdisjoint(s.writes)):
             return [s]
+        if s.fn in self.opaques:
+            return self._reverse_opaque(back, s, self.opaques[s.fn], bars, active)
         reloaded = self._reloaded(s.fn) if self.level else ()
         volatile = frozenset(k for k in reloaded if not back.layout.settled(s, s.args[k]))  # type: ignore[arg-type]
         split = self._split(s.fn, active, volatile)
@@ -202,6 +224,80 @@ class Calls:
         writes, leaves = effects(split.rec.params, split.rec.body)
         given = (*s.args, *(arenas[kind] for kind in split.rec_arenas))
         return [replace(s, fn=split.rec.name, args=given, writes=writes, leaves=leaves)]
+
+    def _reverse_opaque(self, back: Reverser, s: Call, opaque: Opaque, bars: list[Atom | None], active: Places) -> list[Stmt]:
+        """The reverse of a call of a custom function: a call of its rule.  What the rule reads and somebody overwrites later
+        is kept on the tape, and taken from there into memory of its own."""
+        wanted = {k for k, p in enumerate(opaque.args) if k in active and is_float(p.dt)}
+        if not wanted:
+            return [s]
+        rule, fn = opaque.vjp, self._rule(opaque, frozenset(wanted))
+        assert rule is not None
+        args: dict[Var | Base, Atom | Base] = dict(zip(rule.args, s.args, strict=False))
+        arrays, numbers = iter(s.args[len(rule.args) :]), iter(zip(s.results, bars, strict=True))
+        for p, seed in zip(rule.out, rule.seeds, strict=True):
+            if isinstance(p, Base):
+                args[p] = base = next(arrays)
+                if seed is not None:
+                    args[seed] = back.shadow(base)  # type: ignore[arg-type]
+            else:
+                args[p], bar = next(numbers)
+                if seed is not None:
+                    args[seed] = bar or zero(seed.dt)
+        args.update(zip(rule.captures, s.args[len(s.args) - len(opaque.captures) :] if rule.captures else (), strict=False))
+        args.update((b, b) for b in opaque.captures)
+        args.update((x, back.shadow(s.args[k])) for k, x in rule.made.items() if isinstance(x, Base) and k in wanted)  # type: ignore[arg-type]
+        read = [p for p in (*rule.args, *rule.out) if p in fn.params and isinstance(p, Base)]
+        kept = {p: args[p] for p in read if not self.level or not back.layout.settled(s, args[p])}  # type: ignore[arg-type]
+        save, load = back.kept([b for b in dict.fromkeys(kept.values()) if isinstance(b, Base)], s.line)
+        args.update((p, load[b]) for p, b in kept.items())  # type: ignore[index]
+        returned = [k for k, x in rule.made.items() if not isinstance(x, Base) and k in wanted]
+        results = [back.b.new(bar_name(a) if isinstance(a := s.args[k], Var) else "t", rule.args[k].dt) for k in returned]
+        back.b.line = s.line
+        given = tuple(args[p] for p in fn.params)
+        back.b.add(Call(fn.name, given, tuple(results), s.line, "linear", *effects(fn.params, fn.body)))
+        for b in (s.args[k] for k in s.writes):
+            if b in back.memory:
+                back.zero_shadow(b)  # type: ignore[arg-type]
+        for k, bar in zip(returned, results, strict=True):
+            back.add(s.args[k], bar)  # type: ignore[arg-type]
+        return [s, *save]
+
+    def _rule(self, opaque: Opaque, wanted: Places) -> Fn:
+        """The rule of a custom function for the places of the arguments whose cotangents matter."""
+        rule = opaque.vjp
+        if rule is None:
+            raise opaque.missing("defvjp")
+        lacking = [opaque.args[k].name.split(".")[0] for k in sorted(wanted) if k not in rule.made]
+        if lacking:
+            raise opaque.missing("defvjp", f"gives None for {', '.join(lacking)}, whose derivative is needed")
+        key = opaque.fn.name, wanted
+        if key not in self._rules:
+            name = f"{opaque.fn.name}_vjp{self._suffix(opaque.fn.name, 'vjp')}"
+            memory = [x for k, x in rule.made.items() if isinstance(x, Base) and k in wanted]
+            results = tuple(x for k, x in rule.made.items() if not isinstance(x, Base) and k in wanted)
+            body = rule.fn.body
+            if isinstance(body[0], Foreign):  # it computes all of them in any case
+                body, results, params = self._foreign(body[0], rule, wanted)
+            else:
+                body = remove_dead(with_sites(body, opaque.first_site(rule)), memory, results)
+                used = {*free_vars(body), *results, *(b for st in walk(body) for b in bases_of(st))}
+                params = tuple(p for p in rule.fn.params if p in used)
+                body = self._optimised(body, rule.names.copy(), name, opaque.fn.name)
+            self._rules[key] = fn = Fn(name, params, body, results)
+            self.made.append(fn)
+            self.lines[name] = rule.lines
+        return self._rules[key]
+
+    @staticmethod
+    def _foreign(s: Foreign, rule: Rule, wanted: Places) -> tuple[Block, tuple[Atom, ...], tuple[Var | Base, ...]]:
+        """A rule that is foreign code, for some of its results."""
+        chosen = [x for k, x in rule.made.items() if k in wanted]
+        outs = tuple(pair for pair in s.outs if pair[1] in chosen)
+        numbers = tuple(pair for pair in s.results if pair[1] in chosen)
+        s = replace(s, outs=outs, results=numbers)
+        used = {*bases_of(s), *free_vars((s,))}
+        return (s,), tuple(v for _, v in numbers), tuple(p for p in rule.fn.params if p in used)
 
     def _split(self, name: str, active: Places, volatile: Places) -> _Split:
         made = self._splits.setdefault((name, active), {})

@@ -13,7 +13,7 @@ too.  All statements of ``f`` become primal ones, a cotangent being just a numbe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from . import ir
@@ -47,10 +47,12 @@ def tangent(fn: Fn, active: Collection[str], fns: Mapping[str, Fn] | None = None
 class Tangents:
     """The tangents of a module: ``fns`` are its functions, ``made`` the tangents so far, by name.
 
-    A function has one tangent for every set of active parameters that occurs: ``f_dot``, ``f_dot2``, ...
+    Those of custom functions are made by ``rules``.  A function has one tangent for every set of active parameters that
+    occurs: ``f_dot``, ``f_dot2``, ...
     """
 
     fns: Mapping[str, Fn]
+    rules: Mapping[str, Callable[[Collection[str], str], Tangent]] = field(default_factory=dict)
     made: dict[str, Tangent] = field(default_factory=dict)
     found: dict[tuple[str, frozenset[str]], Tangent] = field(default_factory=dict)
     _active: dict[tuple[str, frozenset[str]], set[Param]] = field(default_factory=dict)
@@ -62,7 +64,10 @@ class Tangents:
             raise ValueError(f"{fn.name} has no float parameter {', '.join(sorted(unknown))}")
         key = fn.name, frozenset(active)
         if key not in self.found:
-            made = _Pass(self, fn, self.activity(fn, key[1])).run(self._name(fn))
+            if fn.name in self.rules:
+                made = self.rules[fn.name](active, self._name(fn))
+            else:
+                made = _Pass(self, fn, self.activity(fn, key[1])).run(self._name(fn))
             self.found[key] = self.made[made.fn.name] = made
         return self.found[key]
 
@@ -114,6 +119,10 @@ class Tangents:
             for (v, a), y, r in zip(s.carries, s.yields, s.results):
                 if not found.isdisjoint((v, a, y)):
                     found.update((v, r))
+        elif isinstance(s, ir.Foreign):
+            if not found.isdisjoint((*ir.atoms_of(s), *ir.read_by(s))):
+                found.update(v for _, v in s.results if is_float(v.dt))
+                found.update(b for _, b in s.outs if is_float(b.dt))
         elif isinstance(s, ir.Call):
             callee = self.callee(s)
             inner = self.activity(callee, self.passed(s, found))

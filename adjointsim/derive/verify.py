@@ -214,6 +214,19 @@ class _Structure(_Checker):
         for v in s.results:
             self.define(v)
 
+    def do_Foreign(self, s: ir.Foreign) -> None:
+        for a in ir.atoms_of(s):
+            self.use(a)
+        for b in ir.bases_of(s):
+            self.base(b)
+        read = set(ir.read_by(s))
+        for b in ir.written_by(s):
+            self.require(b.role not in ("in", "const"), f"foreign code writes {b}, which has role {b.role}")
+            self.require(b not in read, f"foreign code reads and writes {b}")
+        self.require([t for t in walk(self.fn.body) if isinstance(t, ir.Foreign)] == [s], "one foreign call a function")
+        for _, v in s.results:
+            self.define(v)
+
     def argument(self, a: Atom | Base, p: Var | Base) -> None:
         self.require(isinstance(a, Base) == isinstance(p, Base) and a.dt == p.dt, f"argument {a} for parameter {p} of {p.dt}")
         if isinstance(a, Base) and isinstance(p, Base):

@@ -16,10 +16,9 @@ from reference import reference_jvp, reference_vjp
 from adjointsim.derive import api, interp
 from adjointsim.derive.entry import Entry, lower_entry
 from adjointsim.derive.ir import Fn, is_float
-from adjointsim.derive.kernel import Kernel, primal_kernel, tangent_kernel, vjp_kernel
+from adjointsim.derive.kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, leaves_of
-from adjointsim.derive.tangent import Tangents
 from adjointsim.derive.verify import verify
 from adjointsim.errors import OverlapWarning
 from adjointsim.leaves import flatten, spec_of, unflatten, unflatten_bar
@@ -154,7 +153,7 @@ class Derived:
     def run_jvp(self, leaves: Arrays, dots: Bars) -> Bars:
         """The tangents of the result leaves, by the interpreter; None for inert ones."""
         kernel = self.primal(1)
-        module = Tangents({fn.name: fn for fn in kernel.functions})
+        module = tangents_of(kernel)
         made = module.of(kernel.fn, {base.name for base in kernel.inputs if is_float(base.dt)})
         results = [np.zeros_like(r) for r in self.expected]
         out = [np.zeros_like(r) if r.dtype.kind == "f" else None for r in results]

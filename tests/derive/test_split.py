@@ -24,12 +24,11 @@ from adjointsim.derive import interp, outline
 from adjointsim.derive.api import FunctionKernel
 from adjointsim.derive.entry import lower_entry
 from adjointsim.derive.ir import Alloc, Call, For, Need, Raise, Store, is_float, show, walk
-from adjointsim.derive.kernel import tangent_kernel
+from adjointsim.derive.kernel import tangent_kernel, tangents_of
 from adjointsim.derive.model import CompiledModel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ArraySpec, ScalarSpec
 from adjointsim.derive.split import unwrapped
-from adjointsim.derive.tangent import Tangents
 from adjointsim.derive.tapes import TapeCount
 from adjointsim.derive.verify import verify
 from adjointsim.errors import UnsupportedError
@@ -188,7 +187,7 @@ def _hessian_complex(derived: Derived) -> np.ndarray:
 def _hessian_tangent(derived: Derived) -> np.ndarray:
     """The same by the tangent of the adjoint."""
     kernel = derived.vjp(1)
-    module = Tangents({fn.name: fn for fn in kernel.functions})
+    module = tangents_of(kernel)
     made = module.of(kernel.fn, {b.name for b in kernel.inputs})
     fns = functions(tangent_kernel(kernel, module, made))
     for fn in fns.values():  # cotangents are just numbers here

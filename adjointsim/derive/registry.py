@@ -1,0 +1,281 @@
+"""Compiled code that the deriver does not look into, known to generated modules by a key.
+
+The key is a hash of everything that gives the code its meaning: bytecode of the function and of those that it calls, and the
+values that they use from outside.  It is part of a generated module's text, and so of the name of its cache file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+from numba import njit
+from numba.core import types as nb
+from numba.core.imputils import impl_ret_borrowed, lower_constant
+from numba.extending import intrinsic, models, register_model, typeof_impl
+
+from ..errors import ArgumentError, StructureError
+from .source import plain_function
+from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec
+
+__all__ = ["Code", "CustomFunction", "check_shape", "code_of", "frozen", "registered"]
+
+_DTYPES = {"b1": nb.boolean, "i4": nb.int32, "i8": nb.int64, "u8": nb.uint64, "f4": nb.float32, "f8": nb.float64}
+_NAMES = {t: dt for dt, t in _DTYPES.items()}
+_KNOWN = frozenset({"numpy", "scipy", "numba", "math", "cmath", "operator"})  # packages that are told by their versions
+
+
+# --------------------------------------------------------------------------------------------------------------- identity
+class _Described:
+    """What a function is, as text."""
+
+    def __init__(self, fn: types.FunctionType) -> None:
+        self.parts: list[str] = []
+        self.cacheable = True
+        self._seen: set[Any] = set()
+        self._name = fn.__name__
+        self._function(fn)
+
+    def _function(self, fn: types.FunctionType) -> None:
+        if fn in self._seen:
+            return
+        self._seen.add(fn)
+        self._code(fn.__code__)
+        self.parts.append(repr(fn.__defaults__))
+        closure = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
+        for name, cell in closure:
+            self._value(name, cell.cell_contents, ())
+        names = [n for code in _codes(fn.__code__) for n in code.co_names]
+        for name in dict.fromkeys(names):
+            if name in fn.__globals__:
+                self._value(name, fn.__globals__[name], names)
+
+    def _code(self, code: types.CodeType) -> None:
+        self.parts += [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames)]
+        for const in code.co_consts:
+            if isinstance(const, types.CodeType):
+                self._code(const)
+            else:
+                self.parts.append(repr(const))
+
+    def _value(self, name: str, obj: Any, names: Any) -> None:
+        fn = obj.function if isinstance(obj, CustomFunction) else plain_function(obj)
+        if fn is not None:
+            self.parts.append(f"{name}:")
+            self._function(fn)
+        elif isinstance(obj, types.ModuleType):
+            self.parts.append(f"{name}={obj.__name__} {getattr(obj, '__version__', '')}")
+            if obj.__name__.partition(".")[0] not in _KNOWN:
+                for attr in dict.fromkeys(names):
+                    if attr in vars(obj):
+                        self._value(f"{name}.{attr}", vars(obj)[attr], ())
+        elif isinstance(obj, np.ndarray):
+            message = f"{self._name} uses the array '{name}' from outside, which Numba would freeze: pass it as an argument"
+            raise StructureError(message)
+        elif _plain(obj):
+            self.parts.append(f"{name}={obj!r}")
+        elif isinstance(obj, type):
+            self.parts.append(f"{name}={obj.__module__}.{obj.__qualname__} {getattr(obj, '_fields', '')}")
+        else:
+            self.cacheable = self.cacheable and callable(obj) and not isinstance(obj, ctypes._CFuncPtr | nb.ExternalFunction)
+            self.parts.append(f"{name} is a {type(obj).__qualname__}")
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _codes(const)
+
+
+def _plain(obj: Any) -> bool:
+    if isinstance(obj, tuple):
+        return all(map(_plain, obj))
+    return obj is None or isinstance(obj, (bool, int, float, complex, str, bytes, np.generic))
+
+
+# ------------------------------------------------------------------------------------------------------------------- code
+class Code:
+    """A function that is only ever called, compiled by Numba."""
+
+    def __init__(self, key: str, function: types.FunctionType, compiled: Any, cacheable: bool) -> None:
+        self.key, self.plain, self.compiled, self.cacheable = key, function, compiled, cacheable
+        self.name = function.__name__
+        self._results: dict[tuple[Any, ...], Spec] = {}
+
+    def check_unchanged(self) -> None:
+        """ArgumentError if something that the function uses from outside is no longer what it was compiled with."""
+        if _digest(_Described(self.plain)) != self.key:
+            message = f"{self.name} uses a value from outside that has changed since it was compiled"
+            raise ArgumentError(f"Got another value, but {message}: pass it as an argument")
+
+    def result(self, args: tuple[Any, ...]) -> Spec:
+        """What it returns for arguments of these types (dtype, rank), rank 0 for numbers, or tuples of such.
+
+        Raises TypeError with Numba's reason if it does not compile for them.
+        """
+        if args not in self._results:
+            try:
+                found = self._inferred(args, readonly=True)
+            except numba.core.errors.NumbaError as error:
+                try:
+                    self._inferred(args, readonly=False)
+                except numba.core.errors.NumbaError:
+                    raise TypeError(f"Numba does not compile it: {_reason(error)}") from None
+                raise TypeError("it writes its arguments, or needs arrays that it may write: it must copy them") from None
+            self._results[args] = found
+        return self._results[args]
+
+    def _inferred(self, args: tuple[Any, ...], readonly: bool) -> Spec:
+        def typed(a: Any) -> Any:
+            if a is None:
+                return nb.none
+            if isinstance(a[0], tuple) or a == ():
+                return nb.Tuple(tuple(map(typed, a)))
+            dt, rank = a
+            return nb.Array(_DTYPES[dt], rank, "C", readonly=readonly) if rank else _DTYPES[dt]
+
+        signature = tuple(map(typed, args))
+        self.compiled.compile(signature)
+        return _spec(self.compiled.overloads[signature].signature.return_type)
+
+
+def _reason(error: Exception) -> str:
+    """Numba's message in one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("Failed in", "During", "File", "<source", "^"))]
+    return " ".join(kept)[:400]
+
+
+def _spec(kind: Any) -> Spec:
+    kind = nb.unliteral(kind)
+    if isinstance(kind, nb.Array) and kind.dtype in _NAMES and kind.ndim:
+        return ArraySpec(_NAMES[kind.dtype], kind.ndim)
+    if kind in _NAMES:
+        return ScalarSpec(_NAMES[kind])
+    if isinstance(kind, nb.BaseTuple):
+        return TupleSpec(tuple(_spec(k) for k in kind), getattr(kind, "instance_class", None))
+    if isinstance(kind, nb.NoneType):
+        return NoneSpec()
+    raise TypeError(f"it returns {kind}: numbers, arrays of numbers and tuples of these are understood")
+
+
+_codes_by_key: dict[str, Code] = {}
+
+
+def _digest(described: _Described) -> str:
+    return hashlib.sha256("\0".join(described.parts).encode()).hexdigest()[:24]
+
+
+def code_of(function: Any) -> Code:
+    """The code of a function, plain or @njit."""
+    fn = plain_function(function)
+    assert fn is not None
+    described = _Described(fn)
+    key = _digest(described)
+    if key not in _codes_by_key:
+        compiled = function if hasattr(function, "py_func") else njit(error_model="numpy", nogil=True)(fn)
+        _codes_by_key[key] = Code(key, fn, compiled, described.cacheable)
+    return _codes_by_key[key]
+
+
+def registered(key: str) -> Code:
+    """The code of a key, for generated modules."""
+    return _codes_by_key[key]
+
+
+def check_shape(key: str, place: int, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """ValueError unless foreign code returned an array of the shape for which there is memory."""
+    if got != expected:
+        raise ValueError(shape_message(key, place))
+
+
+def shape_message(key: str, place: int) -> str:
+    """What is said of a result of another shape."""
+    name = _codes_by_key[key].name
+    which = f"result {place} of {name}" if place >= 0 else f"the result of {name}"
+    return f"{which} has another shape than expected; say it: custom_vjp(shape=lambda ...: (...))"
+
+
+@intrinsic
+def frozen(typingctx: Any, a: Any) -> Any:
+    """The same array as one that may not be written."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return impl_ret_borrowed(context, builder, signature.return_type, args[0])
+
+    return a.copy(readonly=True)(a), codegen
+
+
+# --------------------------------------------------------------------------------------------------------- what users make
+class CustomFunction:
+    """A function with derivative rules of its own; see :func:`adjointsim.custom_vjp`."""
+
+    def __init__(self, function: Any, shape: Callable[..., Any] | None = None) -> None:
+        fn = plain_function(function)
+        if fn is None:
+            raise StructureError(f"Got custom_vjp of a {type(function).__name__}, but expected a function, plain or @njit")
+        functools.update_wrapper(self, fn)
+        self.function: types.FunctionType = fn
+        self.shape = shape
+        self.vjp_rule: Any = None
+        self.jvp_rule: Any = None
+        self._given = function
+
+    @functools.cached_property
+    def code(self) -> Code:
+        """What runs."""
+        return code_of(self._given)
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the function, compiled."""
+        return self.code.compiled(*args)
+
+    def defvjp(self, rule: Any) -> Any:
+        """Decorate ``rule(out, out_bar, *args) -> (arg_bar, ...)``, the vector-Jacobian product.
+
+        ``out`` is what the function returned, ``out_bar`` its cotangent (of the same structure), and an entry of the result
+        has the shape of its argument; None for an argument without one.  It must not write what it is given.
+        """
+        self._check_rule(rule, "defvjp", 2 + self.function.__code__.co_argcount, "(out, out_bar, *args)")
+        self.vjp_rule = rule
+        return rule
+
+    def defjvp(self, rule: Any) -> Any:
+        """Decorate ``rule(out, args, args_dot) -> out_dot``, the Jacobian-vector product; ``args`` and ``args_dot`` are
+        tuples, with 0 for the tangent of an argument that has none."""
+        self._check_rule(rule, "defjvp", 3, "(out, args, args_dot)")
+        self.jvp_rule = rule
+        return rule
+
+    def _check_rule(self, rule: Any, name: str, count: int, wanted: str) -> None:
+        fn = plain_function(rule)
+        if fn is None:
+            raise StructureError(f"Got {name} of a {type(rule).__name__}, but expected a function, plain or @njit")
+        if fn.__code__.co_argcount != count or fn.__code__.co_flags & 0x0C:
+            own = ", ".join(fn.__code__.co_varnames[: fn.__code__.co_argcount])
+            message = f"Got {name} of {fn.__name__}({own}), but {self.function.__name__} needs {wanted}: {count} in all"
+            raise StructureError(message)
+
+
+class _CustomType(nb.Dispatcher):
+    """Numba's type of a custom function: that of its compiled code, so that @njit functions can call it."""
+
+
+@typeof_impl.register(CustomFunction)
+def _typeof_custom(value: CustomFunction, context: Any) -> Any:
+    return _CustomType(value.code.compiled)
+
+
+register_model(_CustomType)(models.OpaqueModel)
+
+
+@lower_constant(_CustomType)
+def _constant_custom(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    return context.get_dummy_value()
