@@ -199,10 +199,16 @@ class CompiledExecutor(Executor):
         while True:
             ctl[control.BUDGET] = self._budget
             began = time.perf_counter()
-            status = self._driver(
-                rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
-                tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes, *self._own,
-            )  # fmt: skip
+            try:
+                status = self._driver(
+                    rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
+                    tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes,
+                    *self._own,
+                )  # fmt: skip
+            except Exception as error:  # of code that is none of ours: a singular matrix
+                if any(call.raises for call in self._kit.model.summary.calls.values()):
+                    self._located(error)
+                raise
             if status == PAUSE:
                 took = time.perf_counter() - began
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
@@ -218,7 +224,11 @@ class CompiledExecutor(Executor):
         """The user's exception, with the step and the direction."""
         n = int(self._ctl[control.N])
         verb = DRIVER_VERBS[self._ctl[control.PLACE]]
-        error = raise_site(self._kit.kernels[verb].entry, status, [n], self._kit.arrays(verb))
+        return self._located(raise_site(self._kit.kernels[verb].entry, status, [n], self._kit.arrays(verb)))
+
+    def _located(self, error: BaseException) -> BaseException:
+        """An exception of the kernel that ran last, with the step and the direction."""
+        n, verb = int(self._ctl[control.N]), DRIVER_VERBS[self._ctl[control.PLACE]]
         direction = "reverse" if verb.endswith("_vjp") else "forward" if self._ctl[control.TURNED] >= 0 else "recompute"
         annotate(error, _WHAT[verb], n, self.problem.n_steps, direction)
         return error

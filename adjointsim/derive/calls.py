@@ -19,6 +19,7 @@ from .build import const
 from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
+from .linalg import LINALG
 from .registry import CustomFunction
 from .source import Source, plain_function, read
 from .values import Lazy, Ref, Static, Tup, Value, describe
@@ -48,8 +49,9 @@ class Calls(Expressions):
         if not isinstance(target, Static):
             raise self.error(f"{describe(target)} cannot be called", node)
         obj = target.obj
-        if isinstance(obj, CustomFunction):
-            return self.opaque(obj, node, root)
+        custom = obj if isinstance(obj, CustomFunction) else _hashable_get(LINALG, obj)
+        if custom is not None:
+            return self.opaque(custom, node, root)
         handler = _hashable_get(_CALLS, obj)
         if handler is not None:
             return handler(self, node, root)

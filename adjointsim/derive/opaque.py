@@ -177,7 +177,7 @@ class OpaqueCalls(Calls):
                 raise self.error(f"an argument of {custom.function.__name__} is {describe(v)}: pass numbers and arrays", node)
         kinds = tuple((a.dt, a.rank if isinstance(a, Base) else 0) for a in given)
         try:
-            result = custom.code.result(kinds)
+            result = custom.result(kinds)
         except TypeError as error:
             raise self.error(f"call of {custom.function.__name__}: {error}", node) from None
         key = (custom, kinds)
@@ -330,7 +330,7 @@ class OpaqueCalls(Calls):
         made: dict[int, Param | Atom] = {}
         memory: list[Base] = []
         for k, (v, spec) in enumerate(zip(items, targets, strict=True)):
-            if not is_float(spec.dt) or (isinstance(v, Static) and v.obj is None):  # type: ignore[union-attr]
+            if not is_float(spec.dt) or (kind == "vjp" and isinstance(v, Static) and v.obj is None):  # type: ignore[union-attr]
                 continue
             like = args[k] if kind == "vjp" else out[k]
             if isinstance(spec, ScalarSpec):
@@ -379,7 +379,7 @@ class OpaqueCalls(Calls):
         numbers: list[tuple[int, Var]] = []
         made: dict[int, Param | Atom] = {}
         for k, (item, spec) in enumerate(zip(items, targets, strict=True)):
-            if not is_float(spec.dt) or isinstance(item, NoneSpec):  # type: ignore[union-attr]
+            if not is_float(spec.dt) or (kind == "vjp" and isinstance(item, NoneSpec)):  # type: ignore[union-attr]
                 continue
             if type(item) is not type(spec) or getattr(item, "rank", 0) != getattr(spec, "rank", 0):
                 raise TypeError(f"entry {k} of its result is {item}, {spec} is expected")

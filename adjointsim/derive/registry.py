@@ -24,7 +24,10 @@ from ..errors import ArgumentError, StructureError
 from .source import plain_function
 from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec
 
-__all__ = ["Code", "CustomFunction", "check_shape", "code_of", "frozen", "registered"]
+__all__ = ["Code", "CustomFunction", "Kinds", "check_shape", "code_of", "frozen", "registered"]
+
+#: of arguments: (dtype, rank), rank 0 for numbers
+Kinds = tuple[tuple[str, int], ...]
 
 _DTYPES = {"b1": nb.boolean, "i4": nb.int32, "i8": nb.int64, "u8": nb.uint64, "f4": nb.float32, "f8": nb.float64}
 _NAMES = {t: dt for dt, t in _DTYPES.items()}
@@ -217,7 +220,9 @@ def frozen(typingctx: Any, a: Any) -> Any:
 class CustomFunction:
     """A function with derivative rules of its own; see :func:`adjointsim.custom_vjp`."""
 
-    def __init__(self, function: Any, shape: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, function: Any, shape: Callable[..., Any] | None = None, types: Callable[[Kinds], Spec] | None = None
+    ) -> None:
         fn = plain_function(function)
         if fn is None:
             raise StructureError(f"Got custom_vjp of a {type(function).__name__}, but expected a function, plain or @njit")
@@ -226,7 +231,11 @@ class CustomFunction:
         self.shape = shape
         self.vjp_rule: Any = None
         self.jvp_rule: Any = None
-        self._given = function
+        self._given, self._types = function, types
+
+    def result(self, args: Kinds) -> Spec:
+        """What it returns for arguments of these kinds; TypeError if it does not take them."""
+        return self._types(args) if self._types is not None else self.code.result(args)
 
     @functools.cached_property
     def code(self) -> Code:

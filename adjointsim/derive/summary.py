@@ -19,7 +19,7 @@ from typing import TypeVar
 from .api import Compiled
 from .emit import NEED
 from .entry import Entry
-from .ir import Alloc, Base, Const, Dim, Raise, bases_of, is_float, walk
+from .ir import Alloc, Base, Const, Dim, Foreign, Raise, bases_of, is_float, walk
 from .kernel import Kernel
 
 __all__ = ["Calling", "Chain", "Leaf", "Route", "StepSummary", "SweepSummary", "bar_modes", "calling", "routes_of"]
@@ -81,6 +81,7 @@ class Calling:
     scratch: int
     statuses: frozenset[int]
     reads: frozenset[int]  # inputs whose contents matter
+    raises: bool  # foreign code may leave it, and the driver, by an exception
 
     @property
     def needs(self) -> bool:
@@ -226,5 +227,6 @@ def calling(compiled: Compiled, kernel: Kernel) -> Calling:
     arenas = ["tops" if b.name.startswith("tops") else "tape" if b.dt == "f8" else "itape" for b in kernel.arenas]
     reads = frozenset(k for k, b in enumerate(kernel.inputs) if b in loaded)
     return Calling(
-        len(kernel.inputs), len(kernel.captures), tuple(arenas), len(compiled.scratch.bases), frozenset(statuses), reads
-    )
+        len(kernel.inputs), len(kernel.captures), tuple(arenas), len(compiled.scratch.bases), frozenset(statuses), reads,
+        any(isinstance(s, Foreign) for s in everything),
+    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .control import DRIVER_VERBS, PLACE
+from .control import DRIVER_VERBS, PLACE, N
 from .summary import SweepSummary
 
 __all__ = ["OPTIONS", "Writer", "array_functions"]
@@ -77,6 +77,8 @@ class Writer:
         captures = [f"c_{verb}[{k}]" for k in range(how.captures)]
         scratch = [f"w_{verb}[{k}]" for k in range(how.scratch)]
         full = [*args[: how.inputs + 1], *captures, *args[how.inputs + 1 :], *how.arenas, *scratch]
+        if how.raises:
+            self.put(depth, f"ctl[{N}] = n\nctl[{PLACE}] = {DRIVER_VERBS.index(verb)}")
         self.put(depth, f"{', '.join(['status', *results])} = k_{verb}({', '.join(full)})")
         # always: the compiler drops it where a kernel cannot fail, and a list of failures that has a gap must not hide one
         self.put(depth, f"if status != 0:\n    ctl[{PLACE}] = {DRIVER_VERBS.index(verb)}\n    break")
