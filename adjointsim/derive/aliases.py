@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from .build import const, zero
@@ -50,8 +51,14 @@ class Aliases(OpaqueCalls):
         what = f"'{name}'" if name != RET else "the return value"
         kept = next((r for r in (a, c) if name == RET and r.base in self.frame.slots), None)
         if kept is not None:  # nobody else sees it yet
-            other, block = (c, in_c) if kept is a else (a, in_a)
+            other, block, own = (c, in_c, in_a) if kept is a else (a, in_a, in_c)
             with self.b.into(block):
+                made = next((s for s in walk(tuple(own)) if isinstance(s, Alloc) and s.base == kept.base), None)
+                if made is not None:  # it is there on one side only
+                    dims = [self._recomputed(n, tuple(own)) for n in made.dims]
+                    if None in dims:
+                        raise self.error(f"{what} is made in a branch: make it before the branch", node)
+                    self.b.add(replace(made, dims=tuple(dims)))  # type: ignore[arg-type]
                 self._move(kept, other, what, node)
             self.stands_for(kept.base, other.base, ())
             return shape_of(kept), []

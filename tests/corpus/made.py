@@ -196,3 +196,20 @@ def rebound_after_a_test_for_return(a, b, x, limit):
             a = b
         x = x * a[i] + b[0]
     return a, x
+
+
+@case(args=(A, A[::-1].copy() * 0.5, 0.4, 0), id="leaves the first", tags="loop array return")
+@case(args=(A, A[::-1].copy() * 0.5, 0.4, 4), id="leaves the second", tags="loop array return")
+@case(args=(A, A[::-1].copy() * 0.5, -0.4, 4), id="leaves the second, swapped", tags="loop array return")
+def returned_from_either_of_two_loops(a, b, x, n):
+    for i in range(n, 4):
+        if i != 1:
+            return x, a
+        b = a
+    for i in range(-1, 2):
+        if i * x > 0.1:
+            return x * a[1], a
+        if x < 0.2:
+            a = b
+        x *= b[i]
+    return x, a
