@@ -297,6 +297,7 @@ class _Linearity(_Checker):
         super().__init__(fn, fns)
         self.linear: set[Var] = set(params)
         self.memory = _linear_memory(fn, fns)
+        self.nil = _zeros(fn.body)
         size = -1
         while size != len(self.linear):
             size = len(self.linear)
@@ -381,7 +382,7 @@ class _Linearity(_Checker):
 
     def fits(self, a: Atom) -> bool:
         """A linear value, or the zero that every linear map preserves."""
-        return self.is_linear(a) or _is_zero(a)
+        return self.is_linear(a) or _is_zero(a) or a in self.nil
 
     def merged(self, v: Var, *atoms: Atom) -> None:
         if self.is_linear(v):
@@ -419,3 +420,18 @@ def _linear_memory(fn: Fn, fns: Mapping[str, Fn]) -> set[Base]:
 
 def _is_zero(a: Atom) -> bool:
     return isinstance(a, Const) and a.value == 0
+
+
+def _zeros(block: Block) -> set[Atom]:
+    """Merged and carried values that can be nothing but 0."""
+    sources: dict[Atom, list[Atom]] = {}
+    for s in walk(block):
+        if isinstance(s, ir.If):
+            sources.update({v: [a, b] for v, a, b in s.phis})
+        elif isinstance(s, (ir.For, ir.While)):
+            for (v, a), y, r in zip(s.carries, s.yields, s.results):
+                sources[v], sources[r] = [a, y], [a, y]
+    found = set(sources)
+    while wrong := {v for v in found if not all(a in found or _is_zero(a) for a in sources[v])}:
+        found -= wrong
+    return found
