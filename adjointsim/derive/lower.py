@@ -225,6 +225,15 @@ class Lowering(Outlining):
         def side(body: list[ast.stmt]) -> None:
             self.statements(body, after)
 
+        for k, (body, other) in enumerate(((s.body, s.orelse), (s.orelse, s.body))):
+            if _raises(body):  # what comes after need not stand in the other side: it is reached by that alone
+                before = dict(self.env)
+                with self.b.block() as stmts:
+                    side(body)
+                self.env = before
+                self.b.phi(test, [] if k else stmts, stmts if k else [], [])
+                side(other)
+                return False
         leaves = _leaves(s.body), _leaves(s.orelse)
         if rest and leaves[0] != leaves[1] and any(leaves):
 
@@ -342,6 +351,14 @@ def _leaves(body: list[ast.stmt]) -> bool:
     if isinstance(last, (ast.Return, ast.Break, ast.Continue, ast.Raise)):
         return True
     return isinstance(last, ast.If) and _leaves(last.body) and _leaves(last.orelse)
+
+
+def _raises(body: list[ast.stmt]) -> bool:
+    """Whether a block always raises, whatever it does before."""
+    if not body:
+        return False
+    last = body[-1]
+    return isinstance(last, ast.Raise) or (isinstance(last, ast.If) and _raises(last.body) and _raises(last.orelse))
 
 
 def _left(env: Env) -> bool:

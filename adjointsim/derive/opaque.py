@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import DerivationError
-from . import registry, rules
+from . import registry
 from .build import Names, const, zero
 from .calls import Calls
 from .context import Frame, RaiseSite, with_sites
@@ -22,21 +22,13 @@ from .ir import (
     Alloc,
     Atom,
     Base,
-    Block,
     Call,
     Const,
     Dim,
-    Each,
     Fn,
-    For,
     Foreign,
-    If,
-    Let,
-    Load,
     Stmt,
-    Store,
     Var,
-    While,
     bases_of,
     effects,
     is_float,
@@ -353,7 +345,6 @@ class OpaqueCalls(Calls):
         body = each_to_loops(tuple(child.b.stmts), child.names)
         bars_in = [p for p in seeds if p is not None]
         captures = tuple(dict.fromkeys(b for s in walk(body) for b in bases_of(s) if b.role == "const"))
-        body = _linear(body, bars_in, memory)
         numbers = tuple(x for x in made.values() if not isinstance(x, Base))
         params = (*out, *bars_in, *args, *memory, *captures)
         made_fn = Fn(fn.__name__, params, body, numbers)
@@ -426,45 +417,3 @@ def _no_tangent(child: OpaqueCalls, a: Param) -> Value:
         return const(0, a.dt)
     return child.alloc("none", a.dt, child.shape(Ref.of(a)), "zero")
 
-
-def _linear(block: Block, seeds: Iterable[Param], memory: Iterable[Base]) -> Block:
-    """Mark what acts on (co)tangents: whatever they reach."""
-    found: set[Var | Base] = {*seeds, *memory}
-    size = -1
-    while size != len(found):
-        size = len(found)
-        for s in walk(block):
-            if isinstance(s, Let):
-                if is_float(s.var.dt) and any(a in found and rules.OPS[s.op].term(k) is not None for k, a in enumerate(s.args)):
-                    found.add(s.var)
-            elif isinstance(s, Load):
-                if s.base in found:
-                    found.add(s.var)
-            elif isinstance(s, Store) and s.value in found:
-                found.add(s.base)
-            elif isinstance(s, Call) and any(a in found for a in s.args):
-                found.update(v for v in s.results if is_float(v.dt))
-                found.update(s.args[k] for k in s.writes)  # type: ignore[misc]
-            elif isinstance(s, Each):
-                found.update(v for v, init, terms in s.sums if not found.isdisjoint((init, *terms)))
-            elif isinstance(s, If):
-                found.update(v for v, a, b in s.phis if a in found or b in found)
-            elif isinstance(s, (For, While)):
-                for (v, a), y, r in zip(s.carries, s.yields, s.results, strict=True):
-                    if not found.isdisjoint((v, a, y)):
-                        found.update((v, r))
-
-    def marked(s: Stmt) -> Stmt:
-        if isinstance(s, (Let, Load)):
-            return replace(s, part="linear") if s.var in found else s
-        if isinstance(s, (Store, Alloc)):
-            return replace(s, part="linear") if s.base in found else s
-        if isinstance(s, If):
-            return replace(s, then=tuple(map(marked, s.then)), orelse=tuple(map(marked, s.orelse)))
-        if isinstance(s, (For, While)):
-            return replace(s, body=tuple(map(marked, s.body)))
-        if isinstance(s, Each):
-            return replace(s, body=tuple(map(marked, s.body)), stores=tuple(map(marked, s.stores)))  # type: ignore[arg-type]
-        return s
-
-    return tuple(map(marked, block))

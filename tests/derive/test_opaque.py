@@ -1,0 +1,245 @@
+"""Functions that the deriver does not look into: rules of the user's own, and those of ``np.linalg``."""
+
+from __future__ import annotations
+
+import mpmath as mp
+import numpy as np
+import pytest
+from linalg_models import MODELS, cube, heat, heat_plainly, mixed, parts, thomas, tridiagonal, uses_both, uses_both_plainly
+
+import adjointsim as adj
+from adjointsim import Simulation
+from adjointsim.errors import ArgumentError, StructureError, UnsupportedError
+
+from .harness import Derived
+
+
+def numbers(value):
+    items = value if isinstance(value, tuple) else (value,)
+    return np.concatenate([np.asarray(item, object).ravel() for item in items])
+
+
+def direction(name):
+    """Along one direction: the exact derivative of every result, to 20 digits, by differences in 60."""
+    fn, args, exact = MODELS[name]
+    rng = np.random.default_rng(3)
+    dots = [rng.standard_normal(np.shape(a)) for a in args]
+    with mp.workdps(60):
+        h = mp.mpf(10) ** -20
+
+        def at(sign):
+            moved = [np.asarray(a) + np.asarray(d).astype(object) * (sign * h) for a, d in zip(args, dots, strict=True)]
+            return numbers(exact(*(mp.matrix(m.tolist()) if np.ndim(m) else m for m in moved)))
+
+        found = (at(1) - at(-1)) / (2 * h)
+    return dots, found.astype(float)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_linear_algebra(name):
+    """Forward against 60 digits; reverse against forward, at both levels."""
+    fn, args, _ = MODELS[name]
+    derived = Derived(fn, args)
+    dots, expected = direction(name)
+    leaves = [np.atleast_1d(np.asarray(d)) for d in dots]
+    found = np.concatenate([d.ravel() for d in derived.run_jvp(derived.leaves, leaves) if d is not None])
+    if "qr" in name or "eigh" in name or "svd" in name:  # in whatever order the two find them
+        found, expected = np.sort(found), np.sort(expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+    out = derived.run_jvp(derived.leaves, leaves)
+    forward = sum(np.sum(b * d) for b, d in zip(derived.bars, out, strict=True) if d is not None)
+    for level in (0, 1):
+        bars = derived.run_vjp(derived.vjp(level), derived.leaves, derived.bars)
+        reverse = sum(np.sum(b * d) for b, d in zip(bars, leaves, strict=True))
+        assert abs(forward - reverse) <= 1e-12 * max(1.0, sum(np.sum(abs(b * d)) for b, d in zip(bars, leaves, strict=True)))
+
+
+@pytest.mark.parametrize("name", ["march", "helper"])
+def test_compiled_linear_algebra(name):
+    fn, args, _ = MODELS[name]
+    derived = Derived(fn, args)
+    out, pullback = adj.vjp(fn, *args)
+    bars = derived.run_vjp(derived.vjp(1), derived.leaves, derived.bars)
+    mine = derived.bars if isinstance(out, tuple) else derived.bars[0]
+    given = tuple(b.item() if np.ndim(o) == 0 else b for b, o in zip(mine, out, strict=True)) if isinstance(out, tuple) else mine
+    for a, b in zip(pullback(given), bars, strict=True):
+        np.testing.assert_allclose(np.ravel(a), np.ravel(b), rtol=1e-12, atol=1e-12)
+
+
+def complex_step(f, args, k):
+    out = np.zeros(np.shape(args[k]))
+    for i in np.ndindex(out.shape):
+        moved = [np.asarray(a, complex).copy() for a in args]
+        moved[k][i] += 1e-200j
+        out[i] = f(*moved).imag / 1e-200
+    return out
+
+
+U = np.array([0.3, -0.2, 0.7, 0.1, 0.5])
+
+
+def test_rules_of_ones_own():
+    value, bars = adj.value_and_grad(uses_both, wrt=(0, 1))(U, 0.7)
+    np.testing.assert_allclose(value, uses_both_plainly(U, 0.7), rtol=1e-14)
+    for k in (0, 1):
+        np.testing.assert_allclose(bars[k], complex_step(uses_both_plainly, (U, 0.7), k), rtol=1e-13)
+    _, dot = adj.jvp(uses_both, (U, 0.7), (np.ones(5), 0.3))
+    np.testing.assert_allclose(dot, np.sum(bars[0]) + 0.3 * bars[1], rtol=1e-13)
+    assert adj.grad(uses_both, wrt=1)(U, 0.7) == bars[1]
+    assert cube(2.0) == 8.0 and parts(U, 1)[0].shape == (4,)
+
+
+def test_foreign_rules_in_a_sweep():
+    """LAPACK through its address: never cached, not derivable, the same bits for every schedule."""
+    found = []
+    for checkpoints in (None, 2):
+        sim = Simulation(heat, 9, terminal=lambda u, p: np.sum(u * u * np.arange(len(u))), checkpoints=checkpoints)
+        found.append(sim.value_and_grad(U, 0.4))
+    (value, grad), (_, other) = found
+    np.testing.assert_allclose(value, heat_plainly(U, 0.4, 9), rtol=1e-12)
+    np.testing.assert_allclose(grad.y0, complex_step(lambda u, p: heat_plainly(u, p, 9), (U, 0.4), 0), rtol=1e-11)
+    np.testing.assert_allclose(grad.p, complex_step(lambda u, p: heat_plainly(u, p, 9), (U, 0.4), 1), rtol=1e-11)
+    assert np.array_equal(grad.y0, other.y0) and grad.p == other.p
+    assert np.allclose(thomas(*map(np.asarray, ([0.0], [2.0, 2.0], [0.0], [1.0, 2.0]))), [0.5, 1.0])
+    with pytest.raises(UnsupportedError, match="thomas has no defjvp"):
+        sim.jvp(U, 0.4, U, 0.0)
+    assert tridiagonal.jvp_rule is None
+
+
+def test_what_is_singular_names_its_step():
+    def step(n, y, p):
+        a = np.eye(2) * (p - n)
+        return np.linalg.solve(a, y)
+
+    sim = Simulation(step, 6, terminal=lambda y, p: y[0])
+    assert np.isfinite(sim.value_and_grad(np.ones(2), 9.5)[1].p)
+    with pytest.raises(np.linalg.LinAlgError) as caught:
+        sim.value_and_grad(np.ones(2), 4.0)
+    assert any("step n=4 of 6 (forward sweep)" in note for note in caught.value.__notes__)
+
+    def values_of(n, y, p):
+        w, v = np.linalg.eigh(np.eye(2) * p)
+        return y + v[0, 1] * p + w[0]
+
+    with pytest.raises(ValueError, match="equal eigenvalues") as raised:
+        Simulation(values_of, 3, terminal=lambda y, p: y[0]).value_and_grad(np.ones(2), 4.0)
+    assert any("reverse sweep" in note for note in raised.value.__notes__)
+
+
+# ------------------------------------------------------------------------------------------------------------- bad input
+@adj.custom_vjp
+def unruled(x):
+    return x * 2.0
+
+
+@adj.custom_vjp
+def half_ruled(x, y):
+    return x * y
+
+
+@half_ruled.defvjp
+def half_vjp(z, z_bar, x, y):
+    return z_bar * y, None
+
+
+@adj.custom_vjp
+def longer(u):
+    return np.ones(len(u) + 1)
+
+
+@adj.custom_vjp
+def made(n):
+    return np.ones(n)
+
+
+@adj.custom_vjp
+def vandal(u):
+    u[0] = 1.0
+    return u * 2.0
+
+
+@adj.custom_vjp
+def untyped(x):
+    return "text"
+
+
+@adj.custom_vjp
+def wrong_count(x, y):
+    return x * y
+
+
+@wrong_count.defvjp
+def wrong_vjp(z, z_bar, x, y):
+    return (z_bar * y,)
+
+
+WEIGHTS, FACTOR = np.ones(3), 2.0
+
+
+@adj.custom_vjp
+def frozen_array(u):
+    return u * WEIGHTS
+
+
+@adj.custom_vjp
+def frozen_number(x):
+    return x * FACTOR
+
+
+@frozen_number.defvjp
+def frozen_vjp(y, y_bar, x):
+    return (y_bar * FACTOR,)
+
+
+@pytest.mark.parametrize(
+    ("f", "args", "words"),
+    [
+        (lambda x: unruled(x), (1.0,), "unruled has no defvjp: give it one with @unruled.defvjp"),
+        (lambda x: half_ruled(2.0, x), (1.0,), "defvjp of half_ruled gives None for y"),
+        (lambda n: made(3)[0] * n, (1.0,), "returns a 1-d array, and no argument is one: say its shape"),
+        (lambda u: vandal(u)[0], (np.ones(3),), "writes its arguments"),
+        (lambda x: untyped(x), (1.0,), "call of untyped: it returns"),
+        (lambda x: wrong_count(x, x), (1.0,), "2 derivatives are expected"),
+        (lambda x: unruled(x, x), (1.0,), "takes 1 positional arguments"),
+        (lambda x: unruled((x, x)), (1.0,), "an argument of unruled is a tuple of 2"),
+        (lambda u: np.linalg.solve(u, u)[0], (np.ones(3),), "an argument is 1-d"),
+        (lambda x: np.linalg.inv(x), (1.0,), "an argument is 0-d"),
+        (lambda u: np.linalg.eig(u)[0][0], (np.ones((2, 2)),), "eig, which has no derivative rule"),
+    ],
+)
+def test_refused(f, args, words):
+    with pytest.raises(UnsupportedError, match=words) as caught:
+        adj.grad(f)(*args)
+    assert caught.value.filename == __file__ and caught.value.lineno
+
+
+def test_a_result_of_another_shape():
+    with pytest.raises(ValueError, match="the result of longer has another shape than expected"):
+        adj.value_and_grad(lambda u: longer(u)[0] + u[0])(np.ones(3))
+
+
+def test_what_is_frozen_may_not_change(monkeypatch):
+    with pytest.raises(UnsupportedError, match="uses the array 'WEIGHTS' from outside"):
+        adj.grad(lambda u: frozen_array(u)[0])(np.ones(3))
+    f = adj.grad(lambda x: frozen_number(x) * x)
+    assert f(3.0) == 12.0
+    monkeypatch.setitem(globals(), "FACTOR", 5.0)
+    with pytest.raises(ArgumentError, match="frozen_number uses a value from outside that has changed"):
+        f(3.0)
+
+
+def test_rules_that_are_none():
+    with pytest.raises(StructureError, match="Got custom_vjp of a int"):
+        adj.custom_vjp(3)
+    with pytest.raises(StructureError, match=r"needs \(out, out_bar, \*args\): 3 in all"):
+        cube.defvjp(lambda x: x)
+    with pytest.raises(StructureError, match="Got defjvp of a float"):
+        cube.defjvp(1.0)
+
+
+def test_a_rule_beside_linear_algebra():
+    a = np.array([[2.0, 0.3], [0.1, 1.5]])
+    _, (a_bar, x_bar) = adj.value_and_grad(mixed, wrt=(0, 1))(a, 0.8)
+    det = np.linalg.det(a)
+    np.testing.assert_allclose(a_bar, np.sin(0.8**3) * det * np.linalg.inv(a).T, rtol=1e-13)
+    np.testing.assert_allclose(x_bar, np.cos(0.8**3) * 3 * 0.8**2 * det, rtol=1e-13)
