@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
+
+import adjointsim as adj
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -26,6 +29,52 @@ def lynx_hare():
 @pytest.fixture(scope="module")
 def wave_inversion():
     return load("wave_inversion")
+
+
+@pytest.fixture(scope="module")
+def banded_rod():
+    return load("banded_rod")
+
+
+def test_banded_rod_recovers_the_conductivities(banded_rod, capsys):
+    banded_rod.main(["--cells", "60", "--steps", "120"])
+    printed = capsys.readouterr().out
+    assert "2     2.0000     2.0" in printed
+    assert float(printed.split()[-2]) < 0.5
+
+
+def test_banded_rod_has_the_gradient_of_scipy(banded_rod):
+    """The same steps by SciPy's banded solver, differentiated by a complex step."""
+    cells, steps = 24, 3
+    truth = banded_rod.rod(cells)
+
+    def value(log_k):
+        u, k = np.zeros(cells, complex), np.exp(log_k)
+        a = np.eye(cells, dtype=complex)
+        for face in range(cells + 1):
+            flux = np.zeros(cells)
+            if 2 <= face <= cells - 2:
+                flux[face - 2 : face + 2] = np.array([1.0, -27.0, 27.0, -1.0]) / 24.0
+            else:
+                flux[max(face - 1, 0) : face + 1] = np.array([-1.0, 1.0])[0 if 0 < face else 1 : None if face < cells else 1]
+            here = banded_rod.DT * k[min(face, cells - 1) * banded_rod.PIECES // cells] * flux
+            if face > 0:
+                a[face - 1] -= here
+            if face < cells:
+                a[face] += here
+        bands = np.zeros((5, cells), complex)
+        for i, j in np.argwhere(a):
+            bands[2 + i - j, j] = a[i, j]
+        for _ in range(steps):
+            u = scipy.linalg.solve_banded((2, 2), bands, u + banded_rod.DT * truth.heating)
+        return np.sum(u * u)
+
+    sim = adj.Simulation(banded_rod.implicit_step, steps, terminal=lambda u, p: np.sum(u * u))
+    found, grad = sim.value_and_grad(np.zeros(cells), truth, wrt="p.log_k")
+    assert found == pytest.approx(value(truth.log_k).real, rel=1e-12)
+    h = 1e-100j
+    exact = [value(truth.log_k + h * np.eye(banded_rod.PIECES)[i]).imag / 1e-100 for i in range(banded_rod.PIECES)]
+    np.testing.assert_allclose(grad.p.log_k, exact, rtol=1e-11)
 
 
 def test_lynx_hare_reaches_the_optimum(lynx_hare):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,14 @@ def test_files_stay_readable(path):
     lines = text.splitlines()
     assert len(lines) <= 600, "split it: about 400 lines are enough"
     assert not lines or ast.get_docstring(ast.parse(text)), "say in a docstring what this file is"
+
+
+def test_the_rules_page_is_what_the_table_says():
+    spec = importlib.util.spec_from_file_location("make_rules", PACKAGE.parent / "docs" / "make_rules.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (PACKAGE.parent / "docs" / "rules.md").read_text(encoding="utf-8")
+    assert page == module.text(), "run python docs/make_rules.py"
 
 
 def test_importing_the_package_does_not_wait_for_numba():

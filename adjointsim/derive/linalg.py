@@ -144,9 +144,6 @@ def lstsq_vjp(out, out_bar, a, b):
     x_bar, square_bar, _, s_bar = out_bar
     if rank < a.shape[1]:
         raise ValueError("np.linalg.lstsq has a derivative only where the columns are independent")
-    for k in range(len(s_bar)):
-        if s_bar[k] != 0.0:
-            raise ValueError("the singular values that np.linalg.lstsq returns have no derivative here: use np.linalg.svd")
     q, r = np.linalg.qr(a)
     z = np.linalg.solve(r, np.linalg.solve(r.T, x_bar))
     rest = b - a @ x
@@ -155,6 +152,9 @@ def lstsq_vjp(out, out_bar, a, b):
     for k in range(len(square_bar)):
         a_bar -= 2.0 * square_bar[k] * np.outer(rest, x)
         b_bar += 2.0 * square_bar[k] * rest
+    if np.any(s_bar != 0.0):
+        u, _, vh = np.linalg.svd(a, False)
+        a_bar += (u * s_bar) @ vh
     return a_bar, b_bar
 
 
