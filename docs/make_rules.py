@@ -46,7 +46,8 @@ def text() -> str:
         for term in op.terms:
             mark = " (select)" if term.selector else " (strong)" if term.strong else ""
             terms.append(f"`{op.params[term.arg]}`: `{term.coef}`{mark}".replace("|", "\\|"))
-        own = ", ".join(sorted(set(names.get(op.name, [])))) or (f"`{op.emit.format(*op.params)}`" if op.emit else "a conversion").replace("|", "\\|")
+        written = f"`{op.emit.format(*op.params)}`" if op.emit else "a conversion"
+        own = ", ".join(sorted(set(names.get(op.name, [])))) or written.replace("|", "\\|")
         lines.append(f"| `{op.name}({', '.join(op.params)})` | {own} | {', '.join(terms) or 'none'} |\n")
     lines.append(LINEAR)
     for function, custom in LINALG.items():

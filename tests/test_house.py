@@ -20,7 +20,7 @@ FLOORS = [
     ["schedules"],
     ["derive"],
     ["leaves"],
-    ["kernels"],
+    ["kernels", "custom"],
     ["step", "ledger", "selection", "progress"],
     ["results", "storage"],
     ["executor"],

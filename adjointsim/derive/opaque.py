@@ -416,4 +416,3 @@ def _no_tangent(child: OpaqueCalls, a: Param) -> Value:
     if isinstance(a, Var):
         return const(0, a.dt)
     return child.alloc("none", a.dt, child.shape(Ref.of(a)), "zero")
-
