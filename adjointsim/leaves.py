@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from adjointsim.derive.spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, differentiable, leaf_specs, leaves_of
+from adjointsim.derive.spec import (
+    ArraySpec,
+    ComplexSpec,
+    NoneSpec,
+    ScalarSpec,
+    Spec,
+    TupleSpec,
+    differentiable,
+    leaf_specs,
+    leaves_of,
+)
 from adjointsim.errors import StructureError
 
 __all__ = [
@@ -25,7 +35,8 @@ Bars = list[np.ndarray | None]
 Shapes = tuple[tuple[int, ...], ...]
 
 _CODES = {np.dtype(name): name for name in ("f8", "f4", "i8", "i4")} | {np.dtype(bool): "b1"}
-_ACCEPTED = "float64 or float32 (int64, int32 and bool ride along without a derivative)"
+_COMPLEX = {np.dtype(np.complex128): "c16", np.dtype(np.complex64): "c8"}
+_ACCEPTED = "float64, float32, complex128 or complex64 (int64, int32 and bool ride along without a derivative)"
 _STRUCTURES = f"a number, an array of {_ACCEPTED}, a tuple or NamedTuple of these, or None"
 _NUMBERS = {float: ScalarSpec("f8"), bool: ScalarSpec("b1")}
 _NAMES = {"f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "b1": "bool"}
@@ -43,6 +54,8 @@ def spec_of(value: Any, path: str) -> Spec:
     if isinstance(value, np.ndarray):
         if isinstance(value, (np.ma.MaskedArray, np.matrix)):
             raise StructureError(f"Got {path} as a {_type_name(value)}, but expected a plain array: np.asarray({path})")
+        if value.dtype.kind == "c":
+            return ComplexSpec(_code(value.dtype, path), value.ndim)
         code = _code(value.dtype, path)
         return ArraySpec(code, value.ndim) if value.ndim else ScalarSpec(code)
     if value is None:
@@ -51,6 +64,10 @@ def spec_of(value: Any, path: str) -> Spec:
         if not -(2**63) <= value < 2**63:
             raise StructureError(f"Got {path}={value}, but expected an integer that fits int64")
         return ScalarSpec("i8")
+    if isinstance(value, complex) and not isinstance(value, np.generic):
+        return ComplexSpec("c16", 0)
+    if isinstance(value, np.complexfloating):
+        return ComplexSpec(_code(value.dtype, path), 0)
     if isinstance(value, np.generic):
         return ScalarSpec(_code(value.dtype, path))
     if isinstance(value, float):
@@ -65,10 +82,10 @@ def spec_of(value: Any, path: str) -> Spec:
 
 
 def _code(dtype: np.dtype, path: str) -> str:
-    code = _CODES.get(dtype if dtype.isnative else dtype.newbyteorder("="))
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    code = _CODES.get(native) or _COMPLEX.get(native)
     if code is None:
-        advice = "; complex numbers are not supported yet: pass real and imaginary parts" if dtype.kind == "c" else ""
-        raise StructureError(f"Got {path} of dtype {dtype}, but expected {_ACCEPTED}{advice}")
+        raise StructureError(f"Got {path} of dtype {dtype}, but expected {_ACCEPTED}")
     return code
 
 
@@ -83,8 +100,6 @@ def _repair(value: Any, path: str) -> str:
         return f": use a tuple for a structure, np.array({path}) for numbers"
     if isinstance(value, dict) or hasattr(value, "__dataclass_fields__"):
         return ": use a NamedTuple"
-    if isinstance(value, complex):
-        return "; complex numbers are not supported yet: pass real and imaginary parts"
     if hasattr(value, "to_numpy"):
         return f": pass {path}.to_numpy()"
     if hasattr(value, "__array__"):
@@ -98,6 +113,8 @@ def stacked_spec(spec: Spec) -> Spec:
         return TupleSpec(tuple(map(stacked_spec, spec.items)), spec.cls)
     if isinstance(spec, NoneSpec):
         return spec
+    if isinstance(spec, ComplexSpec):
+        return ComplexSpec(spec.dt, spec.rank + 1)
     return ArraySpec(spec.dt, (spec.rank if isinstance(spec, ArraySpec) else 0) + 1)
 
 
@@ -119,8 +136,25 @@ def parts(value: Any, spec: Spec) -> Iterator[Any]:
     if isinstance(spec, TupleSpec):
         for item, sub in zip(value, spec.items, strict=True):
             yield from parts(item, sub)
+    elif isinstance(spec, ComplexSpec):
+        yield real_view(value, spec.dt)
     elif not isinstance(spec, NoneSpec):
         yield value
+
+
+def real_view(value: Any, dt: str) -> np.ndarray:
+    """A complex number or array as its leaf, of the same memory if it can be."""
+    array = np.asarray(value)
+    native = array.dtype == np.dtype(dt)
+    if not (native and array.flags.c_contiguous and array.flags.aligned):
+        array = np.array(array, dt, order="C")
+    return array.reshape(-1).view(f"f{int(dt[1:]) // 2}").reshape(*array.shape, 2)
+
+
+def _complex(leaf: np.ndarray, spec: ComplexSpec) -> Any:
+    """The complex number or array of a leaf, of the same memory."""
+    array = np.ascontiguousarray(leaf).reshape(-1).view(spec.dt).reshape(leaf.shape[:-1])
+    return array if spec.rank else array[()] if spec.dt == "c8" else complex(array)
 
 
 def overlap(a: Any, b: Any) -> bool:
@@ -166,6 +200,8 @@ def _build(spec: Spec, leaves: Iterator[np.ndarray | None], bars: bool) -> Any:
     leaf = next(leaves)
     if leaf is None or isinstance(spec, ArraySpec):
         return leaf
+    if isinstance(spec, ComplexSpec):
+        return _complex(leaf, spec)
     number = leaf[0]
     return number if spec.dt in ("f4", "i4") else number.item()
 
@@ -202,6 +238,8 @@ def _same_but_width(got: Spec, want: Spec) -> bool:
         return same and all(map(_same_but_width, got.items, want.items))
     if isinstance(got, ArraySpec) and isinstance(want, ArraySpec):
         return got.rank == want.rank and (got.dt == want.dt or (differentiable(got) and differentiable(want)))
+    if isinstance(got, ComplexSpec) and isinstance(want, ComplexSpec):
+        return got.rank == want.rank
     if isinstance(got, ScalarSpec) and isinstance(want, ScalarSpec):
         return got.dt == want.dt or (differentiable(got) and differentiable(want))
     return isinstance(got, NoneSpec) and isinstance(want, NoneSpec)
@@ -249,6 +287,12 @@ def _collect_bars(value: Any, spec: Spec, shapes: Iterator[tuple[int, ...]], pat
             raise StructureError(f"Got {path} as {got}, but expected the structure {spec}")
         for k, (item, sub) in enumerate(zip(value, spec.items, strict=True)):
             _collect_bars(item, sub, shapes, f"{path}.{spec.fields[k]}" if spec.fields is not None else f"{path}[{k}]", out)
+    elif isinstance(spec, ComplexSpec):
+        shape = next(shapes)
+        numbers = isinstance(value, (bool, int, float, complex, np.generic, np.ndarray))
+        if numbers and np.asarray(value).dtype.kind in "fiubc":
+            value = real_view(value, spec.dt)
+        out.append(_bar(value, spec.leaf, shape, path))
     else:
         shape = next(shapes)
         out.append(_bar(value, spec, shape, path) if differentiable(spec) else None)

@@ -16,6 +16,7 @@ import numpy as np
 from . import rules
 from .arraycalls import ARRAY_CALLS
 from .build import const
+from .complexes import COMPLEX_CASTS, is_complex
 from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
@@ -43,6 +44,8 @@ class Calls(Expressions):
             owner = self.operand(node.func.value, [*node.args, *(k.value for k in node.keywords)])
             if isinstance(owner, (Ref, Lazy)):
                 return self.method(owner, node, root)
+            if is_complex(owner):
+                return self.complex_method(owner, node, root)  # type: ignore[arg-type]
             if not isinstance(owner, Static):
                 raise self.error(f"method '{node.func.attr}' of {describe(owner)} is not supported", node)
         target = self.value(node.func)
@@ -53,6 +56,9 @@ class Calls(Expressions):
         if custom is not None:
             return self.opaque(custom, node, root)
         handler = _hashable_get(_CALLS, obj)
+        found = self.complex_call(obj, node, handler, root) if callable(obj) else None
+        if found is not None:
+            return found
         if handler is not None:
             return handler(self, node, root)
         op = _hashable_get(rules.FUNCTIONS, obj)
@@ -133,6 +139,8 @@ class Calls(Expressions):
     def _operation(self, op: str, node: ast.Call, root: str | None) -> Value:
         self._no_keywords(node)
         args = [self.operand(a, node.args[k + 1 :]) for k, a in enumerate(node.args)]
+        if any(map(is_complex, args)):
+            return self.complex_function(op, args, node)
         if op in ("min2", "max2"):
             if len(args) == 1 and isinstance(args[0], Tup):
                 args = list(args[0].items)
@@ -175,7 +183,9 @@ class Calls(Expressions):
     def _len(self, node: ast.Call, root: str | None) -> Value:
         self._count(node, 1, 1)
         value = self.value(node.args[0])
-        if isinstance(value, Tup):
+        if is_complex(value) and isinstance(value.items[0], Ref):  # type: ignore[union-attr]
+            return self.shape(value.items[0])[0]  # type: ignore[union-attr]
+        if isinstance(value, Tup) and not is_complex(value):
             return const(len(value.items), "i8")
         if isinstance(value, Ref):
             return self.shape(value)[0]
@@ -205,7 +215,7 @@ class Calls(Expressions):
         """The items of a tuple that a loop runs over; None if it runs over something else."""
         if isinstance(node, (ast.Tuple, ast.Name, ast.Attribute, ast.Subscript)):
             value = self.value(node)
-            if isinstance(value, Tup):
+            if isinstance(value, Tup) and not is_complex(value):
                 return list(value.items)
         return None
 
@@ -215,14 +225,16 @@ class Calls(Expressions):
         return self.listed(given["object"], root, self.dtype_of(given["dtype"]) if "dtype" in given else None)
 
     # --------------------------------------------------------------------------------------------------------- arrays
-    def dtype_of(self, node: ast.expr | None) -> str:
+    def dtype_of(self, node: ast.expr | None, complex_too: bool = False) -> str:
+        """The dtype that is named; a complex one is "c16" or "c8", for those who ask for it."""
         if node is None:
             return "f8"
         value = self.value(node)
         if isinstance(value, Static):
-            if isinstance(value.obj, np.dtype):
-                return value.obj.str[1:]
-            dt = _hashable_get(_CASTS, value.obj)
+            dt = value.obj.str[1:] if isinstance(value.obj, np.dtype) else None
+            dt = dt or _hashable_get(_CASTS, value.obj) or _hashable_get(COMPLEX_CASTS, value.obj)
+            if dt is not None and dt[0] == "c" and not complex_too:
+                raise self.error("a complex dtype is not supported here", node)
             if dt is not None:
                 return dt
         raise self.error(
@@ -249,8 +261,16 @@ class Calls(Expressions):
         keywords = self._no_keywords(node, ("dtype", "shape"))
         self._count(node, 0 if "shape" in keywords else 1, 2)
         dims = self._shape(keywords.get("shape") or node.args[0])
-        dt = self.dtype_of(keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None))
-        return self.alloc(root or "array", dt, dims, fill)
+        dt = self.dtype_of(keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None), True)
+        return self.made(root, dt, dims, fill)
+
+    def made(self, root: str | None, dt: str, dims: tuple[Atom, ...], fill: str) -> Value:
+        """A new array, complex if the dtype is."""
+        root = root or "array"
+        if dt[0] != "c":
+            return self.alloc(root, dt, dims, fill)
+        fills = (fill, "zero" if fill == "one" else fill)
+        return self.made_complex(dt, lambda own, k: self.alloc(f"{root}_{('re', 'im')[k]}", own, dims, fills[k]))
 
     def _make_like(self, fill: str, node: ast.Call, root: str | None) -> Value:
         """np.empty_like, np.zeros_like, np.ones_like."""
@@ -258,13 +278,19 @@ class Calls(Expressions):
         self._count(node, 1, 2)
         like = self._array(node.args[0])
         dtype = keywords.get("dtype") or (node.args[1] if len(node.args) > 1 else None)
-        return self.alloc(root or "array", self.dtype_of(dtype) if dtype else like.base.dt, self.shape(like), fill)
+        return self.made(root, self.dtype_of(dtype, True) if dtype else like.base.dt, self.shape(like), fill)
 
     def _full(self, node: ast.Call, root: str | None) -> Value:
         keywords = self._no_keywords(node, ("dtype",))
         self._count(node, 2, 3)
-        dims, value = self._shape(node.args[0]), self.scalar(node.args[1])
+        dims, number = self._shape(node.args[0]), self.value(node.args[1])
         dtype = keywords.get("dtype") or (node.args[2] if len(node.args) > 2 else None)
+        if is_complex(number) or (dtype is not None and self.dtype_of(dtype, True)[0] == "c"):
+            dt = self.dtype_of(dtype, True) if dtype else "c16"
+            new = self.made(root, dt, dims, "none")
+            self.assign_complex(new, number)
+            return new
+        value = self.scalar(node.args[1])
         return self._filled(root, self.dtype_of(dtype) if dtype else value.dt, dims, value)
 
     def _full_like(self, node: ast.Call, root: str | None) -> Value:

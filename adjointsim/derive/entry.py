@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from . import fence
 from .build import Names, const
+from .complexes import interleaved, is_complex
 from .context import NEVER, Frame, RaiseSite, WrittenParameter, with_sites
 from .emit import RESERVED
 from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
@@ -31,7 +32,7 @@ from .ranges import never_negative
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
 from .source import MISSING, Source, read
-from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs, leaves_of
+from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs, leaves_of
 from .values import Ref, Static, Tup, Value, describe
 
 __all__ = ["Capture", "Entry", "lower_entry", "spec_of_capture"]
@@ -58,6 +59,9 @@ class Capture:
     def value(self) -> np.ndarray:
         """What the name means now, as a leaf."""
         obj = self.now()
+        if np.asarray(obj).dtype.kind == "c":
+            array = np.ascontiguousarray(obj, "c16" if self.base.dt == "f8" else "c8")
+            obj = array.reshape(-1).view(self.base.dt).reshape(*np.shape(obj), 2)
         leaf = np.asarray(obj, dtype=self.base.dt) if not isinstance(obj, np.ndarray) else obj
         where = f"'{self.path}', captured by {self.source.name} ({self.source.filename})"
         rank = self.base.rank if isinstance(obj, np.ndarray) else 0
@@ -167,6 +171,10 @@ def spec_of_capture(obj: Any) -> Spec | None:
         return ScalarSpec("f4")
     if isinstance(obj, (float, np.floating)):
         return ScalarSpec("f8")
+    if isinstance(obj, (complex, np.complexfloating)):
+        return ComplexSpec("c8" if isinstance(obj, np.complex64) else "c16", 0)
+    if isinstance(obj, np.ndarray) and obj.dtype.kind == "c":
+        return ComplexSpec(obj.dtype.newbyteorder("=").str[1:], obj.ndim) if obj.ndim else None
     if isinstance(obj, np.ndarray):
         dt = obj.dtype.newbyteorder("=").str[1:]
         return ArraySpec(dt, obj.ndim) if dt in ("f8", "f4", "i8", "i4", "u8", "b1") and obj.ndim else None
@@ -218,6 +226,9 @@ class _Captures:
         if isinstance(spec, TupleSpec):
             for k, item in enumerate(spec.items):
                 self._make(item, path, source, (*pick, k), out)
+        elif isinstance(spec, ComplexSpec):
+            base = Base(self.names.fresh("c_" + identifier(path)), spec.leaf.dt, spec.leaf.rank, "const")
+            out.append(Capture(base, path, source, pick))
         elif not isinstance(spec, NoneSpec):
             rank = spec.rank if isinstance(spec, ArraySpec) else 1
             out.append(Capture(Base(self.names.fresh("c_" + identifier(path)), spec.dt, rank, "const"), path, source, pick))
@@ -246,6 +257,8 @@ def leaf_value(spec: Spec, bases: Any, lowering: Lowering) -> Value:
     base = next(bases)
     if isinstance(spec, ArraySpec):
         return Ref.of(base)
+    if isinstance(spec, ComplexSpec):
+        return interleaved(base) if spec.rank else lowering.complex_number(base)
     return lowering.b.load(base, (const(0, "i8"),), base.name.split(".")[0], "never")
 
 
@@ -390,6 +403,8 @@ def _copied(low: Lowering, base: Base) -> Base:
 
 
 def _spec_of(value: Value, low: Lowering) -> Spec:
+    if is_complex(value):
+        return low.complex_spec(value)
     if isinstance(value, Tup):
         return TupleSpec(tuple(_spec_of(i, low) for i in value.items), value.cls)
     if isinstance(value, (Var, Const)):

@@ -13,9 +13,9 @@ import numpy as np
 
 from . import rules
 from .build import const
+from .complexes import Complexes, is_complex, pair
 from .context import HELD, UNBOUND
 from .ir import Atom, Const, Let, Stmt, Var, is_float
-from .iteration import Iteration
 from .source import MISSING, Source
 from .values import Lazy, Maybe, Ref, Static, Tup, Value, advice, atoms_in, describe, rebuild, refs_in, shape_of
 from .views import Part
@@ -23,7 +23,7 @@ from .views import Part
 __all__ = ["Expressions"]
 
 
-class Expressions(Iteration):
+class Expressions(Complexes):
     """Values of expressions."""
 
     def value(self, node: ast.expr, root: str | None = None) -> Value:
@@ -62,6 +62,8 @@ class Expressions(Iteration):
     def as_truth(self, value: Value, node: ast.AST) -> Atom:
         if isinstance(value, Static):
             return const(bool(value.obj), "b1")
+        if is_complex(value):
+            raise self.error("the truth of a complex number: write z != 0", node)
         if isinstance(value, Tup):
             return const(bool(value.items), "b1")
         if not isinstance(value, (Var, Const)):
@@ -108,7 +110,7 @@ class Expressions(Iteration):
         """A value from outside: numbers and arrays become hidden inputs, everything else is static."""
         source = source or self.frame.source
         self.outside[(source, path)] = obj
-        if isinstance(obj, (bool, int, float, np.bool_, np.integer, np.floating, np.ndarray)) or (
+        if isinstance(obj, (bool, int, float, complex, np.bool_, np.number, np.ndarray)) or (
             isinstance(obj, tuple) and not isinstance(obj, type)
         ):
             return self.capture(self, path, obj, node, source)
@@ -128,7 +130,8 @@ class Expressions(Iteration):
         if isinstance(v, float):
             return const(v, "f8")
         if isinstance(v, complex):
-            raise self.error("complex numbers are not supported yet", node)
+            self.helpers.complex_seen = True
+            return pair(const(v.real, "f8"), const(v.imag, "f8"))
         return Static(v)
 
     def _tuple(self, node: ast.Tuple, root: str | None) -> Value:
@@ -163,6 +166,10 @@ class Expressions(Iteration):
                     return const(obj, "f8")  # math.pi, np.inf: constants for good
                 return self.captured(ast.unparse(node), obj, node)
             raise self.error(f"attribute '{node.attr}' of {describe(owner)} is not supported: pass the value in p", node)
+        if is_complex(owner) and node.attr not in ("real", "imag"):
+            return self.complex_attribute(owner, node.attr, node)  # type: ignore[arg-type]
+        if node.attr in ("real", "imag") and isinstance(owner, (Var, Const, Ref, Lazy)):
+            return self.both(owner)[node.attr == "imag"]
         if isinstance(owner, Tup) and owner.cls is not None and node.attr in owner.cls._fields:  # type: ignore[attr-defined]
             return owner.items[owner.cls._fields.index(node.attr)]  # type: ignore[attr-defined]
         if isinstance(owner, (Ref, Lazy)):
@@ -183,6 +190,8 @@ class Expressions(Iteration):
         name = rules.BINARY.get(type(op))
         if name is None:
             raise self.error(f"operator {type(op).__name__} is not supported", node)
+        if is_complex(left) or is_complex(right):
+            return self.complex_binary(name, left, right, node)
         if isinstance(left, (Ref, Lazy)) or isinstance(right, (Ref, Lazy)):
             return self.elementwise(self._exponent(name, right, left), [left, right], node)
         for side in (left, right):
@@ -202,6 +211,8 @@ class Expressions(Iteration):
         right = self.lazy(node.right)
         if isinstance(node.op, ast.MatMult):
             return self.matmul(left, right, node, root)
+        if is_complex(left) or is_complex(right):
+            return self.binary(node.op, left, right, node, root)
         if isinstance(left, Tup) and isinstance(right, Tup) and isinstance(node.op, ast.Add):
             return Tup(left.items + right.items)
         return self.binary(node.op, left, right, node, root)
@@ -210,6 +221,8 @@ class Expressions(Iteration):
         if isinstance(node.op, ast.Not):
             return self.b.op("lnot", self.truth(node.operand), root=root)
         value = self.lazy(node.operand)
+        if is_complex(value) and not isinstance(node.op, ast.Invert):
+            return self.complex_function("neg" if isinstance(node.op, ast.USub) else "pos", [value], node)
         if isinstance(value, (Ref, Lazy)):
             name = {ast.UAdd: "pos", ast.USub: "neg"}.get(type(node.op), "lnot" if self.dtype(value) == "b1" else "invert")
             return self.elementwise(name, [value], node)
@@ -244,6 +257,8 @@ class Expressions(Iteration):
             raise self.error("'is' is supported only for None", node)
         if isinstance(left, Static) and isinstance(right, Static) and isinstance(op, (ast.Eq, ast.NotEq)):
             return right, const((left.obj == right.obj) == isinstance(op, ast.Eq), "b1")
+        if type(op) in rules.COMPARE and (is_complex(left) or is_complex(right)):
+            return right, self.complex_binary(rules.COMPARE[type(op)], left, right, node)  # type: ignore[return-value]
         if type(op) in rules.COMPARE and (isinstance(left, (Ref, Lazy)) or isinstance(right, (Ref, Lazy))):
             return right, self.elementwise(rules.COMPARE[type(op)], [left, right], node)  # type: ignore[return-value]
         if type(op) not in rules.COMPARE or not isinstance(left, (Var, Const)) or not isinstance(right, (Var, Const)):
@@ -329,6 +344,8 @@ class Expressions(Iteration):
     # --------------------------------------------------------------------------------------------------- subscripts
     def items(self, value: Value, node: ast.AST) -> list[Value]:
         """The items of something that is unpacked or iterated over at derivation."""
+        if is_complex(value):
+            raise self.error(f"{describe(value)} cannot be unpacked: index it", node)
         if isinstance(value, Tup):
             return list(value.items)
         if isinstance(value, Ref):
@@ -348,6 +365,11 @@ class Expressions(Iteration):
         owner = self.lazy(node.value)
         if isinstance(owner, Static):
             raise self.error(f"{describe(owner)} cannot be indexed: {advice(owner)}", node)
+        if is_complex(owner):
+            re = owner.items[0]  # type: ignore[union-attr]
+            if not isinstance(re, (Ref, Lazy)):
+                raise self.error("a complex number cannot be indexed", node)
+            return self.part_of_complex(owner, self.parts(node, re.rank), node, root)  # type: ignore[arg-type]
         if isinstance(owner, (Ref, Lazy)):
             parts = self.parts(node, owner.rank)
             numbers = self.numbers(parts)

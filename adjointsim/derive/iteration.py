@@ -14,7 +14,7 @@ import numpy as np
 from .arraycalls import ArrayCalls
 from .build import const
 from .ir import ONE, ZERO, Atom, Const, Var, is_float
-from .values import Lazy, Ref, Static, Tup, Value, describe
+from .values import ComplexPair, Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["RANGES", "Iteration", "Items"]
 
@@ -66,7 +66,12 @@ class Iteration(ArrayCalls):
             if obj is maker:
                 return make(node)  # type: ignore[arg-type]
         value = self.value(node)
-        if isinstance(value, Tup) and value.items and all(isinstance(i, (Var, Const)) for i in value.items):
+        if isinstance(value, Tup) and value.cls is ComplexPair and isinstance(value.items[0], Ref):
+            pairs = value.items
+            count = self.shape(pairs[0])[0]  # type: ignore[arg-type]
+            return Items(count, lambda k: Tup(tuple(self.item(p, [k], node) for p in pairs), ComplexPair))  # type: ignore[arg-type]
+        numbers = isinstance(value, Tup) and value.cls is not ComplexPair and all(isinstance(i, (Var, Const)) for i in value.items)
+        if isinstance(value, Tup) and value.items and numbers:
             return Items(const(len(value.items), "i8"), lambda k: self.chosen(value, k))
         if not isinstance(value, Ref) or not value.rank:
             raise self.error(f"a loop over {describe(value)} is not supported: it runs over range(...), arrays or tuples", node)

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import fence, rules
 from .build import const, zero
+from .complexes import is_complex, pair
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
 from .ir import Alloc, Atom, Const, Raise, Var, is_float, walk, written_by
 from .liveness import Liveness
@@ -110,6 +111,10 @@ class Lowering(Outlining):
         target = s.target
         if isinstance(target, ast.Subscript):
             ref = self.value(target.value)
+            if is_complex(ref) and isinstance(ref.items[0], Ref):  # type: ignore[union-attr]
+                parts = self.parts(target, ref.items[0].rank)  # type: ignore[union-attr]
+                old = self.part_of_complex(ref, parts, s, None)  # type: ignore[arg-type]
+                return self.store_complex(ref, parts, self.binary(s.op, old, self.lazy(s.value), s), s)  # type: ignore[arg-type]
             if not isinstance(ref, Ref):
                 raise self.error(f"cannot assign to an item of {describe(ref)}", s)
             parts = self.parts(target, ref.rank)
@@ -142,6 +147,8 @@ class Lowering(Outlining):
         left = self.name(target.id, s)
         if isinstance(left, Ref):
             return self.in_place(s.op, left, [], self.lazy(s.value), s)
+        if is_complex(left) and isinstance(left.items[0], Ref):  # type: ignore[union-attr]
+            return self.store_complex(left, [], self.binary(s.op, left, self.lazy(s.value), s), s)  # type: ignore[arg-type]
         self.env[target.id] = self.stored(self.binary(s.op, left, self.lazy(s.value), s, root=target.id), target.id)
 
     def bind(self, target: ast.expr, value: Value) -> None:
@@ -156,6 +163,8 @@ class Lowering(Outlining):
                 self.bind(t, v)
         elif isinstance(target, ast.Subscript):
             ref = self.value(target.value)
+            if is_complex(ref) and isinstance(ref.items[0], Ref):  # type: ignore[union-attr]
+                return self.store_complex(ref, self.parts(target, ref.items[0].rank), value, target)  # type: ignore[arg-type, union-attr]
             if not isinstance(ref, Ref):
                 raise self.error(f"cannot assign to an item of {describe(ref)}", target)
             parts = self.parts(target, ref.rank)
@@ -334,6 +343,8 @@ class Lowering(Outlining):
         self, a: Value, c: Value, in_a: list[Any], in_c: list[Any], name: str, node: ast.AST
     ) -> tuple[tuple[Any, ...], list[tuple[Atom, Atom]]]:
         """Bring two values to one shape and dtype; casts are written at the end of either block."""
+        if is_complex(a) != is_complex(c) and all(isinstance(v, (Var, Const)) for v in (a, c) if not is_complex(v)):
+            a, c = (v if is_complex(v) else pair(v, zero("f8")) for v in (a, c))
         if shape_of(a) != shape_of(c):
             what = "the return value" if name == RET else f"'{name}'"
             merged = self._merge_arrays(a, c, in_a, in_c, name, node)

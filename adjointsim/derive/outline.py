@@ -91,6 +91,7 @@ class Helpers:
     inlined: frozenset[Hashable] = frozenset()
     found: dict[Hashable, Helper | None] = field(default_factory=dict)
     opaques: dict[Hashable, Opaque] = field(default_factory=dict)
+    complex_seen: bool = False  # whether there are complex numbers anywhere
     _names: set[str] = field(default_factory=set)
 
     def name(self, fn: types.FunctionType) -> str:

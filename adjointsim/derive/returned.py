@@ -10,11 +10,12 @@ import numpy as np
 
 from ..errors import DerivationError
 from .build import const
+from .complexes import interleaved, is_complex
 from .context import RaiseSite
 from .ir import Alloc, Atom, Base, Const, If, Let, Load, Raise, Stmt, Var, is_float
 from .lower import Lowering
 from .source import Source
-from .spec import NoneSpec, ScalarSpec, Spec, TupleSpec
+from .spec import ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
 from .values import Ref, Static, Tup, Value, describe
 
 __all__ = ["Finish", "Model", "ShapeSite", "identifier"]
@@ -97,6 +98,8 @@ class Finish:
         elif isinstance(spec, NoneSpec):
             if not (isinstance(value, Static) and value.obj is None):
                 raise self._wrong(value, "None")
+        elif isinstance(spec, ComplexSpec):
+            self._complex(value, spec, path)
         elif isinstance(spec, ScalarSpec):
             if not isinstance(value, (Var, Const)) or (is_float(value.dt) and not is_float(spec.dt)):
                 raise self._wrong(value, f"a number ({np.dtype(spec.dt)})")
@@ -108,6 +111,27 @@ class Finish:
             if not isinstance(value, Ref) or value.rank != spec.rank or is_float(value.base.dt) != is_float(spec.dt):
                 raise self._wrong(value, f"a {spec.rank}-d array of {np.dtype(spec.dt)}")
             self._array(value, Base(self.low.names.fresh(identifier(path)), spec.dt, spec.rank, "result"), path)
+
+    def _complex(self, value: Value, spec: ComplexSpec, path: str) -> None:
+        """A complex number or array, into a leaf whose last axis is the part."""
+        low, leaf = self.low, spec.leaf
+        real = value.items[0] if is_complex(value) else value  # type: ignore[union-attr]
+        if not isinstance(real, (Var, Const, Ref)) or getattr(real, "rank", 0) != spec.rank:
+            raise self._wrong(value, f"a {spec.rank}-d array of {np.dtype(spec.dt)}" if spec.rank else "a complex number")
+        base = Base(low.names.fresh(identifier(path)), leaf.dt, leaf.rank, "result")
+        shape = (*(low.shape(real) if isinstance(real, Ref) else ()), const(2, "i8"))
+        if isinstance(real, Ref):
+            self.arrays[len(self.out)] = real
+        if self.like is not None:
+            low.b.stmts.extend(self._guard(shape, *self.models[len(self.out)]))
+        self.out.append((path, base))
+        self.origins.append(None)
+        low.dims[base] = shape
+        if isinstance(real, Ref):
+            low.assign_complex(interleaved(base), value)
+        else:
+            for k, x in enumerate(low.both(value)):
+                low.b.store(base, (const(k, "i8"),), low.b.cast(x, base.dt), "set", "never")
 
     def _number(self, value: Var | Const, dt: str) -> Base | Const | None:
         """The cell outside, or the literal, that a number is."""

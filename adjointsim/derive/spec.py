@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .ir import is_float
 
-__all__ = ["ArraySpec", "NoneSpec", "ScalarSpec", "Spec", "TupleSpec", "leaf_specs", "leaves_of", "signature"]
+__all__ = ["ArraySpec", "ComplexSpec", "NoneSpec", "ScalarSpec", "Spec", "TupleSpec", "leaf_specs", "leaves_of", "signature"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,26 @@ class ArraySpec:
 
     def __str__(self) -> str:
         return f"{self.dt}[{','.join(':' * self.rank)}]"
+
+
+@dataclass(frozen=True)
+class ComplexSpec:
+    """A complex number (rank 0) or array, of dtype "c16" or "c8".
+
+    Its one leaf is real, with a last axis of length 2 for the real and imaginary parts: so a cotangent is
+    dL/d(real part) + i dL/d(imaginary part), and nothing that works on leaves knows of complex numbers.
+    """
+
+    dt: str
+    rank: int
+
+    @property
+    def leaf(self) -> ArraySpec:
+        """The structure of the leaf."""
+        return ArraySpec("f8" if self.dt == "c16" else "f4", self.rank + 1)
+
+    def __str__(self) -> str:
+        return f"{self.dt}[{','.join(':' * self.rank)}]" if self.rank else self.dt
 
 
 @dataclass(frozen=True)
@@ -60,7 +80,7 @@ class TupleSpec:
         return f"({', '.join(map(str, self.items))}{',' * (len(self.items) == 1)})"
 
 
-Spec = ScalarSpec | ArraySpec | NoneSpec | TupleSpec
+Spec = ScalarSpec | ArraySpec | ComplexSpec | NoneSpec | TupleSpec
 
 
 def leaf_specs(spec: Spec, path: str = "") -> Iterator[tuple[str, ScalarSpec | ArraySpec]]:
@@ -68,6 +88,8 @@ def leaf_specs(spec: Spec, path: str = "") -> Iterator[tuple[str, ScalarSpec | A
     if isinstance(spec, TupleSpec):
         for k, item in enumerate(spec.items):
             yield from leaf_specs(item, f"{path}.{spec.fields[k]}" if spec.fields else f"{path}[{k}]")
+    elif isinstance(spec, ComplexSpec):
+        yield path, spec.leaf
     elif not isinstance(spec, NoneSpec):
         yield path, spec
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .ir import ONE, ZERO, Atom, Base, Const, Var
 
 __all__ = [
-    "Axis", "Lazy", "Maybe", "Ref", "Static", "Tup", "Value", "advice", "atoms_in", "describe", "rebuild", "refs_in", "shape_of",
+    "Axis", "ComplexPair", "Lazy", "Maybe", "Ref", "Static", "Tup", "Value",
+    "advice", "atoms_in", "describe", "rebuild", "refs_in", "shape_of",
 ]  # fmt: skip
 
 
@@ -67,6 +68,13 @@ class Tup:
 
     items: tuple[Value, ...]
     cls: type | None = None
+
+
+class ComplexPair(NamedTuple):
+    """The class of the tuples that complex numbers, arrays and expressions are."""
+
+    real: Any
+    imag: Any
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,8 @@ def describe(v: Value | None) -> str:
         return words.get(v.dt, v.dt)
     if isinstance(v, (Ref, Lazy)):
         return f"a {v.rank}-d array"
+    if isinstance(v, Tup) and v.cls is ComplexPair:
+        return f"a {v.items[0].rank}-d complex array" if isinstance(v.items[0], (Ref, Lazy)) else "a complex number"
     if isinstance(v, Tup):
         return f"a {v.cls.__name__}" if v.cls else f"a tuple of {len(v.items)}"
     if isinstance(v, Maybe):
