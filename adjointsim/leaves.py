@@ -36,10 +36,9 @@ Shapes = tuple[tuple[int, ...], ...]
 
 _CODES = {np.dtype(name): name for name in ("f8", "f4", "i8", "i4")} | {np.dtype(bool): "b1"}
 _COMPLEX = {np.dtype(np.complex128): "c16", np.dtype(np.complex64): "c8"}
-_ACCEPTED = "float64, float32, complex128 or complex64 (int64, int32 and bool ride along without a derivative)"
+_ACCEPTED = "float64 or float32, complex128 or complex64 (int64, int32 and bool ride along without a derivative)"
 _STRUCTURES = f"a number, an array of {_ACCEPTED}, a tuple or NamedTuple of these, or None"
 _NUMBERS = {float: ScalarSpec("f8"), bool: ScalarSpec("b1")}
-_NAMES = {"f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "b1": "bool"}
 
 
 # ------------------------------------------------------------------------------------------------ structures of values
@@ -251,9 +250,9 @@ def _difference(got: Spec, want: Spec, path: str) -> str:
         for k, (g, w) in enumerate(zip(got.items, want.items, strict=True)):
             if g != w:
                 return _difference(g, w, f"{path}.{want.fields[k]}" if want.fields is not None else f"{path}[{k}]")
-    same_kind = type(got) is type(want) and isinstance(got, (ScalarSpec, ArraySpec))
-    if same_kind and getattr(got, "rank", 0) == getattr(want, "rank", 0):
-        return f"Got {path} of dtype {_NAMES[got.dt]}, but expected {_NAMES[want.dt]}"  # type: ignore[union-attr]
+    numbers = all(isinstance(s, (ScalarSpec, ArraySpec, ComplexSpec)) for s in (got, want))
+    if numbers and getattr(got, "rank", 0) == getattr(want, "rank", 0):
+        return f"Got {path} of dtype {np.dtype(got.dt)}, but expected {np.dtype(want.dt)}"  # type: ignore[union-attr]
     return f"Got {path} with structure {got}, but expected {want}"
 
 
@@ -305,7 +304,7 @@ def _bar(value: Any, spec: ScalarSpec | ArraySpec, shape: tuple[int, ...], path:
         raise StructureError(f"Got {path} as a {_type_name(value)}, but expected {spec}{_repair(value, path)}")
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise StructureError(f"Got {path} of dtype {array.dtype}, but expected {_NAMES[spec.dt]}")
+        raise StructureError(f"Got {path} of dtype {array.dtype}, but expected {np.dtype(spec.dt)}")
     expected = () if isinstance(spec, ScalarSpec) else shape
     if array.shape != expected:
         raise StructureError(f"Got {path} of shape {array.shape}, but expected {f'shape {expected}' if expected else 'a number'}")
@@ -316,12 +315,21 @@ def first_nonfinite(leaves: Sequence[np.ndarray | None], spec: Spec, name: str) 
     """Path, index and value of the first NaN or Inf in a list of leaves or bars; the index of a scalar is ()."""
     if all(map(_finite, leaves)):
         return None  # at once: this is asked several times in every call
-    for leaf, (path, s) in zip(leaves, leaf_specs(spec, name), strict=True):
+    for leaf, (path, s), pairs in zip(leaves, leaf_specs(spec, name), _pairs(spec), strict=True):
         if leaf is None or _finite(leaf):
             continue
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(leaf))[0])
+        if pairs:
+            return f"{path}.{('real', 'imag')[index[-1]]}", index[:-1], float(leaf[index])
         return path, index if isinstance(s, ArraySpec) else (), float(leaf[index])
     return None
+
+
+def _pairs(spec: Spec) -> list[bool]:
+    """Which leaves are those of complex numbers."""
+    if isinstance(spec, TupleSpec):
+        return [on for item in spec.items for on in _pairs(item)]
+    return [] if isinstance(spec, NoneSpec) else [isinstance(spec, ComplexSpec)]
 
 
 def _finite(leaf: np.ndarray | None) -> bool:

@@ -77,6 +77,44 @@ def test_banded_rod_has_the_gradient_of_scipy(banded_rod):
     np.testing.assert_allclose(grad.p.log_k, exact, rtol=1e-11)
 
 
+@pytest.fixture(scope="module")
+def split_step():
+    return load("split_step")
+
+
+def test_split_step_shapes_the_pulse(split_step, tmp_path, capsys):
+    path = tmp_path / "pulse.png"
+    split_step.main(["--steps", "30", "--output", str(path)])
+    first, last = (float(word) for word in capsys.readouterr().out.split()[1:5:3])
+    assert first == pytest.approx(18.9, abs=0.3) and last < 1e-6
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def dense_step(n, psi, p):
+    """The step of the example with the transform written as a matrix."""
+    forward, dispersion, kick = p
+    back = np.conj(forward).T / len(psi)
+    psi = back @ (dispersion * (forward @ psi))
+    psi = psi * np.exp(1j * kick * np.abs(psi) ** 2)
+    return back @ (dispersion * (forward @ psi))
+
+
+def test_split_step_has_the_gradient_of_dense_transforms(split_step):
+    wanted, fibre = split_step.target(), split_step.fibre(4)
+    matrix = np.fft.fft(np.eye(split_step.POINTS))
+
+    def misfit(psi, p):
+        return np.sum(np.abs(psi - wanted) ** 2)
+
+    value, grad = adj.Simulation(split_step.propagate, 4, terminal=misfit).value_and_grad(0.9 * wanted, fibre)
+    dense = adj.Simulation(dense_step, 4, terminal=misfit)
+    expected, exact = dense.value_and_grad(0.9 * wanted, (matrix, *fibre), wrt=("y0", "p[1]", "p[2]"))
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(grad.y0, exact.y0, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(grad.p.dispersion, exact.p[1], rtol=1e-11, atol=1e-12)
+    assert grad.p.kick == pytest.approx(exact.p[2], rel=1e-11)
+
+
 def test_lynx_hare_reaches_the_optimum(lynx_hare):
     """The numbers come from a least-squares fit of an independent implementation with differences for derivatives."""
     fit = lynx_hare.fit(lynx_hare.read(), steps_per_year=20)

@@ -122,8 +122,6 @@ def test_states_that_are_none():
         sim.value_and_grad((None,), 0.5)
     with pytest.raises(StructureError, match="Got p of dtype float16"):
         sim.value_and_grad(np.ones(2), np.float16(0.5))
-    with pytest.raises(StructureError, match="Got y0 of dtype complex128"):
-        sim.value_and_grad(np.ones(2, complex), 0.5)
     with pytest.raises(DerivationError, match="returns a 1-d array of float64 where a 1-d array of int64 is expected"):
         adj.Simulation(halve, 4, terminal=total).value_and_grad(np.ones(2, int), 0.5)
     with pytest.raises(DerivationError, match="stretch takes|must take 3 arguments"):

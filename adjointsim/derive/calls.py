@@ -222,7 +222,7 @@ class Calls(Expressions):
     def _array_of(self, node: ast.Call, root: str | None) -> Value:
         """np.array and np.asarray of listed numbers, or of an array."""
         given = self.keywords(node, "object", "dtype")
-        return self.listed(given["object"], root, self.dtype_of(given["dtype"]) if "dtype" in given else None)
+        return self.listed(given["object"], root, self.dtype_of(given["dtype"], True) if "dtype" in given else None)
 
     # --------------------------------------------------------------------------------------------------------- arrays
     def dtype_of(self, node: ast.expr | None, complex_too: bool = False) -> str:

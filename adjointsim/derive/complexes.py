@@ -73,6 +73,26 @@ class Complexes(Iteration):
         root = base.name.split(".")[0]
         return pair(*(self.b.load(base, (k,), root, "never") for k in (ZERO, ONE)))
 
+    def complex_array(self, base: Base) -> Tup:
+        """The array in a leaf."""
+        self.helpers.complex_seen = True
+        return interleaved(base)
+
+    def one_leaf(self, v: Value) -> Base:
+        """A complex number or array in memory of one base, its last axis the part."""
+        re, im = v.items  # type: ignore[union-attr]
+        if isinstance(re, Ref) and pair(re, im) == interleaved(re.base):
+            return re.base
+        dt = "f4" if self.complex_spec(v).dt == "c8" else "f8"
+        lens = self.lengths(re) if isinstance(re, (Ref, Lazy)) else ()
+        base = self.alloc("argument", dt, (*lens, const(2, "i8")), "none").base
+        if lens:
+            self.assign_complex(interleaved(base), v)
+        else:
+            for k, x in ((ZERO, re), (ONE, im)):
+                self.b.store(base, (k,), self.b.cast(x, dt), "set", "never")  # type: ignore[arg-type]
+        return base
+
     def complex_spec(self, v: Value) -> ComplexSpec:
         re, im = self.both(v)
         dts = {self.dtype(re), self.dtype(im)}
@@ -87,6 +107,12 @@ class Complexes(Iteration):
         if isinstance(v, (Ref, Lazy)):
             return v, self.lazily(self.lengths(v), nothing.dt, lambda i: nothing)
         return v, nothing
+
+    def alike(self, a: Value, c: Value) -> tuple[Value, Value]:
+        """Two values for one name: of a real and a complex number, both complex."""
+        if is_complex(a) != is_complex(c) and all(isinstance(v, (Var, Const)) for v in (a, c) if not is_complex(v)):
+            return tuple(v if is_complex(v) else pair(v, zero("f8")) for v in (a, c))  # type: ignore[return-value]
+        return a, c
 
     def side(self, v: Value, k: int) -> Value:
         """The real (0) or imaginary (1) side of an argument that may be complex; ints, conditions and axes have one side."""
@@ -274,6 +300,10 @@ class Complexes(Iteration):
     # -------------------------------------------------------------------------------------------------------------- calls
     def complex_call(self, obj: Any, node: ast.Call, handler: Any, root: str | None) -> Value | None:
         """A call some of whose arguments may be complex; None if it is none of these."""
+        try:
+            hash(obj)
+        except TypeError:
+            return None
         if obj is complex or obj in (np.complex128, np.complex64):
             return self._construct(COMPLEX_CASTS[obj], node)
         if obj in _NAMES and not node.keywords and len(node.args) == 1:
@@ -284,6 +314,12 @@ class Complexes(Iteration):
             return v if not is_complex(v) else self.complex_function(_NAMES[obj], [v], node)
         if handler is None or not self.helpers.complex_seen:
             return None
+        if obj is np.ones_like and len(node.args) == 1 and not node.keywords:
+            like = self.lazy(node.args[0])
+            calls = [self._named(node, [v], []) for v in (like.items if is_complex(like) else (like,))]  # type: ignore[union-attr]
+            if len(calls) == 1:
+                return handler(self, calls[0], root)
+            return pair(handler(self, calls[0], root), self.evaluated(self.both(self.value(calls[1].args[0]))[1], "im"))
         alike, product = obj in _ALIKE, obj in (np.dot, np.vdot, np.outer)
         if not (alike or product or obj is np.linalg.norm):
             return None
@@ -354,15 +390,15 @@ class Complexes(Iteration):
         arrays = isinstance(owner.items[0], (Ref, Lazy))
         if arrays and name in _METHODS_ALIKE:
             return pair(*(self.method(p, node, root) for p in owner.items))  # type: ignore[arg-type]
-        if arrays and name == "astype" and len(node.args) == 1 and self.dtype_of(node.args[0])[0] == "c":
-            own = "f8" if self.dtype_of(node.args[0]) == "c16" else "f4"
+        if arrays and name == "astype" and len(node.args) == 1 and self.dtype_of(node.args[0], True)[0] == "c":
+            own = "f8" if self.dtype_of(node.args[0], True) == "c16" else "f4"
             return pair(*(self.lazily(self.lengths(p), own, lambda i, p=p: self.b.cast(self.at(p, i), own)) for p in owner.items))  # type: ignore[arg-type, misc]
         if arrays and name == "dot" and len(node.args) == 1:
             return self.matmul(owner, self.lazy(node.args[0]), node, root)
         raise self.error(f"method '{name}' of {describe(owner)} is not supported", node)
 
     # ------------------------------------------------------------------------------------------------------------- stores
-    def assign_complex(self, target: Value, v: Value) -> None:
+    def assign_complex(self, target: Value, v: Value, mode: str = "set") -> None:
         """``target[...] = v``, both parts of all elements read before any is written."""
         targets, parts = target.items, self.both(v)  # type: ignore[union-attr]
         re: Ref = targets[0]  # type: ignore[assignment]
@@ -373,7 +409,7 @@ class Complexes(Iteration):
             places = [self.place(t, index) for t in targets]  # type: ignore[arg-type]
         line = self.b.line
         stores = tuple(
-            Store(t.base, place, x, "set", wrap_of(t), line)  # type: ignore[union-attr, arg-type]
+            Store(t.base, place, x, mode, wrap_of(t), line)  # type: ignore[union-attr, arg-type]
             for t, place, x in zip(targets, places, values, strict=True)
         )
         self.b.add(Each(axes, tuple(body), stores, "any", (), line))

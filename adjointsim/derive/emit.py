@@ -170,18 +170,34 @@ class _Emitter:
                 return "None"
             if isinstance(a, tuple):
                 return f"({', '.join(map(given, a))},)"
-            return f"frozen({self.name(a)})" if isinstance(a, Base) else self.atom(a)  # type: ignore[arg-type]
+            if not isinstance(a, Base):
+                return self.atom(a)  # type: ignore[arg-type]
+            name = self.name(a)
+            if a not in s.complexes:
+                return f"frozen({name})"
+            kind = "np.complex128" if a.dt == "f8" else "np.complex64"
+            if a.rank == 1:
+                return f"{kind}(complex({name}[0], {name}[1]))"
+            return f"frozen({name}.view({kind}).reshape({name}.shape[:-1]))"
 
         self.put(depth, f"value = {self.fn.name}_code({', '.join(map(given, s.args))})")
         for k, base in s.outs:
-            name = self.name(base)
+            name, sign = self.name(base), "+=" if s.mode == "add" else "="
             self.put(depth, "array = value" if k < 0 else f"array = value[{k}]")
-            self.put(depth, f"if array.shape != {name}.shape:")
+            rank = base.rank - (base in s.complexes)
+            if not rank:
+                self.put(depth, f"{name}[0] {sign} array.real\n{name}[1] {sign} array.imag".replace("\n", "\n" + "    " * depth))
+                continue
+            self.put(depth, f"if array.shape != {name}.shape{'[:-1]' if base in s.complexes else ''}:")
             self.put(depth + 1, f"raise ValueError({registry.shape_message(s.key, k)!r})")
-            index = ", ".join(f"U(z{axis})" for axis in range(base.rank))
-            for axis in range(base.rank):
+            index = ", ".join(f"U(z{axis})" for axis in range(rank))
+            for axis in range(rank):
                 self.put(depth + axis, f"for z{axis} in range({name}.shape[{axis}]):")
-            self.put(depth + base.rank, f"{name}[{index}] {'+=' if s.mode == 'add' else '='} array[{index}]")
+            if base not in s.complexes:
+                self.put(depth + rank, f"{name}[{index}] {sign} array[{index}]")
+                continue
+            self.put(depth + rank, f"{name}[{index}, 0] {sign} array[{index}].real")
+            self.put(depth + rank, f"{name}[{index}, 1] {sign} array[{index}].imag")
         for k, v in s.results:
             self.put(depth, f"{self.name(v)} = {_DTYPES[v.dt]}({'value' if k < 0 else f'value[{k}]'})")
 

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from . import fence
 from .build import Names, const
-from .complexes import interleaved, is_complex
+from .complexes import is_complex
 from .context import NEVER, Frame, RaiseSite, WrittenParameter, with_sites
 from .emit import RESERVED
 from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
@@ -258,7 +258,7 @@ def leaf_value(spec: Spec, bases: Any, lowering: Lowering) -> Value:
     if isinstance(spec, ArraySpec):
         return Ref.of(base)
     if isinstance(spec, ComplexSpec):
-        return interleaved(base) if spec.rank else lowering.complex_number(base)
+        return lowering.complex_array(base) if spec.rank else lowering.complex_number(base)
     return lowering.b.load(base, (const(0, "i8"),), base.name.split(".")[0], "never")
 
 

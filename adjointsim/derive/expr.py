@@ -333,6 +333,7 @@ class Expressions(Complexes):
                 found.append(self.value(side))
             self.env = dict(before)
             blocks.append(stmts)
+        found = list(self.alike(*found))
         if shape_of(found[0]) != shape_of(found[1]):
             if isinstance(found[0], Ref) and isinstance(found[1], Ref):
                 raise self.error("one of two arrays, chosen at run time: copy the chosen one element by element", node)

@@ -156,14 +156,20 @@ class _Machine:
             if not isinstance(a, Base):
                 return self.value(a, env)
             array = env[a.name].copy()
+            if a in s.complexes:
+                array = array[..., 0] + 1j * array[..., 1]
+                if not array.ndim:
+                    return array[()]
             array.flags.writeable = False
             return array
 
         value = registry.registered(s.key).plain(*map(given, s.args))
         for k, base in s.outs:
-            out = env[base.name]
-            registry.check_shape(s.key, k, np.shape(value if k < 0 else value[k]), out.shape)
-            out[...] = (out if s.mode == "add" else 0) + np.asarray(value if k < 0 else value[k])
+            out, got = env[base.name], np.asarray(value if k < 0 else value[k])
+            if base in s.complexes:
+                got = np.stack([got.real, got.imag], -1)
+            registry.check_shape(s.key, k, got.shape, out.shape)
+            out[...] = (out if s.mode == "add" else 0) + got
         for k, v in s.results:
             env[v.name] = evaluate("cast", [value if k < 0 else value[k]], v.dt)
 

@@ -203,6 +203,7 @@ class Foreign:
     outs: tuple[tuple[int, Base], ...]
     results: tuple[tuple[int, Var], ...]
     mode: str = "set"
+    complexes: tuple[Base, ...] = ()  # of args and outs: those whose last axis is the part of a complex number
     line: int = 0
     part: str = "primal"
 

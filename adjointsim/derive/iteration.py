@@ -70,8 +70,8 @@ class Iteration(ArrayCalls):
             pairs = value.items
             count = self.shape(pairs[0])[0]  # type: ignore[arg-type]
             return Items(count, lambda k: Tup(tuple(self.item(p, [k], node) for p in pairs), ComplexPair))  # type: ignore[arg-type]
-        numbers = isinstance(value, Tup) and value.cls is not ComplexPair and all(isinstance(i, (Var, Const)) for i in value.items)
-        if isinstance(value, Tup) and value.items and numbers:
+        plain = isinstance(value, Tup) and value.cls is not ComplexPair
+        if isinstance(value, Tup) and value.items and plain and all(isinstance(i, (Var, Const)) for i in value.items):
             return Items(const(len(value.items), "i8"), lambda k: self.chosen(value, k))
         if not isinstance(value, Ref) or not value.rank:
             raise self.error(f"a loop over {describe(value)} is not supported: it runs over range(...), arrays or tuples", node)
@@ -148,10 +148,23 @@ class Iteration(ArrayCalls):
             v = self.lazy(node)
             if isinstance(v, (Ref, Lazy)):
                 return self.evaluated(v, root or "array", dt)
+            if isinstance(v, Tup) and v.cls is ComplexPair and isinstance(v.items[0], (Ref, Lazy)):
+                return Tup(tuple(self.evaluated(p, root or "array") for p in v.items), ComplexPair)  # type: ignore[arg-type]
             raise self.error(f"np.array of {describe(v)} is not supported", node)
         rows = [self.listed(e, None, dt) if isinstance(e, (ast.List, ast.Tuple)) else self.value(e) for e in node.elts]
         if not rows:
             raise self.error("np.array of an empty list has no dtype: use np.empty", node)
+        if (dt is not None and dt[0] == "c") or any(isinstance(r, Tup) and r.cls is ComplexPair for r in rows):
+            own = "f4" if dt == "c8" else "f8"
+            both = [self.both(r) for r in rows]
+            return Tup(tuple(self._rows([self.stored(b[k]) for b in both], root, own, node) for k in (0, 1)), ComplexPair)
+        return self._rows(rows, root, dt, node)
+
+    def both(self, v: Value) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def _rows(self, rows: list[Value], root: str | None, dt: str | None, node: ast.AST) -> Value:
+        """An array of numbers, or of rows."""
         if all(isinstance(r, Ref) for r in rows):
             return self.joined([self._new_axis(r, 0) for r in rows], 0, node, root)  # type: ignore[arg-type]
         if not all(isinstance(r, (Var, Const)) for r in rows):

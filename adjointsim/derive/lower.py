@@ -14,7 +14,7 @@ from typing import Any
 
 from . import fence, rules
 from .build import const, zero
-from .complexes import is_complex, pair
+from .complexes import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
 from .ir import Alloc, Atom, Const, Raise, Var, is_float, walk, written_by
 from .liveness import Liveness
@@ -343,8 +343,7 @@ class Lowering(Outlining):
         self, a: Value, c: Value, in_a: list[Any], in_c: list[Any], name: str, node: ast.AST
     ) -> tuple[tuple[Any, ...], list[tuple[Atom, Atom]]]:
         """Bring two values to one shape and dtype; casts are written at the end of either block."""
-        if is_complex(a) != is_complex(c) and all(isinstance(v, (Var, Const)) for v in (a, c) if not is_complex(v)):
-            a, c = (v if is_complex(v) else pair(v, zero("f8")) for v in (a, c))
+        a, c = self.alike(a, c)
         if shape_of(a) != shape_of(c):
             what = "the return value" if name == RET else f"'{name}'"
             merged = self._merge_arrays(a, c, in_a, in_c, name, node)

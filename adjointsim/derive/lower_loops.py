@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .aliases import Aliases
-from .build import const, same, zero
-from .complexes import is_complex, pair
+from .build import const, same
+from .complexes import is_complex
 from .context import BREAK, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, common_dtype
 from .ir import Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
 from .iteration import Items
@@ -200,8 +200,7 @@ class Loops(Aliases):
         return self.b.op("select", self.b.op("eq", code, RETURN), RETURN, GO_ON)  # type: ignore[arg-type]
 
     def _as_carried(self, value: Value, like: Value) -> Value:
-        if is_complex(like) and isinstance(value, (Var, Const)):
-            return pair(value, zero("f8"))
+        value, _ = self.alike(value, like)
         return Maybe(value, const(True, "b1")) if isinstance(like, Maybe) and not isinstance(value, Maybe) else value
 
     def _widen(self, initial: dict[str, Value], final: dict[str, Value], node: ast.AST) -> dict[str, Value] | None:
@@ -223,11 +222,9 @@ class Loops(Aliases):
                 continue
             value = self._as_carried(value, start)
             if is_complex(value) and isinstance(start, (Var, Const)):
-                new[name] = pair(start, zero("f8"))
+                new[name], _ = self.alike(start, value)
                 changed = True
                 continue
-            if is_complex(start) and isinstance(value, (Var, Const)):
-                value = pair(value, zero("f8"))
             if shape_of(value) != shape_of(start):
                 own = self._owned(start, value, name)
                 if own is not None:

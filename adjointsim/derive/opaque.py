@@ -17,6 +17,7 @@ from ..errors import DerivationError
 from . import registry
 from .build import Names, const, zero
 from .calls import Calls
+from .complexes import interleaved, is_complex
 from .context import Frame, RaiseSite, with_sites
 from .ir import (
     Alloc,
@@ -37,11 +38,11 @@ from .ir import (
 )
 from .liveness import Liveness
 from .loops import each_to_loops
-from .registry import CustomFunction
+from .registry import CustomFunction, Kinds
 from .source import plain_function, read
-from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec
+from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
 from .tangent import Tangent
-from .values import Ref, Static, Tup, Value, describe
+from .values import Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["Opaque", "OpaqueCalls", "Rule"]
 
@@ -165,51 +166,64 @@ class OpaqueCalls(Calls):
                 given.append(v)
             elif isinstance(v, Ref):
                 given.append((v if v.whole else self.evaluated(v, "argument")).base)
+            elif is_complex(v):
+                given.append(self.one_leaf(v))
             else:
                 raise self.error(f"an argument of {custom.function.__name__} is {describe(v)}: pass numbers and arrays", node)
-        kinds = tuple((a.dt, a.rank if isinstance(a, Base) else 0) for a in given)
+        specs = tuple(map(self._spec_of, values))
+        kinds = tuple((s.dt, getattr(s, "rank", 0)) for s in specs)
         try:
             result = custom.result(kinds)
         except TypeError as error:
             raise self.error(f"call of {custom.function.__name__}: {error}", node) from None
         key = (custom, kinds)
         if key not in self.helpers.opaques:
-            self._lower_opaque(key, result, node)
+            self._lower_opaque(key, specs, result, node)
         found: Opaque = self.helpers.opaques[key]
         if found.captures:
             self.alone()
-        return self._called_opaque(found, given, result, node, root)
+        return self._called_opaque(found, given, self._shapes(found, values, result, node), result, root)
 
-    def _called_opaque(self, found: Opaque, given: list[Atom | Base], result: Spec, node: ast.Call, root: str | None) -> Value:
-        shapes = self._shapes(found, given, result, node)
+    def _spec_of(self, v: Value) -> ArraySpec | ComplexSpec | ScalarSpec:
+        if is_complex(v):
+            return self.complex_spec(v)
+        return ArraySpec(v.base.dt, v.rank) if isinstance(v, Ref) else ScalarSpec(v.dt)  # type: ignore[union-attr]
+
+    def _called_opaque(
+        self, found: Opaque, given: list[Atom | Base], shapes: list[tuple[Atom, ...]], result: Spec, root: str | None
+    ) -> Value:
         args: list[Atom | Base] = [*given]
         items: list[Value] = []
         numbers: list[Var] = []
-        for p, dims in zip(found.out, shapes, strict=True):
+        for p, dims, spec in zip(found.out, shapes, _each(result), strict=True):
             if isinstance(p, Base):
-                ref = self.alloc(root or p.name.split(".")[0], p.dt, dims, "none")
+                parts = (const(2, "i8"),) if isinstance(spec, ComplexSpec) else ()
+                ref = self.alloc(root or p.name.split(".")[0], p.dt, (*dims, *parts), "none")
                 args.append(ref.base)
-                items.append(ref)
+                items.append(ref if not parts else self.complex_array(ref.base) if dims else Static(ref.base))
             else:
                 numbers.append(self.names.var(root or p.name.split(".")[0], p.dt))
                 items.append(numbers[-1])
         args += found.captures
         effect = effects(found.fn.params, found.fn.body)
         self.b.add(Call(found.fn.name, tuple(args), tuple(numbers), self.b.line, "primal", *effect))
+        items = [self.complex_number(i.obj) if isinstance(i, Static) else i for i in items]
         return Tup(tuple(items), result.cls) if isinstance(result, TupleSpec) else items[0]
 
-    def _shapes(self, found: Opaque, given: Sequence[Atom | Base], result: Spec, node: ast.Call) -> list[tuple[Atom, ...]]:
+    def _shapes(self, found: Opaque, given: Sequence[Value], result: Spec, node: ast.Call) -> list[tuple[Atom, ...]]:
         """The shape of each result."""
         custom = found.custom
-        if custom.shape is None or not any(isinstance(p, Base) for p in found.out):
+        ranks = [getattr(s, "rank", 0) for s in _each(result)]
+        if custom.shape is None or not any(ranks):
             shapes = []
-            for p in found.out:
-                like = next((a for a in given if isinstance(a, Base) and isinstance(p, Base) and a.rank == p.rank), None)
-                if isinstance(p, Base) and like is None:
-                    message = f"{custom.function.__name__} returns a {p.rank}-d array, and no argument is one: say its shape, " \
+            arrays = [v.items[0] if is_complex(v) else v for v in given]  # type: ignore[union-attr]
+            for rank in ranks:
+                like = next((a for a in arrays if isinstance(a, (Ref, Lazy)) and a.rank == rank), None)
+                if rank and like is None:
+                    message = f"{custom.function.__name__} returns a {rank}-d array, and no argument is one: say its shape, " \
                               "custom_vjp(shape=lambda ...: (...))"  # fmt: skip
                     raise self.error(message, node)
-                shapes.append(self.shape(Ref.of(like)) if isinstance(like, Base) else ())
+                shapes.append(self.lengths(like) if rank and like is not None else ())
             return shapes
         fn = plain_function(custom.shape)
         if fn is None:
@@ -217,37 +231,55 @@ class OpaqueCalls(Calls):
         names = fn.__code__.co_varnames[: fn.__code__.co_argcount]
         if len(names) != len(given):
             raise self.error(f"the shape of {custom.function.__name__} must take its {len(given)} arguments", node)
-        value = self.function(fn, {k: Ref.of(a) if isinstance(a, Base) else a for k, a in zip(names, given, strict=True)}, node)
+        value = self.function(fn, dict(zip(names, given, strict=True)), node)
         each = value.items if isinstance(result, TupleSpec) and isinstance(value, Tup) else (value,)
-        arrays = [p for p in found.out if isinstance(p, Base)]
-        if len(each) == len(arrays):  # of arrays alone
+        if len(each) == sum(map(bool, ranks)):  # of arrays alone
             kept = iter(each)
-            each = tuple(next(kept) if isinstance(p, Base) else Static(None) for p in found.out)
+            each = tuple(next(kept) if rank else Static(None) for rank in ranks)
         shapes = []
-        for p, v in zip(found.out, each, strict=False):
+        for rank, v in zip(ranks, each, strict=False):
             dims = v.items if isinstance(v, Tup) else (v,) if isinstance(v, (Var, Const)) else ()
-            if isinstance(p, Base) and (len(dims) != p.rank or not all(isinstance(n, (Var, Const)) for n in dims)):
-                raise self.error(f"the shape of {custom.function.__name__} must be {p.rank} ints, got {describe(v)}", node)
-            shapes.append(tuple(self.b.cast(n, "i8") for n in dims) if isinstance(p, Base) else ())  # type: ignore[arg-type]
+            if rank and (len(dims) != rank or not all(isinstance(n, (Var, Const)) for n in dims)):
+                raise self.error(f"the shape of {custom.function.__name__} must be {rank} ints, got {describe(v)}", node)
+            shapes.append(tuple(self.b.cast(n, "i8") for n in dims) if rank else ())  # type: ignore[arg-type]
         if len(shapes) != len(found.out):
             raise self.error(f"the shape of {custom.function.__name__} must give one for each of its arrays", node)
         return shapes
 
+    def param_value(self, p: Param, spec: Spec) -> Value:
+        """The value of a parameter."""
+        if isinstance(spec, ComplexSpec) and isinstance(p, Base):
+            return self.complex_array(p) if spec.rank else self.complex_number(p)
+        return _value(p)
+
+    def accept_complex(self, base: Base, v: Value, like: Ref, spec: ComplexSpec, mode: str, node: ast.AST) -> None:
+        """Put a rule's complex result, which must be as long as ``like``, into its memory."""
+        parts = self.both(v) if is_complex(v) or isinstance(v, (Var, Const, Ref)) else (v, v)
+        if not all(isinstance(p, (Var, Const, Ref, Lazy)) and getattr(p, "rank", 0) == spec.rank for p in parts):
+            raise self.error(f"{describe(v)} is returned where {spec} is expected", node)
+        if not spec.rank:
+            for k, x in enumerate(parts):
+                self.b.store(base, (const(k, "i8"),), self.b.cast(x, base.dt), mode, "never")
+            return
+        for have, want in zip(self.lengths(parts[0]), self.shape(like), strict=False):
+            text = "ValueError('a rule returns an array of another shape than its argument')"
+            self.check(self.b.op("ne", have, want), node, text)
+        self.assign_complex(interleaved(base), v, mode)
+
     # ---------------------------------------------------------------------------------------------------- adapter and rules
-    def _lower_opaque(self, key: tuple[CustomFunction, tuple[tuple[str, int], ...]], result: Spec, node: ast.Call) -> None:
-        custom, kinds = key
+    def _lower_opaque(self, key: tuple[CustomFunction, Kinds], specs: Sequence[Spec], result: Spec, node: ast.Call) -> None:
+        custom = key[0]
         names, code = Names(), custom.function.__code__
-        specs = [ArraySpec(dt, rank) if rank else ScalarSpec(dt) for dt, rank in kinds]
         args = tuple(_param(names, name, s, "in") for name, s in zip(code.co_varnames, specs, strict=False))
         whole = isinstance(result, TupleSpec)
-        each = result.items if isinstance(result, TupleSpec) else (result,)
-        if not each or not all(isinstance(s, (ScalarSpec, ArraySpec)) for s in each):
+        each = _each(result)
+        if not each or not all(isinstance(s, (ScalarSpec, ArraySpec, ComplexSpec)) for s in each):
             raise self.error(f"call of {custom.function.__name__}: it returns {result}; numbers and arrays are understood", node)
         out = tuple(_param(names, "out", s, "inout") for s in each)  # type: ignore[arg-type]
         places = [(k if whole else -1, p) for k, p in enumerate(out)]
         arrays = tuple((k, p) for k, p in places if isinstance(p, Base))
         numbers = tuple((k, p) for k, p in places if isinstance(p, Var))
-        foreign = Foreign(custom.code.key, args, arrays, numbers)
+        foreign = Foreign(custom.code.key, args, arrays, numbers, "set", _complexes((*args, *out), (*specs, *each)))
         params = (*args, *(p for _, p in arrays))
         fn = Fn(self.helpers.name(custom.function), params, (foreign,), tuple(p for _, p in numbers))
         missing = self.error("", node)
@@ -304,19 +336,22 @@ class OpaqueCalls(Calls):
         out, seeds, args = self._rule_params(child.names, fn, specs, results, kind)
         source = read(fn)
         child.b.line = source.node.lineno
-        given_out = _gathered([_value(p) for p in out], whole)
+        given_out = _gathered([child.param_value(p, s) for p, s in zip(out, results, strict=True)], whole)
         own = fn.__code__.co_varnames[: fn.__code__.co_argcount]
         if kind == "vjp":
-            bars = _gathered([Static(None) if p is None else _value(p) for p in seeds], whole)
-            bound = dict(zip(own, [given_out, bars, *map(_value, args)], strict=True))
+            seen = [Static(None) if p is None else child.param_value(p, s) for p, s in zip(seeds, results, strict=True)]
+            bars = _gathered(seen, whole)
+            bound = dict(zip(own, [given_out, bars, *map(child.param_value, args, specs)], strict=True))
         else:
-            dots = [_no_tangent(child, a) if p is None else _value(p) for p, a in zip(seeds, args, strict=True)]
-            bound = dict(zip(own, [given_out, Tup(tuple(map(_value, args))), Tup(tuple(dots))], strict=True))
+            pairs = zip(seeds, args, specs, strict=True)
+            dots = [_no_tangent(child, a) if p is None else child.param_value(p, s) for p, a, s in pairs]
+            bound = dict(zip(own, [given_out, Tup(tuple(map(child.param_value, args, specs))), Tup(tuple(dots))], strict=True))
         value = child.function(fn, bound)
         child.frames.append(Frame(source, Liveness([])))
         targets = specs if kind == "vjp" else results
         bare = len(targets) == 1 if kind == "vjp" else not whole
-        items = list(value.items) if isinstance(value, Tup) and not (bare and kind == "jvp") else [value]
+        several = isinstance(value, Tup) and not is_complex(value) and not (bare and kind == "jvp")
+        items = list(value.items) if several else [value]  # type: ignore[union-attr]
         if len(items) != len(targets):
             raise child.error(f"returns {describe(value)}, {len(targets)} derivatives are expected", source.node)
         made: dict[int, Param | Atom] = {}
@@ -330,7 +365,14 @@ class OpaqueCalls(Calls):
                     raise child.error(f"entry {k} is {describe(v)}, a number is expected", source.node)
                 made[k] = child.b.cast(v, spec.dt)
                 continue
-            base = Base(child.names.fresh("made"), spec.dt, spec.rank, "shadow")  # type: ignore[union-attr]
+            base = _param(child.names, "made", spec, "shadow")
+            assert isinstance(base, Base)
+            if isinstance(spec, ComplexSpec):
+                made[k] = base
+                memory.append(base)
+                mode = "add" if kind == "vjp" else "set"
+                child.accept_complex(base, v, _value(like), spec, mode, source.node)  # type: ignore[arg-type]
+                continue
             if isinstance(v, Ref):
                 if v.rank != base.rank:
                     raise child.error(f"entry {k} is {describe(v)}, a {base.rank}-d array is expected", source.node)
@@ -360,10 +402,12 @@ class OpaqueCalls(Calls):
             passed = (one, _tuple_of(seeds, whole), *args)
         else:
             passed = (one, args, tuple(Const(0, "i8") if p is None else p for p in seeds))
-        found = code.result(tuple(map(_kind_of, passed)))
+        seeded = results if kind == "vjp" else specs
+        complexes = _complexes((*out, *seeds, *args), (*results, *seeded, *specs))
+        found = code.result(tuple(_kind_of(p, complexes) for p in passed))
         targets = specs if kind == "vjp" else results
         bare = not isinstance(found, TupleSpec)
-        items = (found,) if isinstance(found, (ArraySpec, ScalarSpec, NoneSpec)) else found.items
+        items = _each(found)
         if len(items) != len(targets):
             raise TypeError(f"it returns {found}, {len(targets)} derivatives are expected")
         outs: list[tuple[int, Base]] = []
@@ -372,19 +416,33 @@ class OpaqueCalls(Calls):
         for k, (item, spec) in enumerate(zip(items, targets, strict=True)):
             if not is_float(spec.dt) or (kind == "vjp" and isinstance(item, NoneSpec)):  # type: ignore[union-attr]
                 continue
-            if type(item) is not type(spec) or getattr(item, "rank", 0) != getattr(spec, "rank", 0):
+            alike = isinstance(item, ComplexSpec) == isinstance(spec, ComplexSpec)
+            if not alike or getattr(item, "rank", 0) != getattr(spec, "rank", 0):
                 raise TypeError(f"entry {k} of its result is {item}, {spec} is expected")
             p = made[k] = _param(names, "made", spec, "shadow")
+            complexes += _complexes((p,), (spec,))
             (outs if isinstance(p, Base) else numbers).append((-1 if bare else k, p))  # type: ignore[arg-type]
         mode = "add" if kind == "vjp" else "set"
-        foreign = Foreign(code.key, passed, tuple(outs), tuple(numbers), mode, 0, "primal")
+        foreign = Foreign(code.key, passed, tuple(outs), tuple(numbers), mode, complexes)
         bars_in = [p for p in seeds if p is not None]
         params = (*out, *bars_in, *args, *(b for _, b in outs))
         return Rule(Fn(fn.__name__, params, (foreign,), tuple(v for _, v in numbers)), out, seeds, args, made, names)
 
 
 # --------------------------------------------------------------------------------------------------------------- small things
+def _each(result: Spec) -> tuple[Spec, ...]:
+    """The structures of results, one by one."""
+    return result.items if isinstance(result, TupleSpec) else (result,)
+
+
+def _complexes(params: Sequence[Param | None], specs: Sequence[Spec]) -> tuple[Base, ...]:
+    """The parameters that are complex."""
+    return tuple(p for p, s in zip(params, specs, strict=True) if isinstance(s, ComplexSpec) and isinstance(p, Base))
+
+
 def _param(names: Names, root: str, spec: Spec, role: str) -> Param:
+    if isinstance(spec, ComplexSpec):
+        spec = spec.leaf
     if isinstance(spec, ArraySpec):
         return Base(names.fresh(root), spec.dt, spec.rank, role)
     return names.var(root, spec.dt)  # type: ignore[union-attr]
@@ -402,12 +460,14 @@ def _tuple_of(items: Sequence[Param | None], whole: bool) -> Any:
     return tuple(items) if whole else items[0]
 
 
-def _kind_of(x: Any) -> Any:
+def _kind_of(x: Any, complexes: Collection[Base]) -> Any:
     """What :meth:`.registry.Code.result` takes."""
     if x is None:
         return None
     if isinstance(x, tuple):
-        return tuple(map(_kind_of, x))
+        return tuple(_kind_of(i, complexes) for i in x)
+    if x in complexes:
+        return ("c16" if x.dt == "f8" else "c8", x.rank - 1)
     return (x.dt, x.rank if isinstance(x, Base) else 0)
 
 

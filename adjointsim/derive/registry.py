@@ -22,7 +22,7 @@ from numba.extending import intrinsic, models, register_model, typeof_impl
 
 from ..errors import ArgumentError, StructureError
 from .source import plain_function
-from .spec import ArraySpec, NoneSpec, ScalarSpec, Spec, TupleSpec
+from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
 
 __all__ = ["Code", "CustomFunction", "Kinds", "check_shape", "code_of", "frozen", "registered"]
 
@@ -30,6 +30,7 @@ __all__ = ["Code", "CustomFunction", "Kinds", "check_shape", "code_of", "frozen"
 Kinds = tuple[tuple[str, int], ...]
 
 _DTYPES = {"b1": nb.boolean, "i4": nb.int32, "i8": nb.int64, "u8": nb.uint64, "f4": nb.float32, "f8": nb.float64}
+_COMPLEX = {"c8": nb.complex64, "c16": nb.complex128}
 _NAMES = {t: dt for dt, t in _DTYPES.items()}
 _KNOWN = frozenset({"numpy", "scipy", "numba", "math", "cmath", "operator"})  # packages that are told by their versions
 
@@ -142,7 +143,8 @@ class Code:
             if isinstance(a[0], tuple) or a == ():
                 return nb.Tuple(tuple(map(typed, a)))
             dt, rank = a
-            return nb.Array(_DTYPES[dt], rank, "C", readonly=readonly) if rank else _DTYPES[dt]
+            kind = _DTYPES.get(dt) or _COMPLEX[dt]
+            return nb.Array(kind, rank, "C", readonly=readonly) if rank else kind
 
         signature = tuple(map(typed, args))
         self.compiled.compile(signature)
@@ -162,6 +164,11 @@ def _spec(kind: Any) -> Spec:
         return ArraySpec(_NAMES[kind.dtype], kind.ndim)
     if kind in _NAMES:
         return ScalarSpec(_NAMES[kind])
+    for dt, number in _COMPLEX.items():
+        if kind == number:
+            return ComplexSpec(dt, 0)
+        if isinstance(kind, nb.Array) and kind.dtype == number and kind.ndim:
+            return ComplexSpec(dt, kind.ndim)
     if isinstance(kind, nb.BaseTuple):
         return TupleSpec(tuple(_spec(k) for k in kind), getattr(kind, "instance_class", None))
     if isinstance(kind, nb.NoneType):

@@ -144,7 +144,7 @@ class Finish:
         got = describe(value)
         if isinstance(value, Ref):
             got += f" of {np.dtype(value.base.dt)}"
-        elif isinstance(value, Tup) and value.cls:
+        elif isinstance(value, Tup) and value.cls and not is_complex(value):
             got += f" with fields {value.cls._fields}"  # type: ignore[attr-defined]
         hint = f" ('{self.like}' in, '{self.like}' out: a step returns the structure of its state)" if self.like else ""
         return self.source.error(f"returns {got} where {expected} is expected{hint}", self.returned, DerivationError)

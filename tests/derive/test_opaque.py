@@ -126,6 +126,65 @@ def test_what_is_singular_names_its_step():
     assert any("reverse sweep" in note for note in raised.value.__notes__)
 
 
+@adj.custom_vjp
+def turned(z, c):
+    return z * z * c
+
+
+@turned.defvjp
+def turned_vjp(y, y_bar, z, c):
+    return np.conj(2.0 * z * c) * y_bar, np.sum(np.conj(z * z) * y_bar)
+
+
+@turned.defjvp
+def turned_jvp(y, args, args_dot):
+    (z, c), (z_dot, c_dot) = args, args_dot
+    return 2.0 * z * c * z_dot + z * z * c_dot
+
+
+@adj.custom_vjp
+def folded(z):
+    """An array, a complex and a real number; the rule is foreign."""
+    return z[::-1].copy(), z[0] * z[1], abs(z[0])
+
+
+@folded.defvjp
+def folded_vjp(out, out_bar, z):
+    array_bar, product_bar, size_bar = out_bar
+    bar = array_bar[::-1].copy()
+    held = (bar,)  # a tuple that is indexed below by a loop: not in the language
+    for b in held:
+        b[0] += np.conj(z[1]) * product_bar + size_bar * z[0] / abs(z[0])
+        b[1] += np.conj(z[0]) * product_bar
+    return (bar,)
+
+
+def complexly(z, c):
+    u = turned(z[::-1], c)
+    v = turned(u + z, 0.5 + 0j)
+    array, product, size = folded(v)
+    return np.sum(np.abs(array) ** 2 * np.arange(len(z))) + product.imag * size
+
+
+def complexly_plain(z, c):
+    u = z[::-1] * z[::-1] * c
+    v = (u + z) * (u + z) * 0.5
+    return np.sum(np.abs(v[::-1]) ** 2 * np.arange(len(z))) + (v[0] * v[1]).imag * abs(v[0])
+
+
+def test_complex_arguments_and_results():
+    """Against the same without custom functions, which has tests of its own."""
+    z, c = np.array([0.4 + 0.8j, 0.2 - 0.4j, 0.8 + 0.1j]), 0.3 + 0.2j
+    found, exact = (adj.value_and_grad(f, wrt=(0, 1))(z, c) for f in (complexly, complexly_plain))
+    np.testing.assert_allclose(found[0], exact[0], rtol=1e-13)
+    for a, b in zip(found[1], exact[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    z_dot, c_dot = np.array([0.1, 0.2j, 0.3 - 0.1j]), 1j
+    _, dot = adj.jvp(lambda z, c: np.sum(np.abs(turned(z, c)) ** 2), (z, c), (z_dot, c_dot))
+    _, same = adj.jvp(lambda z, c: np.sum(np.abs(z * z * c) ** 2), (z, c), (z_dot, c_dot))
+    np.testing.assert_allclose(dot, same, rtol=1e-13)
+
+
 # ------------------------------------------------------------------------------------------------------------- bad input
 @adj.custom_vjp
 def unruled(x):
