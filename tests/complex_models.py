@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cmath
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -264,6 +263,35 @@ def butterflies(x):
     return out
 
 
+def solved(a, z):
+    x = np.linalg.solve(a, z)
+    return x * x, np.linalg.inv(a), np.linalg.det(a.T), np.linalg.solve(a[::-1], a)
+
+
+def solved_by_hand(a, z):
+    """Cramer's rule and cofactors, of three numbers."""
+
+    def det(m):
+        return (
+            m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
+            - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+            + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
+        )
+
+    def solve(m, b):
+        out = []
+        for k in range(3):
+            c = m.copy()
+            c[:, k] = b
+            out.append(det(c) / det(m))
+        return np.array(out)
+
+    unit = [np.array([1.0 if i == k else 0.0 for i in range(3)]) for k in range(3)]
+    x = solve(a, z)
+    inverse = np.stack([solve(a, e) for e in unit], 1)
+    return x * x, inverse, det(a), np.stack([solve(a[::-1], a[:, k]) for k in range(3)], 1)
+
+
 ROTATION, SHIFT = np.exp(0.3j), W[:4].copy()
 
 
@@ -302,8 +330,9 @@ MODELS = {
     "structured": (structured, (Field(Z, 0.6 + 0.3j, 0.2),)),
     "butterflies": (butterflies, (Z[:4].copy(),)),
     "captured": (captured, (Z,)),
+    "solved": (solved, (M[:, :3] + 2.0 * np.eye(3), Z[:3].copy())),
 }
 
 
-def phase(x):
-    return math.pi * x
+#: what dual numbers run instead
+BY_HAND = {"solved": solved_by_hand}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .registry import CustomFunction, Kinds
-from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
+from .spec import ArraySpec, ComplexSpec, ScalarSpec, Spec, TupleSpec
 
 __all__ = ["LINALG"]
 
@@ -39,29 +39,40 @@ def _entry(numpy_function: Any, types: Callable[[Kinds], Spec], shape: Callable[
     return enter
 
 
-def _floats(kinds: Kinds, *ranks: int | tuple[int, ...]) -> str:
+def _floats(kinds: Kinds, *ranks: int | tuple[int, ...], complex_too: bool = False) -> str:
     """The dtype of arguments, which must be arrays of floats of these ranks."""
     dts = {dt for dt, _ in kinds}
-    if len(dts) != 1 or not dts <= {"f4", "f8"}:
-        raise TypeError("it takes arrays of floats of one dtype")
+    if len(dts) != 1 or not dts <= ({"f4", "f8", "c8", "c16"} if complex_too else {"f4", "f8"}):
+        raise TypeError(f"it takes arrays of floats{' or complex numbers' * complex_too} of one dtype")
     for (_, rank), allowed in zip(kinds, ranks, strict=True):
         if rank not in (allowed if isinstance(allowed, tuple) else (allowed,)):
             raise TypeError(f"an argument is {rank}-d: it takes {' or '.join(f'{r}-d' for r in np.atleast_1d(allowed))} arrays")
     return next(iter(dts))
 
 
-# ----------------------------------------------------------------------------------------------------- systems and inverses
-@_entry(np.linalg.solve, lambda kinds: ArraySpec(_floats(kinds, 2, (1, 2)), kinds[1][1]), shape=lambda a, b: b.shape)
+def _like(kinds: Kinds, *ranks: int | tuple[int, ...]) -> Spec:
+    """An array of the rank of the last argument; all are real or complex."""
+    dt, rank = _floats(kinds, *ranks, complex_too=True), kinds[-1][1]
+    return ComplexSpec(dt, rank) if dt[0] == "c" else ArraySpec(dt, rank)
+
+
+def _number(kinds: Kinds) -> Spec:
+    dt = _floats(kinds, 2, complex_too=True)
+    return ComplexSpec(dt, 0) if dt[0] == "c" else ScalarSpec(dt)
+
+
+# ------------------------------------------------- systems and inverses, of real or complex numbers (np.conj of a real one is it)
+@_entry(np.linalg.solve, lambda kinds: _like(kinds, 2, (1, 2)), shape=lambda a, b: b.shape)
 def solve(a, b):
     return np.linalg.solve(a, b)
 
 
 @solve.defvjp
 def solve_vjp(x, x_bar, a, b):
-    w = np.linalg.solve(a.T, x_bar)
+    w = np.linalg.solve(np.conj(a).T, x_bar)
     if x.ndim == 1:
-        return -np.outer(w, x), w
-    return -(w @ x.T), w
+        return -np.outer(w, np.conj(x)), w
+    return -(w @ np.conj(x).T), w
 
 
 @solve.defjvp
@@ -71,14 +82,15 @@ def solve_jvp(x, args, args_dot):
     return np.linalg.solve(a, b_dot - a_dot @ x)
 
 
-@_entry(np.linalg.inv, lambda kinds: ArraySpec(_floats(kinds, 2), 2))
+@_entry(np.linalg.inv, lambda kinds: _like(kinds, 2))
 def inv(a):
     return np.linalg.inv(a)
 
 
 @inv.defvjp
 def inv_vjp(y, y_bar, a):
-    return (-(y.T @ y_bar @ y.T),)
+    adjoint = np.conj(y).T
+    return (-(adjoint @ y_bar @ adjoint),)
 
 
 @inv.defjvp
@@ -86,14 +98,14 @@ def inv_jvp(y, args, args_dot):
     return -(y @ args_dot[0] @ y)
 
 
-@_entry(np.linalg.det, lambda kinds: ScalarSpec(_floats(kinds, 2)))
+@_entry(np.linalg.det, _number)
 def det(a):
     return np.linalg.det(a)
 
 
 @det.defvjp
 def det_vjp(d, d_bar, a):
-    return (d_bar * d * np.linalg.inv(a).T,)
+    return (d_bar * np.conj(d * np.linalg.inv(a)).T,)
 
 
 @det.defjvp

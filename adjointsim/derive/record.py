@@ -164,7 +164,7 @@ class Recording:
         """Statements that keep arrays on the tape as they are now; written for the way back: the same taken from there, into
         memory of its own."""
         save, found = Builder(self.names, number=False), {}
-        save.line = line
+        save.line, self.b.part = line, "primal"
         for dt, tape in self.arenas.items():
             bases = [b for b in arrays if (dt == "f8") == is_float(b.dt)]
             if not bases:

@@ -7,7 +7,7 @@ import copy
 import complex_models
 import numpy as np
 import pytest
-from complex_models import MODELS, Dual, dual, real_out_of_complex
+from complex_models import BY_HAND, MODELS, Dual, dual, real_out_of_complex
 
 import adjointsim as adj
 from adjointsim import Simulation
@@ -74,7 +74,7 @@ def test_model(name, monkeypatch):
              for s, take, have in _grouped(derived, dots)]  # fmt: skip
     monkeypatch.setattr(complex_models, "np", _Shim())
     monkeypatch.setattr(complex_models, "complex", lambda a, b=0.0: a + b * 1j, raising=False)
-    exact = columns(tangent(fn(*(dual(a, d) for a, d in zip(copy.deepcopy(args), given, strict=True)))))
+    exact = columns(tangent(BY_HAND.get(name, fn)(*(dual(a, d) for a, d in zip(copy.deepcopy(args), given, strict=True)))))
     monkeypatch.undo()
     out = derived.run_jvp(derived.leaves, dots)
     np.testing.assert_allclose(as_columns(out, spec), exact, rtol=1e-12, atol=1e-12)
@@ -206,7 +206,7 @@ def sum_of(a, b):
     ("f", "words"),
     [
         (lambda z: np.max(z), "complex"),
-        (lambda z: np.linalg.inv(z.reshape(1, 3))[0, 0].real, "complex"),
+        (lambda z: np.linalg.qr(z.reshape(1, 3))[0][0, 0].real, "it takes arrays of floats of one dtype"),
         (lambda z: np.sort(z)[0].real, "sort"),
         (lambda z: unpacked(z), "cannot be unpacked"),
         (lambda z: z[np.array([0, 1])] + np.std(z), "complex"),
