@@ -63,3 +63,7 @@ class ScalarKernel:
         """The number and its derivative along ``dots``."""
         value, dot = self.kernel.jvp(leaves, dots)
         return float(value[0][0]), float(dot[0][0])  # type: ignore[index]
+
+    def hvp(self, leaves: Leaves, dots: Bars, value_bar: float) -> tuple[Bars, Bars]:
+        """What :meth:`vjp` gives, and its derivative along ``dots``: the product with the Hessian."""
+        return self.kernel.hvp(leaves, dots, [np.full(1, value_bar, self.dt)])

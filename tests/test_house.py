@@ -20,7 +20,7 @@ FLOORS = [
     ["derive"],
     ["leaves"],
     ["kernels"],
-    ["step", "ledger", "selection", "progress"],
+    ["step", "ledger", "selection", "progress", "jacobians"],
     ["results", "storage"],
     ["executor"],
     ["costs"],

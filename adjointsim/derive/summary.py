@@ -21,6 +21,7 @@ from .emit import NEED
 from .entry import Entry
 from .ir import Alloc, Base, Const, Dim, Raise, bases_of, is_float, walk
 from .kernel import Kernel
+from .tapes import arena_of
 
 __all__ = ["Calling", "Chain", "Leaf", "Route", "StepSummary", "SweepSummary", "bar_modes", "calling", "routes_of"]
 
@@ -223,7 +224,7 @@ def calling(compiled: Compiled, kernel: Kernel) -> Calling:
     loaded = {b for s in walk(kernel.fn.body) if not isinstance(s, untouched) for b in bases_of(s)}
     everything = [s for fn in (kernel.fn, *kernel.functions) for s in walk(fn.body)]
     statuses = {1 + s.site for s in everything if isinstance(s, Raise)} | ({NEED} if kernel.arenas else set())
-    arenas = ["tops" if b.name.startswith("tops") else "tape" if b.dt == "f8" else "itape" for b in kernel.arenas]
+    arenas = map(arena_of, kernel.arenas)
     reads = frozenset(k for k, b in enumerate(kernel.inputs) if b in loaded)
     return Calling(
         len(kernel.inputs), len(kernel.captures), tuple(arenas), len(compiled.scratch.bases), frozenset(statuses), reads
