@@ -274,6 +274,15 @@ class CompiledExecutor(Executor):
         if self._obs:
             self._call(np.array([[SEED_ACTION, n, n, self._last_slot]], np.int64))
 
+    def leave(self) -> tuple[Any, ...]:
+        counts = self._ctl[[control.MOVED_BARS, control.UNOBSERVED, control.STAGE]]
+        return float(self._seeds[0]), self._ba, self._bb, self._pb, self._obs_bar, counts
+
+    def enter(self, way: tuple[Any, ...]) -> None:
+        self._seeds[0], self._ba, self._bb, self._pb, self._obs_bar, counts = way
+        self._ctl[[control.MOVED_BARS, control.UNOBSERVED, control.STAGE]] = counts
+        self._look()
+
     def _seed_observations(self, given: Bars | None) -> None:
         """The cotangents of the observations: those given, else zeros."""
         bars = [None] * len(self._obs) if given is None else given

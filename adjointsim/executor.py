@@ -103,6 +103,18 @@ class Executor(ABC):
         reversed.  The bars that are given are kept and not modified.
         """
 
+    @abstractmethod
+    def leave(self) -> Any:
+        """All that the way back has changed so far, to be taken up again by :meth:`enter`.
+
+        Between two REVERSEs, which only read what they do not change here, another way back may be seeded and followed: so
+        many cotangents go back through one recomputation, with the same bits as one by one.
+        """
+
+    @abstractmethod
+    def enter(self, way: Any) -> None:
+        """Go on with the way back that was left."""
+
     @property
     @abstractmethod
     def totals(self) -> tuple[float, float, float]:

@@ -26,6 +26,8 @@ FLOORS = [
     ["costs"],
     ["python_engine", "engine", "tangent"],
     ["sweep"],
+    ["call"],
+    ["observed"],
     ["simulation", "functions"],
     ["ode"],
     ["fit", "interop"],

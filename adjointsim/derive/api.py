@@ -212,17 +212,26 @@ class FunctionKernel:
         if status > 0:
             raise raise_site(self.entry, status, counters, env)
 
+    def result_shapes(self, leaves: Leaves) -> list[tuple[int, ...]]:
+        """The shapes of the result leaves; StructureError if they are known only while it runs."""
+        _, rest, _, env = self._arguments(leaves)
+        return self._shapes(rest, env)
+
     def _results(self, rest: Leaves, env: Env) -> list[np.ndarray]:
         """Memory for the result leaves, which is in ``env`` from here on."""
+        shapes = self._shapes(rest, env)
+        results = [np.zeros(shape, dtype=base.dt) for shape, (_, base) in zip(shapes, self.entry.results, strict=True)]
+        env.update((base, leaf) for (_, base), leaf in zip(self.entry.results, results, strict=True))
+        return results
+
+    def _shapes(self, rest: Leaves, env: Env) -> list[tuple[int, ...]]:
         shapes = [leaf.shape for leaf in rest[: self._like]] if self._like else self.entry.result_shapes(env)
         if shapes is None:
             raise StructureError(
                 f"{self.fn.__name__} returns an array whose shape is known only while it runs: return a scalar, "
                 "or take an argument of that shape"
             )
-        results = [np.zeros(shape, dtype=base.dt) for shape, (_, base) in zip(shapes, self.entry.results, strict=True)]
-        env.update((base, leaf) for (_, base), leaf in zip(self.entry.results, results, strict=True))
-        return results
+        return shapes
 
     def value(self, leaves: Leaves) -> list[np.ndarray]:
         """Result leaves, fresh."""
