@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,18 @@ from adjointsim.derive.spec import differentiable, leaves_of
 from adjointsim.errors import StructureError
 from adjointsim.executor import Executor, Problem, Working
 from adjointsim.kernels import kernel_of
-from adjointsim.leaves import Bars, Leaves, flatten, nbytes, shapes_of, spec_of, stacked_spec, unflatten, unflatten_bar
+from adjointsim.leaves import (
+    Bars,
+    Leaves,
+    bar_leaves,
+    flatten,
+    nbytes,
+    shapes_of,
+    spec_of,
+    stacked_spec,
+    unflatten,
+    unflatten_bar,
+)  # fmt: skip
 from adjointsim.ledger import Ledger
 from adjointsim.progress import reporting
 from adjointsim.results import Gradient, Solution
@@ -63,6 +75,13 @@ class Call:
         )  # fmt: skip
         if not costs:
             self.problem = replace(self.problem, terminal=None, running=None, misfit=None)
+
+    def of(self, problem: Problem, y0: Leaves, p: Leaves) -> Call:
+        """The same call for another problem."""
+        other = copy.copy(self)
+        other.__dict__.pop("working", None)
+        other.problem, other.y0, other.p, other.initial = problem, y0, p, None
+        return other
 
     @cached_property
     def working(self) -> Working:
@@ -125,6 +144,15 @@ class Call:
             more = self.initial.vjp(self.p, executor.y_bar)
             p_bar = [b if b is None or m is None else b + m for b, m in zip(p_bar, more, strict=True)]
         return [bar if active else None for bar, active in zip(executor.y_bar, self.y_active, strict=True)], p_bar
+
+    def directions(self, y0_dot: Any, p_dot: Any) -> tuple[Bars, Bars]:
+        """The tangents of y_0 and p that a user gave."""
+        problem = self.problem
+        p_dots = bar_leaves(p_dot, problem.p_spec, problem.p_shapes, "p_dot")
+        y_dots = bar_leaves(y0_dot, problem.y_spec, problem.y_shapes, "y0_dot")
+        check_given(p_dots, problem.p_spec, "p_dot")
+        check_given(y_dots, problem.y_spec, "y0_dot")
+        return self.tangents(y_dots, p_dots)
 
     def tangents(self, y_dots: Bars, p_dots: Bars) -> tuple[Bars, Bars]:
         """The tangents of y_0 and p: what p does to y0 is added to ``y_dots``."""

@@ -34,6 +34,10 @@ class Problem:
 
     ``observe_at`` is a sorted int64 array, empty without ``observe``.  ``p_active`` says for each leaf of p whether its
     cotangent is wanted.
+
+    A problem of second order has a ``first``, which is the same without tangents.  Its states, parameters and observations
+    are those of ``first`` and then the tangents of the floating leaves (:func:`.leaves.with_dots`), and so are structures and
+    shapes; what are cotangents there are cotangents and then their tangents here.  The value is the same.
     """
 
     step: Step
@@ -50,6 +54,7 @@ class Problem:
     observe: Callable[..., Any] | None = None
     observe_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     misfit: Callable[..., Any] | None = None
+    first: Problem | None = None
 
     @property
     def has_cost(self) -> bool:

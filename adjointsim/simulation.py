@@ -18,6 +18,7 @@ from adjointsim.progress import checked_progress
 from adjointsim.results import Gradient, Solution, SolutionTangent
 from adjointsim.schedules import Schedule
 from adjointsim.schedules.actions import checked, checked_steps
+from adjointsim.second import hessian_product
 from adjointsim.step import Step
 from adjointsim.storage import Plan, choose, parse_bytes, plan
 from adjointsim.sweep import Forward, check_given
@@ -168,11 +169,7 @@ class Simulation:
         """
         call = Call(self, y0, p)
         problem = call.problem
-        p_dots = bar_leaves(p_dot, problem.p_spec, problem.p_shapes, "p_dot")
-        y_dots = bar_leaves(y0_dot, problem.y_spec, problem.y_shapes, "y0_dot")
-        check_given(p_dots, problem.p_spec, "p_dot")
-        check_given(y_dots, problem.y_spec, "y0_dot")
-        y_dots, p_dots = call.tangents(y_dots, p_dots)
+        y_dots, p_dots = call.directions(y0_dot, p_dot)
         done = TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
         ledger = Ledger("forward", self.n_steps, 0, self.n_steps, 0, 0, done.bytes_peak, done.bytes_peak, done.seconds)
         observations = observations_dot = None
@@ -183,6 +180,27 @@ class Simulation:
         solution = Solution(unflatten(problem.y_spec, [leaf.copy() for leaf in done.y]), done.value, observations, ledger)
         y_dot = unflatten_bar(problem.y_spec, [None if d is None else d.copy() for d in done.y_dot])
         return solution, SolutionTangent(y_dot, done.value_dot, observations_dot)
+
+    def hvp(self, y0: Any, p: Any = None, y0_dot: Any = None, p_dot: Any = None) -> Gradient:
+        """The Hessian-vector product: the derivative of the gradient along (y0_dot, p_dot); None stands for zeros.
+
+        ``Gradient.y0`` and ``.p`` are the products' parts, H (y0_dot, p_dot), where H has the second derivatives of the value
+        with respect to y0 and p; in the structures of y0 and p, with None for integers and bools.  It is exact, for a few
+        times the price of a gradient, and under the same bounds: state and tangent are stored together, so that ``memory``
+        holds half as many and a slot of ``checkpoints`` is twice as large.  Its bits do not depend on them.  (In an error,
+        ``y_dot.u`` is the tangent of ``y.u``, and on the way back the tangent of its cotangent.)
+
+        If y0 is a function, ``y0_dot`` is added to what ``p_dot`` causes, and ``Gradient.p`` is the derivative of the whole
+        gradient with respect to p.  ArgumentError without a cost, StructureError for a tangent of another structure or
+        shape, UnsupportedError for hand-written VJPs, NonFiniteError if a NaN or Inf comes out.
+        """
+        if not self._has_cost:
+            raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
+        if self.step.hand_vjp is not None:
+            what = "has a hand-written VJP, which cannot be differentiated again: Hessian products need a derived step, "
+            raise self.step.unsupported(f"{what}@adj.step without vjp=")
+        call = Call(self, y0, p, ("y0", "p"))
+        return hessian_product(call, *call.directions(y0_dot, p_dot))
 
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
         """All derivatives of the observations (stacked, as in :meth:`run`) with respect to what ``wrt`` names.

@@ -27,7 +27,7 @@ FLOORS = [
     ["python_engine", "engine", "tangent"],
     ["sweep"],
     ["call"],
-    ["observed"],
+    ["observed", "second"],
     ["simulation", "functions"],
     ["ode"],
     ["fit", "interop"],

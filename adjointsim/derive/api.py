@@ -311,11 +311,18 @@ class FunctionKernel:
 
     def vjp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
         """What :meth:`vjp` allocates, and whether that is exact: a tape may become longer."""
+        return self._back_bytes(self._vjp, leaves, 1)
+
+    def hvp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
+        """The same for :meth:`hvp`."""
+        return self._back_bytes(self._hvp, leaves, 2)
+
+    def _back_bytes(self, compiled: Compiled, leaves: Leaves, order: int) -> tuple[int, bool]:
         _, rest, _, env = self._arguments(leaves)
-        compiled = self._vjp
-        bars = sum(leaf.nbytes for bar, leaf in zip(compiled.kernel.leaf_bars, rest, strict=True) if bar is not None)
+        bars = sum(order * leaf.nbytes for bar, leaf in zip(compiled.kernel.leaf_bars, rest, strict=False) if bar is not None)
         cells = compiled.tape.sizes(env)
-        tapes = 8 * (sum(cells or (FIRST_TAPE, FIRST_TAPE)) + 2)
+        floats, integers = cells or (FIRST_TAPE, FIRST_TAPE)
+        tapes = 8 * (order * floats + integers + 2)
         return bars + compiled.scratch.nbytes(env) + tapes, cells is not None and compiled.preallocated
 
     def jvp(self, leaves: Leaves, dots: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:

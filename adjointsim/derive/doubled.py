@@ -7,14 +7,14 @@ followed by it: leaves by the tangents of the floating ones among them, results,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .ir import ONE, Alloc, Base, is_float
 from .kernel import Kernel, tangent_kernel
-from .tangent import Tangents
+from .tangent import FreshNames, Tangents
 
-__all__ = ["Doubled", "doubled"]
+__all__ = ["Doubled", "doubled", "padded"]
 
 Bases = tuple[Base | None, ...]
 
@@ -33,7 +33,8 @@ def doubled(kernel: Kernel, groups: Sequence[int], outcome: Sequence[Base], *, s
     ``groups`` are the numbers of leaves of its arguments, each of which is followed by its tangents; ``outcome`` are the
     result leaves of its function.  Cotangents of these have tangents of their own unless they are constants, not ``seeded``.
     """
-    module = Tangents({fn.name: fn for fn in kernel.functions})
+    # (both a function and its adjoint may have tangents in one module)
+    module = Tangents({fn.name: fn for fn in kernel.functions}, "_hvp" if kernel.leaf_bars else "_dot")
     outer = (*kernel.results, *kernel.leaf_bars, *(kernel.result_bars if seeded else ()))
     # memory that is written is named, too: its tangent must be written even where it is 0
     active = {b.name for b in (*kernel.inputs, *outer) if b is not None and is_float(b.dt)}
@@ -48,11 +49,8 @@ def doubled(kernel: Kernel, groups: Sequence[int], outcome: Sequence[Base], *, s
     def grouped(bases: Bases) -> Bases:
         """What belongs to the inputs."""
         out: list[Base | None] = []
-        first = 0
-        for count in groups if bases else ():
-            part = slice(first, first + count)
+        for part in _parts(groups if bases else ()):
             out += [*bases[part], *tangents(bases[part], kernel.inputs[part])]
-            first += count
         return tuple(out)
 
     inputs: tuple[Base, ...] = grouped(kernel.inputs)  # type: ignore[assignment]
@@ -61,7 +59,7 @@ def doubled(kernel: Kernel, groups: Sequence[int], outcome: Sequence[Base], *, s
     result_bars = (*kernel.result_bars, *bars)
     leaf_bars = grouped(kernel.leaf_bars)
     arenas = (*kernel.arenas, *(dots[b] for b in kernel.arenas if b in dots))
-    counters = kernel.fn.params[: kernel.fn.params.index(kernel.inputs[0])] if kernel.inputs else ()
+    counters = [p for p in kernel.fn.params if not isinstance(p, Base)]
     memory = (b for b in (*results, *result_bars, *leaf_bars) if b is not None)
     params = (*counters, *inputs, *kernel.captures, *memory, *arenas)
     # a constant cotangent whose memory is used for something else as well: its tangent is memory of the kernel's own
@@ -77,3 +75,22 @@ def doubled(kernel: Kernel, groups: Sequence[int], outcome: Sequence[Base], *, s
         ),
         dots,
     )  # fmt: skip
+
+
+def padded(kernel: Kernel, groups: Sequence[int]) -> Doubled:
+    """The kernel with the inputs of a doubled one: it has no use for the tangents."""
+    names = FreshNames(kernel.fn)
+    dots = {b: Base(names.fresh_dot(b), b.dt, b.rank, "in") for b in kernel.inputs if is_float(b.dt)}
+    inputs: list[Base] = []
+    for part in _parts(groups):
+        inputs += [*kernel.inputs[part], *(dots[b] for b in kernel.inputs[part] if b in dots)]
+    counters = [p for p in kernel.fn.params if not isinstance(p, Base)]
+    rest = [p for p in kernel.fn.params if isinstance(p, Base) and p not in kernel.inputs]
+    return Doubled(replace(kernel, fn=replace(kernel.fn, params=(*counters, *inputs, *rest)), inputs=tuple(inputs)), dots)
+
+
+def _parts(groups: Sequence[int]) -> Iterator[slice]:
+    first = 0
+    for count in groups:
+        yield slice(first, first + count)
+        first += count

@@ -21,9 +21,11 @@ from .emit import NEED
 from .entry import Entry
 from .ir import Alloc, Base, Const, Dim, Raise, bases_of, is_float, walk
 from .kernel import Kernel
-from .tapes import arena_of
+from .tapes import ARENAS, arena_of
 
-__all__ = ["Calling", "Chain", "Leaf", "Route", "StepSummary", "SweepSummary", "bar_modes", "calling", "routes_of"]
+__all__ = [
+    "Calling", "Chain", "Leaf", "Route", "StepSummary", "SweepSummary", "bar_modes", "calling", "carries_tangents", "routes_of",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -195,6 +197,11 @@ class SweepSummary:
     step: StepSummary
     calls: Mapping[str, Calling]
     observed: tuple[Leaf, ...]  # the leaves of an observation
+
+
+def carries_tangents(sweep: SweepSummary) -> bool:
+    """Whether a kernel records tangents, so that there must be a tape for them."""
+    return any(ARENAS[-1] in how.arenas for how in sweep.calls.values())
 
 
 # ---------------------------------------------------------------------------------------------------------- how it is found

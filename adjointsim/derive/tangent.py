@@ -21,7 +21,7 @@ from .build import Builder, Names, zero
 from .ir import Atom, Base, Block, Const, Fn, Stmt, Var, is_float
 from .rules import OPS, apply_term
 
-__all__ = ["Tangent", "Tangents", "tangent"]
+__all__ = ["FreshNames", "Tangent", "Tangents", "tangent"]
 
 Param = Var | Base
 
@@ -47,10 +47,12 @@ def tangent(fn: Fn, active: Collection[str], fns: Mapping[str, Fn] | None = None
 class Tangents:
     """The tangents of a module: ``fns`` are its functions, ``made`` the tangents so far, by name.
 
-    A function has one tangent for every set of active parameters that occurs: ``f_dot``, ``f_dot2``, ...
+    A function has one tangent for every set of active parameters that occurs: ``f_dot``, ``f_dot2``, ... (or another suffix,
+    where tangents of several modules meet in one).
     """
 
     fns: Mapping[str, Fn]
+    suffix: str = "_dot"
     made: dict[str, Tangent] = field(default_factory=dict)
     found: dict[tuple[str, frozenset[str]], Tangent] = field(default_factory=dict)
     _active: dict[tuple[str, frozenset[str]], set[Param]] = field(default_factory=dict)
@@ -89,10 +91,10 @@ class Tangents:
         return frozenset(p.name for p, a in zip(self.callee(s).params, s.args) if a in active)
 
     def _name(self, fn: Fn) -> str:
-        name, k = f"{fn.name}_dot", 1
+        name, k = f"{fn.name}{self.suffix}", 1
         while name in self.made or name in self.fns:
             k += 1
-            name = f"{fn.name}_dot{k}"
+            name = f"{fn.name}{self.suffix}{k}"
         return name
 
     def _spread(self, s: Stmt, found: set[Param]) -> None:
@@ -125,7 +127,7 @@ class _Pass(Builder):
     """Writes the tangent of one function."""
 
     def __init__(self, module: Tangents, fn: Fn, active: set[Param]) -> None:
-        super().__init__(_Fresh(fn))
+        super().__init__(FreshNames(fn))
         self.module, self.fn, self.active = module, fn, active
         self.values: dict[Var, Atom] = {}  # the tangents that are not known to be 0
         self.memory: dict[Base, Base] = {}
@@ -285,7 +287,7 @@ class _Pass(Builder):
         return (*results, *(self.double(results[k]) for k in where))
 
 
-class _Fresh(Names):
+class FreshNames(Names):
     """Names that a function does not use yet."""
 
     def __init__(self, fn: Fn) -> None:
