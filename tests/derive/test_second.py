@@ -46,6 +46,16 @@ def test_tangent_of_the_adjoint(case):
     assert [b is None for b in dots] == [leaf.dtype.kind != "f" for leaf in leaves], "None exactly for inert leaves"
 
 
+@each([c for c in CASES[5::60] if "singular" not in c.tags and c.name not in KINKS])
+def test_compiled(case):
+    derived = DERIVED[case.name]
+    leaves, dots = derived.leaves, derived.dots
+    bars, products = derived.compiled.hvp(leaves, dots, derived.bars, derived.bar_dots)
+    assert same_bits(leaves, derived.leaves), "the inputs are left alone"
+    for ours, theirs in zip((bars, products), derived.run_second(derived.second().kernel, leaves), strict=True):
+        assert_near(ours, theirs, derived.single)
+
+
 #: the way back overwrites memory that is made inside a branch or a loop
 TWICE = set()
 
