@@ -218,7 +218,7 @@ def jacobian(f: Function, wrt: int | tuple[int, ...] = 0, mode: str = "auto") ->
         active = [
             k in chosen and differentiable(leaf) for k, spec in enumerate(specs) for leaf in leaves_of(spec)
         ]  # fmt: skip
-        out_shapes = shapes_of(kernel.value(leaves))
+        out_shapes = tuple(kernel.result_shapes(leaves))
         blocks = Blocks(kernel.result_spec, out_shapes, TupleSpec(tuple(specs)), shapes_of(leaves), active)
         if blocks.forward(how):
             _by_columns(kernel, leaves, blocks)

@@ -3,15 +3,20 @@ cotangents against as many adjoints.  All interpreted."""
 
 from __future__ import annotations
 
+import loopnests
 import numpy as np
+import pytest
 from corpus import CASES
+from hypothesis import given, settings
+from strategies import load, programs
 
 from adjointsim.derive.kernel import vjp_kernel
-from adjointsim.derive.lanes import LanesError
 from adjointsim.derive.verify import verify
+from adjointsim.errors import UnsupportedError
 
-from .harness import functions
+from .harness import Derived, functions
 from .test_corpus import DERIVED, all_zero, each, same_bits
+from .test_random_programs import QUICK
 
 
 def assert_near(ours, theirs, single):
@@ -33,7 +38,10 @@ KINKS = {"scalars.power_without_log[negative-base]", "hazards.hypotenuse_at_the_
 # (a "singular" coefficient is infinite, and not a number in complex arithmetic)
 @each([c for c in CASES if "singular" not in c.tags and c.name not in KINKS])
 def test_tangent_of_the_adjoint(case):
-    derived = DERIVED[case.name]
+    check_second(DERIVED[case.name])
+
+
+def check_second(derived):
     second = derived.second()
     fns = functions(second.kernel)
     for fn in fns.values():
@@ -56,19 +64,15 @@ def test_compiled(case):
         assert_near(ours, theirs, derived.single)
 
 
-#: the way back overwrites memory that is made inside a branch or a loop
-TWICE = set()
-
-
 @each(CASES)
 def test_many_cotangents_through_one_recording(case):
     """Bit for bit what they give one by one."""
-    derived, lanes = DERIVED[case.name], 3
-    try:
-        kernel = vjp_kernel(derived.entry, derived.active, lanes=True)
-    except LanesError:
-        assert case.name in TWICE
-        return
+    check_lanes(DERIVED[case.name])
+
+
+def check_lanes(derived):
+    lanes = 3
+    kernel = vjp_kernel(derived.entry, derived.active, lanes=True)
     fns = functions(kernel)
     for fn in fns.values():
         verify(fn, fns)
@@ -81,3 +85,27 @@ def test_many_cotangents_through_one_recording(case):
         one = derived.run_vjp(single, leaves, [b[lane] for b in bars])
         assert same_bits([None if b is None else b[lane] for b in found], one), lane
     assert all_zero([None if b is None else b[1] for b in found]), "no cotangent in, none out"
+
+
+# -------------------------------------------------------------------------------------------------------- random programs
+@pytest.mark.parametrize("names", [False, True], ids=["loops", "names"])
+@pytest.mark.parametrize("seed", range(12))
+def test_loop_nests(seed, names):
+    program = loopnests.program(seed, names)
+    derived = Derived(load(program), program.args)
+    try:
+        finite = all(np.isfinite(r).all() for r in derived.expected)
+    except UnsupportedError:
+        assert names, "only arrays with several names may be refused"
+        return
+    if finite:
+        check_second(derived)
+        check_lanes(derived)
+
+
+@settings(QUICK, max_examples=15)
+@given(programs())
+def test_programs(program):
+    derived = Derived(load(program), program.args)
+    check_second(derived)
+    check_lanes(derived)
