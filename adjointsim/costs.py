@@ -102,6 +102,15 @@ class Costs:
             self._add(self.running, [index_leaf(n), *y, *self.p], 1, y_bar, p_bar)
         self._observe_back(n, y, y_bar, p_bar)
 
+    @property
+    def way_back(self) -> tuple[float, Bars | None, int]:
+        """Where the way back is, see :meth:`.Executor.leave`."""
+        return self.value_bar, self.observations_bar, self.k
+
+    @way_back.setter
+    def way_back(self, way: tuple[float, Bars | None, int]) -> None:
+        self.value_bar, self.observations_bar, self.k = way
+
     def _add(self, cost: ScalarKernel, leaves: Leaves, skip: int, y_bar: Bars, p_bar: Bars) -> None:
         if self.value_bar != 0.0:
             bars = cost.vjp(leaves, self.value_bar)[skip:]

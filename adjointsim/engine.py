@@ -19,10 +19,11 @@ from adjointsim.derive.ir import Base
 from adjointsim.derive.model import CompiledModel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ScalarSpec, Spec, leaf_specs, leaves_of
+from adjointsim.derive.summary import carries_tangents
 from adjointsim.errors import StructureError
 from adjointsim.executor import Executor, Problem, Working, annotate
-from adjointsim.kernels import INDEX, ScalarKernel
-from adjointsim.leaves import Bars, Leaves, nbytes
+from adjointsim.kernels import INDEX, DoubledScalar, ScalarKernel
+from adjointsim.leaves import Bars, Leaves, nbytes, with_dots, with_tangent
 from adjointsim.schedules import REVERSE
 from adjointsim.storage.arena import borrow_slots
 
@@ -49,11 +50,12 @@ def model_of(problem: Problem) -> CompiledModel:
             functions[verb] = plain_function(fn)
             if functions[verb] is None:
                 raise StructureError(f"Got {verb}={fn!r}, but expected a Python function, a lambda or an @njit function")
-    y_spec, p_spec = problem.y_spec, problem.p_spec
+    first = problem.first or problem
+    y_spec, p_spec = first.y_spec, first.p_spec
 
     def derive() -> CompiledModel:
-        active = [path for (path, _), on in zip(leaf_specs(p_spec, "p"), problem.p_active, strict=True) if on]
-        model = CompiledModel(functions, y_spec, p_spec, tuple(active))  # type: ignore[arg-type]
+        active = [path for (path, _), on in zip(leaf_specs(p_spec, "p"), first.p_active, strict=True) if on]
+        model = CompiledModel(functions, y_spec, p_spec, tuple(active), problem.first is not None)  # type: ignore[arg-type]
         for verb in ("running", "misfit"):
             if verb in functions:  # says what is wrong with a cost's result
                 seen: Spec = y_spec if verb == "running" else model.observation_spec
@@ -61,7 +63,7 @@ def model_of(problem: Problem) -> CompiledModel:
         model.entries  # noqa: B018 - derived here, where errors belong to the model that has them
         return model
 
-    return _models.get((*functions.items(), y_spec, p_spec, problem.p_active), derive)
+    return _models.get((*functions.items(), y_spec, p_spec, first.p_active, problem.first is not None), derive)
 
 
 def _stand_ins(leaves: Sequence[np.ndarray], axes: int = 0) -> Arrays:
@@ -83,7 +85,9 @@ class _Kit:
         self.y_floats = [not leaf.inert for leaf in self.step.y]
         self.terminal: ScalarKernel | None = None
         if problem.terminal is not None:
-            self.terminal = ScalarKernel(problem.terminal, (problem.y_spec, problem.p_spec), "terminal")
+            first, kind = problem.first or problem, DoubledScalar if problem.first else ScalarKernel
+            self.terminal = kind(problem.terminal, (first.y_spec, first.p_spec), "terminal")
+        self.tangents = carries_tangents(self.model.summary)
         self.observation = self._one_observation()
 
     @property
@@ -96,14 +100,18 @@ class _Kit:
         if "observe" not in self.kernels:
             return ()
         entry = self.kernels["observe"].entry
-        leaves = dict(zip([b for _, b in entry.leaves], [*self.y0, *self.p], strict=True))
-        fixed = [b for _, b in entry.leaves[len(self.y0) :]] + [c.base for c in entry.captures]
+        first = self.problem.first or self.problem
+        own, given = len(leaves_of(first.y_spec)), len(leaves_of(first.p_spec))
+        leaves = dict(zip([b for _, b in entry.leaves], [*self.y0[:own], *self.p[:given]], strict=True))
+        fixed = [b for _, b in entry.leaves[own:]] + [c.base for c in entry.captures]
         captures = zip(entry.captures, self.captures["observe"], strict=True)
         shapes = entry.result_shapes({**leaves, **{c.base: value for c, value in captures}}, fixed)
         if shapes is None:
             text = "observe returns an array whose shape is known only while it runs: let it follow from y's shape or p"
             raise StructureError(text)
-        return tuple(np.zeros(shape, b.dt) for shape, (_, b) in zip(shapes, entry.results, strict=True))
+        one = [np.zeros(shape, b.dt) for shape, (_, b) in zip(shapes, entry.results, strict=True)]
+        dots = [o.copy() for o in one if o.dtype.kind == "f"] if self.problem.first else []
+        return tuple(with_dots(one, dots))
 
     def arrays(self, verb: str) -> dict[Base, np.ndarray]:
         """Arrays of the right shapes for a kernel's parameters; those of p and the captures have their contents, too."""
@@ -130,14 +138,14 @@ class _Kit:
     @cached_property
     def terminal_bytes(self) -> tuple[int, bool]:
         """What the derivative of the terminal cost takes while it is computed, and whether that is exact."""
-        return self.terminal.kernel.vjp_bytes([*self.y0, *self.p]) if self.terminal is not None else (0, True)
+        return self.terminal.vjp_bytes([*self.y0, *self.p]) if self.terminal is not None else (0, True)
 
     def working(self) -> Working:
         """All memory but the slots."""
         problem = self.problem
         cells, exact = self.tape
         total = problem.state_bytes + nbytes(self.y0[k] for k in self.step.spares)  # the current state and the next
-        total += 8 * (sum(cells) + 2) + nbytes(o for o in self.observation if o.dtype.kind == "f")
+        total += 8 * (sum(cells) + cells[0] * self.tangents + 2) + nbytes(o for o in self.observation if o.dtype.kind == "f")
         total += sum(k.scratch.nbytes(self.arrays(verb)) for verb, k in self.kernels.items() if k.scratch.bases)
         exact = exact and all(k.preallocated for k in self.kernels.values())
         if self.reverse:  # y_N, a spare slot, cotangents with theirs; and the terminal's derivatives, later the observations'
@@ -166,7 +174,7 @@ class CompiledExecutor(Executor):
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
         self._sums, self._seeds = np.zeros(2), np.ones(1)
         self._terminal_sum = 0.0
-        self._tapes = new_tapes(kit.tape[0])
+        self._tapes = new_tapes(kit.tape[0], kit.tangents)
         self._position = (-1, problem.n_steps)  # of the REVERSE that holds the last step: slot, first step
         self._budget = max(1, min(16, 2**20 // max(problem.state_bytes, 1)))  # steps until the driver returns, at first
         self._peak = 0
@@ -175,7 +183,8 @@ class CompiledExecutor(Executor):
         self._obs = tuple(np.zeros((k, *o.shape), o.dtype) for o in kit.observation)
         self._obs_work = tuple(o for o in kit.observation if o.dtype.kind == "f")
         if "observe" in kit.kernels:
-            self.observation_spec = kit.kernels["observe"].entry.result_spec
+            spec = kit.kernels["observe"].entry.result_spec
+            self.observation_spec = with_tangent(spec) if problem.first else spec
         # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
         self._ba = _stand_ins([y0[k] for k in kit.step.floats])
         self._bb = _stand_ins([y0[k] for k in kit.step.bar_spares])
@@ -267,6 +276,7 @@ class CompiledExecutor(Executor):
         self._bb = tuple(np.zeros_like(self.y[k]) for k in step.bar_spares)
         self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
         ctl[control.MOVED_BARS], ctl[control.TURNED], ctl[control.UNOBSERVED] = 0, -1, len(problem.observe_at)
+        self._obs_bar = ()  # not needed yet
         self._look()
         if y_bar is not None:
             accumulate(self.y_bar, y_bar)
@@ -283,6 +293,15 @@ class CompiledExecutor(Executor):
         self._seed_observations(observations_bar)
         if self._obs:
             self._call(np.array([[SEED_ACTION, n, n, self._last_slot]], np.int64))
+
+    def leave(self) -> tuple[Any, ...]:
+        counts = self._ctl[[control.MOVED_BARS, control.UNOBSERVED, control.STAGE]]
+        return float(self._seeds[0]), self._ba, self._bb, self._pb, self._obs_bar, counts
+
+    def enter(self, way: tuple[Any, ...]) -> None:
+        self._seeds[0], self._ba, self._bb, self._pb, self._obs_bar, counts = way
+        self._ctl[[control.MOVED_BARS, control.UNOBSERVED, control.STAGE]] = counts
+        self._look()
 
     def _seed_observations(self, given: Bars | None) -> None:
         """The cotangents of the observations: those given, else zeros."""

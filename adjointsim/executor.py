@@ -34,6 +34,10 @@ class Problem:
 
     ``observe_at`` is a sorted int64 array, empty without ``observe``.  ``p_active`` says for each leaf of p whether its
     cotangent is wanted.
+
+    A problem of second order has a ``first``, which is the same without tangents.  Its states, parameters and observations
+    are those of ``first`` and then the tangents of the floating leaves (:func:`.leaves.with_dots`), and so are structures and
+    shapes; what are cotangents there are cotangents and then their tangents here.  The value is the same.
     """
 
     step: Step
@@ -50,6 +54,7 @@ class Problem:
     observe: Callable[..., Any] | None = None
     observe_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     misfit: Callable[..., Any] | None = None
+    first: Problem | None = None
 
     @property
     def has_cost(self) -> bool:
@@ -102,6 +107,18 @@ class Executor(ABC):
         ``observations_bar`` are stacked as :attr:`observations` are, and are added when a step with observations is
         reversed.  The bars that are given are kept and not modified.
         """
+
+    @abstractmethod
+    def leave(self) -> Any:
+        """All that the way back has changed so far, to be taken up again by :meth:`enter`.
+
+        Between two REVERSEs, which only read what they do not change here, another way back may be seeded and followed: so
+        many cotangents go back through one recomputation, with the same bits as one by one.
+        """
+
+    @abstractmethod
+    def enter(self, way: Any) -> None:
+        """Go on with the way back that was left."""
 
     @property
     @abstractmethod

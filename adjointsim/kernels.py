@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjointsim.derive.source import plain_function
-from adjointsim.derive.spec import ScalarSpec, Spec, differentiable
+from adjointsim.derive.spec import ScalarSpec, Spec, differentiable, leaves_of
 from adjointsim.errors import StructureError
 from adjointsim.leaves import Bars, Leaves
 
 if TYPE_CHECKING:
     from adjointsim.derive.api import FunctionKernel
 
-__all__ = ["INDEX", "ScalarKernel", "index_leaf", "kernel_of"]
+__all__ = ["INDEX", "DoubledScalar", "ScalarKernel", "index_leaf", "kernel_of"]
 
 #: the structure of a step number
 INDEX = ScalarSpec("i8")
@@ -59,7 +59,46 @@ class ScalarKernel:
         """``value_bar`` times the derivative: new arrays, None for inert leaves."""
         return self.kernel.vjp(leaves, [np.full(1, value_bar, self.dt)])
 
+    def vjp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
+        """What :meth:`vjp` allocates, and whether that is exact."""
+        return self.kernel.vjp_bytes(leaves)
+
     def jvp(self, leaves: Leaves, dots: Bars) -> tuple[float, float]:
         """The number and its derivative along ``dots``."""
         value, dot = self.kernel.jvp(leaves, dots)
         return float(value[0][0]), float(dot[0][0])  # type: ignore[index]
+
+    def hvp(self, leaves: Leaves, dots: Bars, value_bar: float) -> tuple[Bars, Bars]:
+        """What :meth:`vjp` gives, and its derivative along ``dots``: the product with the Hessian."""
+        return self.kernel.hvp(leaves, dots, [np.full(1, value_bar, self.dt)])
+
+
+class DoubledScalar(ScalarKernel):
+    """The same for leaves that carry tangents (see :func:`.leaves.with_dots`), argument by argument: the number is that of
+    the leaves alone, cotangents are followed by their tangents."""
+
+    def __init__(self, fn: Callable[..., Any], specs: Sequence[Spec], name: str) -> None:
+        super().__init__(fn, specs, name)
+        self.groups = [[differentiable(leaf) for leaf in leaves_of(spec)] for spec in specs]
+
+    def _split(self, leaves: Leaves) -> tuple[Leaves, Bars]:
+        """The leaves, and their tangents."""
+        given, values, dots = iter(leaves), [], []
+        for floats in self.groups:
+            values += [next(given) for _ in floats]
+            dots += [next(given) if on else None for on in floats]
+        return values, dots
+
+    def value(self, leaves: Leaves) -> float:
+        return super().value(self._split(leaves)[0])
+
+    def vjp(self, leaves: Leaves, value_bar: float) -> Bars:
+        bars, dots = map(iter, self.hvp(*self._split(leaves), value_bar))
+        out: Bars = []
+        for floats in self.groups:
+            out += [next(bars) for _ in floats]
+            out += [dot for dot in [next(dots) for _ in floats] if dot is not None]
+        return out
+
+    def vjp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
+        return self.kernel.hvp_bytes(self._split(leaves)[0])

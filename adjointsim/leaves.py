@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,9 +27,10 @@ from adjointsim.errors import StructureError
 
 __all__ = [
     "Bars", "Leaves", "Shapes", "bar_leaves", "first_nonfinite", "flatten", "nbytes", "overlap", "parts", "require_like",
-    "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "zeros_like_leaves",
+    "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "with_dots", "with_tangent", "zeros_like_leaves",
 ]  # fmt: skip
 
+T = TypeVar("T")
 Leaves = list[np.ndarray]
 Bars = list[np.ndarray | None]
 Shapes = tuple[tuple[int, ...], ...]
@@ -115,6 +116,36 @@ def stacked_spec(spec: Spec) -> Spec:
     if isinstance(spec, ComplexSpec):
         return ComplexSpec(spec.dt, spec.rank + 1)
     return ArraySpec(spec.dt, (spec.rank if isinstance(spec, ArraySpec) else 0) + 1)
+
+
+class _WithTangent(NamedTuple):
+    """The class of the structure of a value with its tangent."""
+
+    value: Any
+    tangent: Any
+
+
+def with_tangent(spec: Spec) -> Spec:
+    """The structure of a value and its tangent: the leaves, and then again the floating ones."""
+    return TupleSpec((spec, _floats(spec)), _WithTangent)
+
+
+def _floats(spec: Spec) -> Spec:
+    if isinstance(spec, TupleSpec):
+        return TupleSpec(tuple(map(_floats, spec.items)), spec.cls)
+    return spec if not isinstance(spec, NoneSpec) and differentiable(spec) else NoneSpec()
+
+
+def with_dots(leaves: Sequence[T], dots: Iterable[T | None]) -> list[T]:
+    """Leaves and then the tangents of the floating ones; there is None for the others."""
+    return [*leaves, *(dot for dot in dots if dot is not None)]
+
+
+def _paths(spec: Spec, name: str) -> list[tuple[str, ScalarSpec | ArraySpec]]:
+    """The leaves with their paths; those of a tangent of y are called y_dot."""
+    if isinstance(spec, TupleSpec) and spec.cls is _WithTangent:
+        return [*leaf_specs(spec.items[0], name), *leaf_specs(spec.items[1], f"{name}_dot")]
+    return list(leaf_specs(spec, name))
 
 
 # --------------------------------------------------------------------------------------------------- values and leaves
@@ -315,7 +346,7 @@ def first_nonfinite(leaves: Sequence[np.ndarray | None], spec: Spec, name: str) 
     """Path, index and value of the first NaN or Inf in a list of leaves or bars; the index of a scalar is ()."""
     if all(map(_finite, leaves)):
         return None  # at once: this is asked several times in every call
-    for leaf, (path, s), pairs in zip(leaves, leaf_specs(spec, name), _pairs(spec), strict=True):
+    for leaf, (path, s), pairs in zip(leaves, _paths(spec, name), _pairs(spec), strict=True):
         if leaf is None or _finite(leaf):
             continue
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(leaf))[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -127,6 +127,12 @@ class PythonExecutor(Executor):
         except Exception as error:
             self._annotate(error, "the derivatives of the costs at", problem.n_steps, "reverse")
             raise
+
+    def leave(self) -> tuple[Any, ...]:
+        return self.y_bar, self.p_bar, self._costs.way_back
+
+    def enter(self, way: tuple[Any, ...]) -> None:
+        self.y_bar, self.p_bar, self._costs.way_back = way
 
     def _vjp(self, n: int, y: Leaves) -> None:
         what = "the VJP of step"

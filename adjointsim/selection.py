@@ -8,16 +8,23 @@ from functools import lru_cache
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, differentiable, leaf_specs
 from adjointsim.errors import ArgumentError, StructureError
 
-__all__ = ["select"]
+__all__ = ["named_part", "select"]
 
 
-def _names(spec: Spec, path: str) -> Iterator[str]:
-    """A structure's own name and those of all its parts that have leaves."""
-    yield path
+def _names(spec: Spec, path: str) -> Iterator[tuple[str, Spec]]:
+    """A structure's own name and those of all its parts that have leaves, with the parts."""
+    yield path, spec
     if isinstance(spec, TupleSpec):
         for k, item in enumerate(spec.items):
             if not isinstance(item, NoneSpec):
                 yield from _names(item, f"{path}.{spec.fields[k]}" if spec.fields is not None else f"{path}[{k}]")
+
+
+def named_part(name: str, y_spec: Spec, p_spec: Spec) -> tuple[Spec, int]:
+    """The part of (y0, p) that a name of ``wrt`` stands for, and the number of its first leaf among those of both."""
+    found = dict([*_names(y_spec, "y0"), *_names(p_spec, "p")])[name]
+    before = [path for path, _ in (*leaf_specs(y_spec, "y0"), *leaf_specs(p_spec, "p"))]
+    return found, next((k for k, path in enumerate(before) if _within(path, name)), 0)
 
 
 def _within(path: str, name: str) -> bool:
@@ -35,7 +42,7 @@ def select(wrt: str | Iterable[str], y_spec: Spec, p_spec: Spec) -> tuple[tuple[
 
 @lru_cache(maxsize=256)
 def _select(names: tuple[str, ...], y_spec: Spec, p_spec: Spec) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-    known = [*_names(y_spec, "y0"), *_names(p_spec, "p")]
+    known = [name for name, _ in (*_names(y_spec, "y0"), *_names(p_spec, "p"))]
     leaves = [*leaf_specs(y_spec, "y0"), *leaf_specs(p_spec, "p")]
     if not names:
         raise ArgumentError("Got wrt=(), but expected at least one name")

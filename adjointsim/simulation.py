@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from adjointsim.derive.spec import differentiable, leaves_of
+from adjointsim.call import Call, Wrt
 from adjointsim.errors import ArgumentError, StructureError
-from adjointsim.executor import Executor, Problem, Working
-from adjointsim.kernels import kernel_of
-from adjointsim.leaves import (
-    Bars,
-    Leaves,
-    bar_leaves,
-    flatten,
-    nbytes,
-    shapes_of,
-    spec_of,
-    stacked_spec,
-    unflatten,
-    unflatten_bar,
-)  # fmt: skip
+from adjointsim.jacobians import checked_mode
+from adjointsim.leaves import bar_leaves, shapes_of, stacked_spec, unflatten, unflatten_bar
 from adjointsim.ledger import Ledger
-from adjointsim.progress import checked_progress, reporting
+from adjointsim.observed import observation_jacobian
+from adjointsim.progress import checked_progress
 from adjointsim.results import Gradient, Solution, SolutionTangent
 from adjointsim.schedules import Schedule
 from adjointsim.schedules.actions import checked, checked_steps
-from adjointsim.selection import select
+from adjointsim.second import hessian_product
 from adjointsim.step import Step
 from adjointsim.storage import Plan, choose, parse_bytes, plan
-from adjointsim.sweep import (
-    Forward,
-    Sweep,
-    check_given,
-    check_gradient_finite,
-    check_solution_finite,
-    cut_to,
-    executor_class,
-    make_executor,
-)  # fmt: skip
+from adjointsim.sweep import Forward, check_given
 from adjointsim.tangent import TangentSweep
 
 __all__ = ["Simulation"]
 
 Cost = Callable[..., Any]
-Wrt = str | Iterable[str]
 Pullback = Callable[..., Gradient]
 
 
@@ -118,7 +95,7 @@ class Simulation:
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> Solution:
         """Run to y_N, storing nothing."""
-        call = _Call(self, y0, p)
+        call = Call(self, y0, p)
         sweep = call.sweep(Forward(self.n_steps))
         with call.progress(sweep):
             call.forward(sweep)
@@ -131,7 +108,7 @@ class Simulation:
         """
         if not self._has_cost:
             raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
-        call = _Call(self, y0, p, wrt)
+        call = Call(self, y0, p, wrt)
         sweep = call.sweep(call.schedule())
         with call.progress(sweep, back=True):
             call.forward(sweep)
@@ -147,7 +124,7 @@ class Simulation:
         zero, but ``pullback()`` stands for ``value_bar=1``.  It may be called any number of times, by several threads,
         and holds the stored states as long as it lives.  If the way back has used them up, it runs forward again.
         """
-        call = _Call(self, y0, p, wrt, copy=True)
+        call = Call(self, y0, p, wrt, copy=True)
         schedule = call.schedule()
         first = call.sweep(schedule)
         with call.progress(first):
@@ -190,15 +167,9 @@ class Simulation:
 
         If y0 is a function, ``y0_dot`` is added to what ``p_dot`` causes.  UnsupportedError for hand-written VJPs.
         """
-        call = _Call(self, y0, p)
+        call = Call(self, y0, p)
         problem = call.problem
-        p_dots = bar_leaves(p_dot, problem.p_spec, problem.p_shapes, "p_dot")
-        y_dots = bar_leaves(y0_dot, problem.y_spec, problem.y_shapes, "y0_dot")
-        check_given(p_dots, problem.p_spec, "p_dot")
-        check_given(y_dots, problem.y_spec, "y0_dot")
-        if call.initial is not None:
-            _, more = call.initial.jvp(call.p, p_dots)
-            y_dots = [a if b is None or a is None else a + b for a, b in zip(y_dots, more, strict=True)]
+        y_dots, p_dots = call.directions(y0_dot, p_dot)
         done = TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
         ledger = Ledger("forward", self.n_steps, 0, self.n_steps, 0, 0, done.bytes_peak, done.bytes_peak, done.seconds)
         observations = observations_dot = None
@@ -210,9 +181,47 @@ class Simulation:
         y_dot = unflatten_bar(problem.y_spec, [None if d is None else d.copy() for d in done.y_dot])
         return solution, SolutionTangent(y_dot, done.value_dot, observations_dot)
 
+    def hvp(self, y0: Any, p: Any = None, y0_dot: Any = None, p_dot: Any = None) -> Gradient:
+        """The Hessian-vector product: the derivative of the gradient along (y0_dot, p_dot); None stands for zeros.
+
+        ``Gradient.y0`` and ``.p`` are the products' parts, H (y0_dot, p_dot), where H has the second derivatives of the value
+        with respect to y0 and p; in the structures of y0 and p, with None for integers and bools.  It is exact, for a few
+        times the price of a gradient, and under the same bounds: state and tangent are stored together, so that ``memory``
+        holds half as many and a slot of ``checkpoints`` is twice as large.  Its bits do not depend on them.  (In an error,
+        ``y_dot.u`` is the tangent of ``y.u``, and on the way back the tangent of its cotangent.)
+
+        If y0 is a function, ``y0_dot`` is added to what ``p_dot`` causes, and ``Gradient.p`` is the derivative of the whole
+        gradient with respect to p.  ArgumentError without a cost, StructureError for a tangent of another structure or
+        shape, UnsupportedError for hand-written VJPs, NonFiniteError if a NaN or Inf comes out.
+        """
+        if not self._has_cost:
+            raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
+        if self.step.hand_vjp is not None:
+            what = "has a hand-written VJP, which cannot be differentiated again: Hessian products need a derived step, "
+            raise self.step.unsupported(f"{what}@adj.step without vjp=")
+        call = Call(self, y0, p, ("y0", "p"))
+        return hessian_product(call, *call.directions(y0_dot, p_dot))
+
+    def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
+        """All derivatives of the observations (stacked, as in :meth:`run`) with respect to what ``wrt`` names.
+
+        For one name, "y0", "p" or a part such as "p.c": if observations have shape m and the part is an array of shape n, an
+        array of shape m + n; numbers have no axes.  For structures, the structure of the observations, in which each leaf is
+        replaced by the structure of the part, and each leaf of that by such an array; None for integer and bool leaves.  A
+        tuple of names gives a tuple of these.  If y0 is a function of p, the derivative with respect to p is the whole one.
+
+        ``mode`` "forward" runs a tangent for each number that ``wrt`` names; "reverse" takes a cotangent for each number
+        observed back, all through one recomputation of the steps, and with the bits that as many pullbacks would have;
+        "auto" does what is fewer.  Costs do not matter.  ArgumentError without observations, for an unknown name or mode;
+        UnsupportedError for tangents of a hand-written VJP; NonFiniteError if a NaN or Inf comes out.
+        """
+        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        found = observation_jacobian(Call(self, y0, p, names, costs=False), names, checked_mode(mode))
+        return found[0] if isinstance(wrt, str) else tuple(found)
+
     def plan(self, y0: Any, p: Any = None) -> Plan:
         """What a gradient will store and recompute; nothing is run (but ``y0``, if it is a function)."""
-        call = _Call(self, y0, p)
+        call = Call(self, y0, p)
         working, exact = call.working
         return plan(call.schedule(), call.problem.state_bytes, working, not exact)
 
@@ -255,82 +264,3 @@ def _observation_times(observe_at: Any, n_steps: int) -> np.ndarray:
     if len(times) and not (0 <= times[0] and times[-1] <= n_steps):
         raise ArgumentError(f"Got observe_at from {times[0]} to {times[-1]}, but expected steps from 0 to n_steps={n_steps}")
     return times
-
-
-class _Call:
-    """One call of a verb: its arguments as leaves, and everything that is made for them."""
-
-    def __init__(self, sim: Simulation, y0: Any, p: Any, wrt: Wrt | None = None, copy: bool = False) -> None:
-        self.sim = sim
-        p_spec = spec_of(p, "p")
-        self.p: Leaves = flatten(p, p_spec, "p", copy=copy)
-        check_given(self.p, p_spec, "p")
-        self.initial = kernel_of(y0, (p_spec,), role="function") if callable(y0) else None
-        if self.initial is not None:
-            y_spec, self.y0 = self.initial.result_spec, self.initial.value(self.p)
-        else:
-            y_spec = spec_of(y0, "y0")
-            self.y0 = flatten(y0, y_spec, "y0", copy=copy)
-        if not leaves_of(y_spec):
-            raise StructureError(f"Got y0={y_spec}, but expected a state: a number, an array or a tuple of these")
-        check_given(self.y0, y_spec, "y0")
-        floating = tuple(differentiable(leaf) for leaf in leaves_of(p_spec))
-        self.y_active, p_active = ((), floating) if wrt is None else select(wrt, y_spec, p_spec)
-        self.problem = Problem(
-            sim.step, sim.n_steps, y_spec, p_spec, shapes_of(self.y0), shapes_of(self.p), nbytes(self.y0), nbytes(self.p),
-            p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit,
-        )  # fmt: skip
-
-    @cached_property
-    def working(self) -> Working:
-        """What a gradient needs apart from its slots."""
-        return executor_class(self.sim.step).working(self.problem, self.y0, self.p)
-
-    def schedule(self) -> Schedule:
-        """What the user's bounds allow."""
-        sim = self.sim
-        bounds: dict[str, Any] = {"memory": sim.memory, "checkpoints": sim.checkpoints, "schedule": sim.schedule}
-        working = self.working.bytes if sim.memory is not None else 0
-        return choose(sim.n_steps, self.problem.state_bytes, working, **bounds)
-
-    def executor(self, slots: int) -> Executor:
-        return make_executor(self.problem, self.y0, self.p, slots)
-
-    def sweep(self, schedule: Schedule) -> Sweep:
-        """A new sweep at y_0."""
-        return Sweep(self.executor(schedule.slots), schedule)
-
-    @contextmanager
-    def progress(self, sweep: Sweep, back: bool = False) -> Iterator[None]:
-        """Report what the sweep does inside, to y_N or also ``back``."""
-        n_steps = self.sim.n_steps
-        total = sweep.schedule.forward_steps + n_steps if back else max(n_steps - 1, 0)
-        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as (limit, sweep.after):
-            sweep.cut = None if limit is None else cut_to(limit)
-            yield
-
-    def forward(self, sweep: Sweep) -> None:
-        sweep.forward()
-        check_solution_finite(sweep.executor, self.executor)
-
-    def reverse(self, sweep: Sweep, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
-        sweep.reverse(value_bar, y_bar, observations_bar)
-        check_gradient_finite(sweep.executor, sweep.schedule, self.executor, value_bar, y_bar, observations_bar)
-
-    def solution(self, sweep: Sweep) -> Solution:
-        """Copies: the user may do with them what he likes, and the way back still needs its own."""
-        executor = sweep.executor
-        observations = None
-        if executor.observation_spec is not None:
-            observations = unflatten(stacked_spec(executor.observation_spec), [o.copy() for o in executor.observations])
-        y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
-        return Solution(y, executor.value, observations, sweep.ledger())
-
-    def gradient(self, sweep: Sweep, ledger: Ledger) -> Gradient:
-        executor, problem = sweep.executor, self.problem
-        p_bar = executor.p_bar
-        if self.initial is not None and any(problem.p_active):
-            more = self.initial.vjp(self.p, executor.y_bar)
-            p_bar = [b if b is None or m is None else b + m for b, m in zip(p_bar, more, strict=True)]
-        y_bar = [bar if active else None for bar, active in zip(executor.y_bar, self.y_active, strict=True)]
-        return Gradient(unflatten_bar(problem.y_spec, y_bar), unflatten_bar(problem.p_spec, p_bar), ledger)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -87,6 +87,7 @@ class Sweep:
         self._ready = self._rows[:0]  # rows not carried out yet
         self._exhausted = False
         self._again: np.ndarray | None = None  # all rows from the turn on, if they only read slots
+        self._lanes: Lanes | None = None
         self.turned = False
         self.primal = 0  # steps run by actions
         self.vjps = 0
@@ -110,18 +111,29 @@ class Sweep:
     def reverse(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
         """From the cotangents at y_N back to those of y_0 and p, which are then in the executor."""
         began = time.perf_counter()
-        before = self.vjps
         self.executor.seed(value_bar, y_bar, observations_bar)
         _check_bars(self.executor, None)
-        while True:
-            self._carry_out()
-            if not self._refill():
-                break
-        if self.vjps - before != self.schedule.n_steps:
-            raise ArgumentError(f"Got a schedule {self.schedule} that reverses {self.vjps - before} steps")
+        self._carry_out_all()
         if self._again is not None:
             self._ready = self._again
         self.seconds += time.perf_counter() - began
+
+    def reverse_each(self, count: int, observations_bar: Bars, unit: Callable[[int, float], None]) -> Iterator[int]:
+        """``count`` cotangents of the observations back to y_0 and p, all through one recomputation of the steps.
+
+        ``unit(k, x)`` sets the one number that is not 0 in the k-th cotangent, in ``observations_bar``, to x.  Yields each k
+        when the executor has its results.
+        """
+        lanes = self._lanes = Lanes(self.executor, observations_bar, unit)
+        for k in range(count):
+            lanes.begin(k)
+            _check_bars(self.executor, None)
+        if count:
+            self._carry_out_all()
+        for k in range(count):
+            lanes.enter(k)
+            yield k
+            lanes.leave(k)
 
     @property
     def repeatable(self) -> bool:
@@ -139,10 +151,20 @@ class Sweep:
             self._verify(self._ready)
         return count > 0
 
+    def _carry_out_all(self) -> None:
+        """From the turn to the end."""
+        before = self.vjps
+        while True:
+            self._carry_out()
+            if not self._refill():
+                break
+        if self.vjps - before != self.schedule.n_steps:
+            raise ArgumentError(f"Got a schedule {self.schedule} that reverses {self.vjps - before} steps")
+
     def _carry_out(self) -> bool:
         """Carry out the rows at hand; True if the executor stopped in between, at the turn."""
         for first, rows in [(0, self._ready)] if self.cut is None else self.cut(self._ready):
-            used = self.executor.run(rows)
+            used = (self.executor if self._lanes is None else self._lanes).run(rows)
             self._done(rows[:used])
             if used < len(rows):
                 self._ready = self._ready[first + used :]
@@ -179,6 +201,42 @@ class Sweep:
         peak = executor.bytes_peak
         name, slots = self.schedule.name, executor.slots
         return Ledger(name, n, slots, forward, recomputed, vjps, planned, peak, seconds, estimated=not exact)
+
+
+class Lanes:
+    """Several ways back that share the steps run forward: each REVERSE is carried out for all, everything else once."""
+
+    def __init__(self, executor: Executor, observations_bar: Bars, unit: Callable[[int, float], None]) -> None:
+        self.executor, self.observations_bar, self.unit = executor, observations_bar, unit
+        self.ways: list[Any] = []
+
+    def begin(self, k: int) -> None:
+        """Seed the next."""
+        self.unit(k, 1.0)
+        self.executor.seed(0.0, None, self.observations_bar)
+        self.ways.append(self.executor.leave())
+        self.unit(k, 0.0)
+
+    def enter(self, k: int) -> None:
+        self.unit(k, 1.0)
+        self.executor.enter(self.ways[k])
+
+    def leave(self, k: int) -> None:
+        self.ways[k] = self.executor.leave()
+        self.unit(k, 0.0)
+
+    def run(self, rows: np.ndarray) -> int:
+        """Carry out rows from the turn on."""
+        begin = 0
+        for at in (*np.flatnonzero(rows[:, 0] == REVERSE).tolist(), len(rows)):
+            if at > begin:
+                self.executor.run(rows[begin:at])
+            for k in range(len(self.ways) if at < len(rows) else 0):
+                self.enter(k)
+                self.executor.run(rows[at : at + 1])
+                self.leave(k)
+            begin = at + 1
+        return len(rows)
 
 
 def pieces(row: np.ndarray, limit: int) -> Iterator[np.ndarray]:

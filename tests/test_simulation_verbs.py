@@ -10,7 +10,7 @@ from derived import ROD, RODS, SWING, SWINGS, Swing, Swings, bits, numbers, rod,
 
 import adjointsim as adj
 from adjointsim import engine
-from adjointsim.simulation import _Call
+from adjointsim.call import Call
 
 
 # ---------------------------------------------------------------------------------------------------------- pullbacks
@@ -71,7 +71,7 @@ def test_inputs_are_untouched():
 # ---------------------------------------------------------------------------------------------------------------- wrt
 def active(sim, y0, p, wrt):
     """The leaves of p whose cotangents the compiled sweep computes."""
-    text = engine.model_of(_Call(sim, y0, p, wrt).problem).text(True)
+    text = engine.model_of(Call(sim, y0, p, wrt).problem).text(True)
     driver = text[text.index("def sweep(") :]
     return [name for k, name in enumerate(p._fields) if f"pb_{k}" in driver]
 

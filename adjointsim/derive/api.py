@@ -17,20 +17,23 @@ import numpy as np
 from ..errors import StructureError
 from .cache import Cache
 from .context import RaiseSite
+from .doubled import doubled
 from .emit import HEADER, NEED, emit
 from .entry import Entry, lower_entry
 from .ir import Alloc, Base, Fn, Foreign, Var, effects, is_float, walk
 from .kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
+from .lanes import LanesError
 from .module import load_module
 from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
 from .tangent import Tangent
-from .tapes import TapeCount
+from .tapes import ARENAS, TapeCount, arena_of
 
 __all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "longer", "new_tapes", "raise_site"]
 
 Leaves = Sequence[np.ndarray]
+Bars = Sequence[np.ndarray | None]
 Env = dict[Base | Var, np.ndarray]
 
 #: functions that only generated code calls need no way in from Python
@@ -118,14 +121,16 @@ class Compiled:
         return getattr(load_module(HEADER + "\n\n" + self.text), self.kernel.fn.name)
 
 
-def new_tapes(cells: tuple[int, int]) -> list[np.ndarray]:
-    """Tapes of so many floats and integers, and their tops."""
-    return [np.zeros(cells[0]), np.zeros(cells[1], np.int64), np.zeros(2, np.int64)]
+def new_tapes(cells: tuple[int, int], tangents: bool = False) -> list[np.ndarray]:
+    """Tapes of so many floats and integers, and their tops; with ``tangents`` also the tape of the floats' tangents."""
+    more = [np.zeros(cells[0])] if tangents else []
+    return [np.zeros(cells[0]), np.zeros(cells[1], np.int64), np.zeros(2, np.int64), *more]
 
 
 def longer(tapes: list[np.ndarray]) -> list[np.ndarray]:
     """Tapes of twice the length."""
-    return new_tapes((2 * max(tapes[0].size, FIRST_TAPE), 2 * max(tapes[1].size, FIRST_TAPE)))
+    cells = 2 * max(tapes[0].size, FIRST_TAPE), 2 * max(tapes[1].size, FIRST_TAPE)
+    return new_tapes(cells, len(tapes) == len(ARENAS))
 
 
 class FunctionKernel:
@@ -167,6 +172,28 @@ class FunctionKernel:
         return self._compiled(lambda entry: vjp_kernel(entry, active))
 
     @cached_property
+    def _vjp_in_lanes(self) -> Compiled | None:
+        active = {path for path, base in self.entry.leaves if is_float(base.dt)}
+        try:
+            return self._compiled(lambda entry: vjp_kernel(entry, active, lanes=True))
+        except LanesError:
+            return None
+
+    @cached_property
+    def _hvp(self) -> Compiled:
+        return self._doubled(seeded=False)
+
+    @cached_property
+    def _seeded_hvp(self) -> Compiled:
+        return self._doubled(seeded=True)
+
+    def _doubled(self, seeded: bool) -> Compiled:
+        """The tangent of the VJP kernel; cotangents of the results vary if it is ``seeded``."""
+        active = {path for path, base in self.entry.leaves if is_float(base.dt)}
+        groups, outcome = [len(self.entry.leaves)], [b for _, b in self.entry.results]
+        return self._compiled(lambda entry: doubled(vjp_kernel(entry, active), groups, outcome, seeded=seeded).kernel)
+
+    @cached_property
     def _jvp(self) -> tuple[Compiled, Tangent]:
         entry = self.entry.anew()
         kernel = primal_kernel(entry)
@@ -188,17 +215,26 @@ class FunctionKernel:
         if status > 0:
             raise raise_site(self.entry, status, counters, env)
 
+    def result_shapes(self, leaves: Leaves) -> list[tuple[int, ...]]:
+        """The shapes of the result leaves; StructureError if they are known only while it runs."""
+        _, rest, _, env = self._arguments(leaves)
+        return self._shapes(rest, env)
+
     def _results(self, rest: Leaves, env: Env) -> list[np.ndarray]:
         """Memory for the result leaves, which is in ``env`` from here on."""
+        shapes = self._shapes(rest, env)
+        results = [np.zeros(shape, dtype=base.dt) for shape, (_, base) in zip(shapes, self.entry.results, strict=True)]
+        env.update((base, leaf) for (_, base), leaf in zip(self.entry.results, results, strict=True))
+        return results
+
+    def _shapes(self, rest: Leaves, env: Env) -> list[tuple[int, ...]]:
         shapes = [leaf.shape for leaf in rest[: self._like]] if self._like else self.entry.result_shapes(env)
         if shapes is None:
             raise StructureError(
                 f"{self.fn.__name__} returns an array whose shape is known only while it runs: return a scalar, "
                 "or take an argument of that shape"
             )
-        results = [np.zeros(shape, dtype=base.dt) for shape, (_, base) in zip(shapes, self.entry.results, strict=True)]
-        env.update((base, leaf) for (_, base), leaf in zip(self.entry.results, results, strict=True))
-        return results
+        return shapes
 
     def value(self, leaves: Leaves) -> list[np.ndarray]:
         """Result leaves, fresh."""
@@ -208,33 +244,88 @@ class FunctionKernel:
         self._check(status, counters, env)
         return results
 
-    def vjp(self, leaves: Leaves, result_bars: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+    def vjp(self, leaves: Leaves, result_bars: Bars) -> list[np.ndarray | None]:
         """Cotangents of all leaves, fresh; None for inert ones.  ``result_bars`` are not modified."""
         counters, rest, captures, env = self._arguments(leaves)
-        compiled, kernel = self._vjp, self._vjp.kernel
-        scratch = compiled.scratch.allocate(env)
-        tapes = new_tapes(compiled.tape.sizes(env) or (FIRST_TAPE, FIRST_TAPE))
-        places = [2 if base.name.startswith("tops") else int(base.dt != "f8") for base in kernel.arenas]
+        found = iter(self._back(self._vjp, counters, rest, captures, result_bars, env))
+        return [None if counted else next(found) for counted in self._counted]
+
+    def _back(
+        self,
+        compiled: Compiled,
+        counters: list[int],
+        inputs: Leaves,
+        captures: Leaves,
+        result_bars: Bars,
+        env: Env,
+        lanes: tuple[int, ...] = (),
+    ) -> list[np.ndarray | None]:
+        """Run a VJP kernel, or one that is doubled or has ``lanes``, with new memory."""
+        kernel = compiled.kernel
         pairs = [(bar, base) for bar, base in zip(result_bars, kernel.result_bars, strict=True) if base is not None]
+        wanted = list(zip(kernel.leaf_bars, inputs, strict=True))
+
+        def fresh() -> list[np.ndarray | None]:
+            return [None if bar is None else np.zeros((*lanes, *leaf.shape), leaf.dtype) for bar, leaf in wanted]
+
+        bars = fresh()
+        lengths = zip((*(base for _, base in pairs), *kernel.leaf_bars), (*(bar for bar, _ in pairs), *bars), strict=True)
+        env = {**env, **{base: bar for base, bar in lengths if base is not None and bar is not None}}
+        scratch = compiled.scratch.allocate(env)
+        places = [ARENAS.index(arena_of(base)) for base in kernel.arenas]
+        tapes = new_tapes(compiled.tape.sizes(env) or (FIRST_TAPE, FIRST_TAPE), len(ARENAS) - 1 in places)
         while True:  # all anew if a tape was too short: it may have run out half-way back
             given = [np.array(bar, dtype=base.dt) for bar, base in pairs]
-            bars = [None if bar is None else np.zeros_like(leaf) for bar, leaf in zip(kernel.leaf_bars, rest, strict=True)]
             memory = [*(b for b in bars if b is not None), *(tapes[k] for k in places), *scratch]
-            status = compiled.function(*counters, *rest, *captures, *given, *memory)
+            status = compiled.function(*counters, *inputs, *captures, *given, *memory)
             if status != NEED:
                 break
-            tapes = longer(tapes)
+            tapes, bars = longer(tapes), fresh()
         self._check(status, counters, env)
-        found = iter(bars)
+        return bars
+
+    def vjps(self, leaves: Leaves, result_bars: Bars, lanes: int) -> list[np.ndarray | None]:
+        """What :meth:`vjp` gives for many cotangents, stacked along a first axis of ``lanes``, from one recording.
+
+        Where the way back cannot be walked twice, the recording is made again for each.
+        """
+        compiled = self._vjp_in_lanes
+        if compiled is None or not any(b is not None for b in compiled.kernel.result_bars):
+            each = [self.vjp(leaves, [None if b is None else b[k] for b in result_bars]) for k in range(lanes)]
+            return [None if column[0] is None else np.stack(column) for column in zip(*each, strict=True)]  # type: ignore[arg-type]
+        counters, rest, captures, env = self._arguments(leaves)
+        found = iter(self._back(compiled, counters, rest, captures, result_bars, env, (lanes,)))
         return [None if counted else next(found) for counted in self._counted]
+
+    def hvp(
+        self, leaves: Leaves, dots: Bars, result_bars: Bars, result_bar_dots: Bars | None = None
+    ) -> tuple[list[np.ndarray | None], list[np.ndarray | None]]:
+        """What :meth:`vjp` gives, and its derivative along ``dots`` (None: zero), and ``result_bar_dots`` unless these are 0."""
+        counters, rest, captures, env = self._arguments(leaves)
+        compiled = self._seeded_hvp if result_bar_dots is not None else self._hvp
+        given = [d for d, counted in zip(dots, self._counted, strict=True) if not counted]
+        floats = [(d, leaf) for d, leaf in zip(given, rest, strict=True) if leaf.dtype.kind == "f"]
+        inputs = [*rest, *(np.zeros_like(x) if d is None else np.ascontiguousarray(d, x.dtype) for d, x in floats)]
+        seeds = [*result_bars, *(d for d in result_bar_dots or () if d is not None)]
+        bars = self._back(compiled, counters, inputs, captures, seeds, env)
+        one, two = iter(bars[: len(rest)]), iter(bars[len(rest) :])
+        first = [None if counted else next(one) for counted in self._counted]
+        return first, [None if bar is None else next(two) for bar in first]
 
     def vjp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
         """What :meth:`vjp` allocates, and whether that is exact: a tape may become longer."""
+        return self._back_bytes(self._vjp, leaves, 1)
+
+    def hvp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
+        """The same for :meth:`hvp`."""
+        return self._back_bytes(self._hvp, leaves, 2)
+
+    def _back_bytes(self, compiled: Compiled, leaves: Leaves, order: int) -> tuple[int, bool]:
         _, rest, _, env = self._arguments(leaves)
-        compiled = self._vjp
-        bars = sum(leaf.nbytes for bar, leaf in zip(compiled.kernel.leaf_bars, rest, strict=True) if bar is not None)
+        bars = sum(order * leaf.nbytes for bar, leaf in zip(compiled.kernel.leaf_bars, rest, strict=False) if bar is not None)
         cells = compiled.tape.sizes(env)
-        tapes = 8 * (sum(cells or (FIRST_TAPE, FIRST_TAPE)) + 2)
+        floats, integers = cells or (FIRST_TAPE, FIRST_TAPE)
+        tapes = 8 * (order * floats + integers + 2)
         return bars + compiled.scratch.nbytes(env) + tapes, cells is not None and compiled.preallocated
 
     def jvp(self, leaves: Leaves, dots: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:

@@ -37,7 +37,8 @@ from .control import (
     VJPS,
     N,
 )
-from .summary import SweepSummary
+from .summary import SweepSummary, carries_tangents
+from .tapes import ARENAS
 from .writer import OPTIONS, Writer, array_functions
 
 __all__ = ["driver_text"]
@@ -68,7 +69,8 @@ class _Driver:
         self.put = self.w.put
 
     def text(self, name: str) -> list[str]:
-        own = [f"{kind}_{verb}" for verb in self.verbs for kind in ("c", "w")]
+        own = [ARENAS[-1]] * carries_tangents(self.w.sweep)
+        own += [f"{kind}_{verb}" for verb in self.verbs for kind in ("c", "w")]
         self.put(0, f"{OPTIONS}\ndef {name}({', '.join([*_PARAMS, *own])}):")
         self._unpack()
         self.put(1, "status = 0\nwhile row < count:")

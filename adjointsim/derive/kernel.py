@@ -17,6 +17,7 @@ from .entry import Entry
 from .fission import split_loops
 from .hoist import hoist
 from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
+from .lanes import in_lanes, with_lanes
 from .loops import each_to_loops
 from .opaque import Opaque
 from .outline import reachable
@@ -73,9 +74,11 @@ def prepared(entry: Entry, level: int) -> Block:
     return raise_loops(mark_indices(body, set(entry.counters)))
 
 
-def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Collection[int] = ()) -> Kernel:
+def vjp_kernel(
+    entry: Entry, active: Collection[str], level: int = 1, handed: Collection[int] = (), lanes: bool = False
+) -> Kernel:
     """The adjoint with respect to the leaves whose paths are in ``active``, of the result leaves not at the places
-    ``handed``."""
+    ``handed``; with ``lanes`` for many cotangents at once, along a first axis of all cotangents.  LanesError if it cannot."""
     chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
     results = [b for k, (_, b) in enumerate(entry.results) if k not in handed]
     body = prepared(entry, level)
@@ -94,10 +97,20 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Co
         if b not in allocated and (b.role == "result" or (b.role == "shadow" and b not in given))
     )
     head: list[Dim | Alloc] = []
+    inner: list[Dim | Alloc] = []
     for b in missing:
-        head += _alloc_like(entry, b, owners.get(b, b))
+        (head if b.role == "result" else inner).extend(_alloc_like(entry, b, owners.get(b, b)))
+    if lanes:
+        outer = {b: with_lanes(b, entry.names) for b in given}
+        seeds = {b: many for b, many in outer.items() if owners[b] in results}
+        wanted = {b: many for b, many in outer.items() if b not in seeds}
+        body = in_lanes((*head, *adj.record), adj.reverse, seeds, wanted, tuple(inner), adj.arenas, entry.names)
+        given = [*outer.values()]
+    else:
+        outer = {b: b for b in given}
+        body = (*head, *inner, *adj.record, *adj.reverse)
     # results are read by nobody after an adjoint: a store to one survives only if the adjoint itself loads it
-    body = remove_dead((*head, *adj.record, *adj.reverse), given)
+    body = remove_dead(body, given)
     functions: list[Fn] = []
     name = f"{entry.fn.name}_vjp"
     if level:
@@ -111,16 +124,16 @@ def vjp_kernel(entry: Entry, active: Collection[str], level: int = 1, handed: Co
     params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *given, *adj.arenas)
     return Kernel(
         Fn(name, params, body), leaves, captures,
-        result_bars=tuple(adj.shadows[b] if is_float(b.dt) and b in results else None for _, b in entry.results),
-        leaf_bars=tuple(adj.shadows[b] if b in chosen else None for b in leaves),
+        result_bars=tuple(outer[adj.shadows[b]] if is_float(b.dt) and b in results else None for _, b in entry.results),
+        leaf_bars=tuple(outer[adj.shadows[b]] if b in chosen else None for b in leaves),
         arenas=adj.arenas, functions=tuple(functions), lines=calls.lines, opaques=entry.opaques,
     )  # fmt: skip
 
 
-def tangents_of(kernel: Kernel) -> Tangents:
+def tangents_of(kernel: Kernel, suffix: str = "_dot") -> Tangents:
     """The tangents of a kernel's functions, and of those that rules call; none is made yet."""
     fns = {fn.name: fn for fn in (*(o.fn for o in kernel.opaques), *kernel.functions)}
-    return Tangents(fns, {o.fn.name: o.tangent for o in kernel.opaques})
+    return Tangents(fns, suffix, {o.fn.name: o.tangent for o in kernel.opaques})
 
 
 def tangent_kernel(kernel: Kernel, module: Tangents, made: Tangent) -> Kernel:
@@ -130,7 +143,8 @@ def tangent_kernel(kernel: Kernel, module: Tangents, made: Tangent) -> Kernel:
     others = [o.fn for o in kernel.opaques if o.fn.name not in own]  # which rules call
     functions = reachable(made.fn.body, [*others, *kernel.functions, *dots])
     owners = {d.fn.name: name for (name, _), d in module.found.items()}
-    lines = {**kernel.lines, **{dot.name: kernel.lines[owners[dot.name]] for dot in dots}}
+    known = {dot.name: kernel.lines.get(owners[dot.name]) for dot in dots}  # (of a sum there are none)
+    lines = {**kernel.lines, **{name: text for name, text in known.items() if text is not None}}
     return replace(kernel, fn=made.fn, functions=tuple(functions), lines=lines)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from .api import Compiled
 from .byvalue import by_value
 from .control import DRIVER_VERBS
+from .doubled import Doubled, doubled, padded
 from .driver import driver_text
 from .emit import HEADER
 from .entry import Entry, lower_entry
@@ -18,7 +19,8 @@ from .ir import Base, is_float
 from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
-from .summary import Leaf, StepSummary, SweepSummary, bar_modes, calling, routes_of
+from .summary import Leaf, Route, StepSummary, SweepSummary, bar_modes, calling, routes_of
+from .tangent import FreshNames
 
 __all__ = ["CompiledModel", "Model"]
 
@@ -42,12 +44,18 @@ class Model:
 @dataclass(frozen=True)
 class CompiledModel:
     """The kernels of a step and its costs for given structures; ``functions`` has "step" and any of "running", "observe"
-    and "misfit".  Only the leaves of p whose paths are in ``active`` have cotangents."""
+    and "misfit".  Only the leaves of p whose paths are in ``active`` have cotangents.
+
+    A model of ``second`` order carries tangents: wherever one of first order has leaves of y, p or an observation, it has
+    these, and then the tangents of the floating ones; and where that has their cotangents, the cotangents, and then the
+    cotangents' own tangents.  Values of costs have none.  The driver cannot tell the two apart.
+    """
 
     functions: Mapping[str, types.FunctionType]
     y_spec: Spec
     p_spec: Spec
     active: Collection[str]
+    second: bool = False
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -99,47 +107,85 @@ class CompiledModel:
 
     def _model(self, reverse: bool) -> Model:
         made: dict[str, tuple[Compiled, Kernel]] = {}  # and each kernel before numbers go by value
+        bars: tuple[str | None, ...] = ()
         routes = routes_of(self.entries["step"], self._leaves("step", "y"), self._leaves("step", "p"))
         handed = [k for k, route in enumerate(routes) if route.kind == "state"]
         for verb, entry in self.entries.items():
             entry = entry.anew()  # its own names: the text must not depend on what was derived before
-            kernel = primal_kernel(entry, handed=handed if verb == "step" else ())
-            made[verb] = self._compiled(verb, entry, kernel, kernel.results)
+            own = handed if verb == "step" else ()
+            made[verb] = self._compiled(verb, entry, self._carrying(verb, entry, primal_kernel(entry, handed=own)))
             if reverse:
                 active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
-                kernel = vjp_kernel(entry, active, handed=handed if verb == "step" else ())
-                made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel, kernel.result_bars)
-        y = self._leaves("step", "y")
-        bars = bar_modes(made["step_vjp"][1], y) if reverse else ()
-        step = StepSummary(self._described("step", "y"), self._described("step", "p"), self._active_p(), routes, bars)
+                kernel = self._carrying(verb, entry, vjp_kernel(entry, active, handed=own))
+                made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel)
+                if verb == "step":
+                    y = self._leaves("step", "y")
+                    bars = bar_modes(kernel.kernel, (*y, *(kernel.dots[b] for b in y if b in kernel.dots)))
+        y_leaves, p_leaves = self._described("step", "y"), self._described("step", "p")
+        step = StepSummary(y_leaves, p_leaves, self._active_p(), self._routes(routes), bars)
         calls = {verb: calling(*pair) for verb, pair in made.items()}
         return Model({verb: compiled for verb, (compiled, _) in made.items()}, SweepSummary(step, calls, self._observed()))
 
-    def _compiled(self, verb: str, entry: Entry, kernel: Kernel, results: Sequence[Base | None]) -> tuple[Compiled, Kernel]:
+    def _carrying(self, verb: str, entry: Entry, kernel: Kernel) -> Doubled:
+        """The kernel with the tangents that it carries."""
+        if not self.second:
+            return Doubled(kernel, {})
+        groups = [sum(_argument(path) != "p" for path, _ in entry.leaves)]
+        groups.append(len(entry.leaves) - groups[0])
+        if verb in ("running", "misfit") and not kernel.leaf_bars:
+            return padded(kernel, groups)
+        return doubled(kernel, groups, [b for _, b in entry.results], seeded=verb in ("step", "observe"))
+
+    def _compiled(self, verb: str, entry: Entry, carrying: Doubled) -> tuple[Compiled, Kernel]:
         """A kernel whose numbers go by value: inputs, results, and cotangents of those, but not those of p."""
-        scalar = self._scalars(verb)
-        values = {b for b, on in zip(results, self._scalar_results(verb), strict=True) if on and b is not None}
+        kernel, dots = carrying.kernel, carrying.dots
+
+        def both(bases: Collection[Base]) -> set[Base]:
+            return {*bases, *(dots[b] for b in bases if b in dots)}
+
+        scalar, own = both(self._scalars(verb)), both(self._leaves(verb, "p"))
+        results = kernel.result_bars if kernel.leaf_bars else kernel.results
+        flags = self._scalar_results(verb)
+        if len(results) > len(flags):
+            flags += [on for on, (_, b) in zip(flags, entry.results, strict=True) if is_float(b.dt)]
+        values = {b for b, on in zip(results, flags, strict=True) if on and b is not None}
         if kernel.leaf_bars and verb != "misfit":
-            own = self._leaves(verb, "p")
             pairs = zip(kernel.inputs, kernel.leaf_bars, strict=True)
             values |= {bar for base, bar in pairs if bar is not None and base in scalar and base not in own}
         fixed = [b for path, b in entry.leaves if _argument(path) == "p" and b not in scalar]
-        return Compiled(by_value(kernel, scalar | values, entry.names), entry, fixed), kernel
+        names = FreshNames(kernel.fn) if self.second else entry.names
+        return Compiled(by_value(kernel, scalar | values, names), entry, fixed), kernel
+
+    def _with_tangents(self, leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
+        return (*leaves, *(leaf for leaf in leaves if self.second and not leaf.inert))
 
     def _described(self, verb: str, name: str) -> tuple[Leaf, ...]:
         scalar = self._scalars(verb)
-        return tuple(Leaf(b.dt, b.rank, b in scalar) for b in self._leaves(verb, name))
+        return self._with_tangents([Leaf(b.dt, b.rank, b in scalar) for b in self._leaves(verb, name)])
 
     def _active_p(self) -> tuple[bool, ...]:
-        leaves = self.entries["step"].leaves
-        return tuple(path in self.active and is_float(b.dt) for path, b in leaves if _argument(path) == "p")
+        leaves = [(path in self.active, is_float(b.dt)) for path, b in self.entries["step"].leaves if _argument(path) == "p"]
+        more = [on for on, floating in leaves if self.second and floating]
+        return (*(on and floating for on, floating in leaves), *more)
+
+    def _routes(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """The routes, and those of tangents, which come from where their leaves do."""
+        if not self.second:
+            return routes
+        places: dict[str, list[int]] = {}
+        for name, kind in (("y", "state"), ("p", "parameter")):
+            leaves = self._leaves("step", name)
+            floats = [k for k, b in enumerate(leaves) if is_float(b.dt)]
+            places[kind] = [len(leaves) + floats.index(k) if k in floats else -1 for k in range(len(leaves))]
+        floating = [route for route, b in zip(routes, self._leaves("step", "y"), strict=True) if is_float(b.dt)]
+        return (*routes, *(Route(r.kind, places[r.kind][r.leaf]) if r.kind in places else r for r in floating))
 
     def _observed(self) -> tuple[Leaf, ...]:
         if "observe" not in self.entries:
             return ()
         entry = self.entries["observe"]
         leaves = zip(entry.results, leaves_of(entry.result_spec), strict=True)
-        return tuple(Leaf(b.dt, b.rank, isinstance(spec, ScalarSpec)) for (_, b), spec in leaves)
+        return self._with_tangents([Leaf(b.dt, b.rank, isinstance(spec, ScalarSpec)) for (_, b), spec in leaves])
 
     @cached_property
     def forward(self) -> Model:

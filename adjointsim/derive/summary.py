@@ -21,8 +21,11 @@ from .emit import NEED
 from .entry import Entry
 from .ir import Alloc, Base, Const, Dim, Foreign, Raise, bases_of, is_float, walk
 from .kernel import Kernel
+from .tapes import ARENAS, arena_of
 
-__all__ = ["Calling", "Chain", "Leaf", "Route", "StepSummary", "SweepSummary", "bar_modes", "calling", "routes_of"]
+__all__ = [
+    "Calling", "Chain", "Leaf", "Route", "StepSummary", "SweepSummary", "bar_modes", "calling", "carries_tangents", "routes_of",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -197,6 +200,11 @@ class SweepSummary:
     observed: tuple[Leaf, ...]  # the leaves of an observation
 
 
+def carries_tangents(sweep: SweepSummary) -> bool:
+    """Whether a kernel records tangents, so that there must be a tape for them."""
+    return any(ARENAS[-1] in how.arenas for how in sweep.calls.values())
+
+
 # ---------------------------------------------------------------------------------------------------------- how it is found
 def routes_of(entry: Entry, y: tuple[Base, ...], p: tuple[Base, ...]) -> tuple[Route, ...]:
     """The routes of a step's result leaves."""
@@ -224,7 +232,7 @@ def calling(compiled: Compiled, kernel: Kernel) -> Calling:
     loaded = {b for s in walk(kernel.fn.body) if not isinstance(s, untouched) for b in bases_of(s)}
     everything = [s for fn in (kernel.fn, *kernel.functions) for s in walk(fn.body)]
     statuses = {1 + s.site for s in everything if isinstance(s, Raise)} | ({NEED} if kernel.arenas else set())
-    arenas = ["tops" if b.name.startswith("tops") else "tape" if b.dt == "f8" else "itape" for b in kernel.arenas]
+    arenas = map(arena_of, kernel.arenas)
     reads = frozenset(k for k, b in enumerate(kernel.inputs) if b in loaded)
     return Calling(
         len(kernel.inputs), len(kernel.captures), tuple(arenas), len(compiled.scratch.bases), frozenset(statuses), reads,

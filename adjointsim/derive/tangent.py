@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from . import ir
+from ..errors import UnsupportedError
+from . import ir, registry
 from .build import Builder, Names, zero
 from .ir import Atom, Base, Block, Const, Fn, Stmt, Var, is_float
 from .rules import OPS, apply_term
 
-__all__ = ["Tangent", "Tangents", "tangent"]
+__all__ = ["FreshNames", "Tangent", "Tangents", "tangent"]
 
 Param = Var | Base
 
@@ -48,10 +49,11 @@ class Tangents:
     """The tangents of a module: ``fns`` are its functions, ``made`` the tangents so far, by name.
 
     Those of custom functions are made by ``rules``.  A function has one tangent for every set of active parameters that
-    occurs: ``f_dot``, ``f_dot2``, ...
+    occurs: ``f_dot``, ``f_dot2``, ... (or another suffix, where tangents of several modules meet in one).
     """
 
     fns: Mapping[str, Fn]
+    suffix: str = "_dot"
     rules: Mapping[str, Callable[[Collection[str], str], Tangent]] = field(default_factory=dict)
     made: dict[str, Tangent] = field(default_factory=dict)
     found: dict[tuple[str, frozenset[str]], Tangent] = field(default_factory=dict)
@@ -94,10 +96,10 @@ class Tangents:
         return frozenset(p.name for p, a in zip(self.callee(s).params, s.args) if a in active)
 
     def _name(self, fn: Fn) -> str:
-        name, k = f"{fn.name}_dot", 1
+        name, k = f"{fn.name}{self.suffix}", 1
         while name in self.made or name in self.fns:
             k += 1
-            name = f"{fn.name}_dot{k}"
+            name = f"{fn.name}{self.suffix}{k}"
         return name
 
     def _spread(self, s: Stmt, found: set[Param]) -> None:
@@ -134,7 +136,7 @@ class _Pass(Builder):
     """Writes the tangent of one function."""
 
     def __init__(self, module: Tangents, fn: Fn, active: set[Param]) -> None:
-        super().__init__(_Fresh(fn))
+        super().__init__(FreshNames(fn))
         self.module, self.fn, self.active = module, fn, active
         self.values: dict[Var, Atom] = {}  # the tangents that are not known to be 0
         self.memory: dict[Base, Base] = {}
@@ -243,6 +245,12 @@ class _Pass(Builder):
         effect = ir.effects(made.fn.params, made.fn.body)
         self.add(ir.Call(made.fn.name, (*s.args, *args), (*s.results, *results), s.line, s.part, *effect))
 
+    def do_Foreign(self, s: ir.Foreign) -> None:
+        if not self.active.isdisjoint((*ir.atoms_of(s), *ir.read_by(s))):
+            name = registry.registered(s.key).name
+            raise UnsupportedError(f"{name} is compiled as it is, and has no derivative: a rule in the accepted language has one")
+        self.add(s)
+
     def do_Each(self, s: ir.Each) -> None:
         with self.block() as body:
             self.block_of(s.body)
@@ -294,7 +302,7 @@ class _Pass(Builder):
         return (*results, *(self.double(results[k]) for k in where))
 
 
-class _Fresh(Names):
+class FreshNames(Names):
     """Names that a function does not use yet."""
 
     def __init__(self, fn: Fn) -> None:

@@ -39,7 +39,7 @@ from .ir import (
     written_by,
 )  # fmt: skip
 
-__all__ = ["TapeCount"]
+__all__ = ["ARENAS", "TapeCount", "arena_of"]
 
 _WORK = 100_000  # statements walked before a count is given up
 Sizes = tuple[int, int]  # cells of floats and of integers
@@ -47,6 +47,17 @@ Sizes = tuple[int, int]  # cells of floats and of integers
 
 class _Unknown(Exception):
     """The count depends on something that is known only while the kernel runs."""
+
+
+#: what arenas there are, in the order of a driver's parameters: floats, integers, the tops of both, tangents of the floats
+ARENAS = ("tape", "itape", "tops", "tape_dot")
+
+
+def arena_of(base: Base) -> str:
+    """Which of :data:`ARENAS` an arena of a kernel is."""
+    if base.dt == "f8":
+        return "tape_dot" if base.name.startswith("tape_dot") else "tape"
+    return "tops" if base.name.startswith("tops") else "itape"
 
 
 def _is_tops(base: Base) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from reference import reference_jvp, reference_vjp
 
 from adjointsim.derive import api, interp
+from adjointsim.derive.doubled import Doubled, doubled
 from adjointsim.derive.entry import Entry, lower_entry
 from adjointsim.derive.ir import Fn, is_float
 from adjointsim.derive.kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
@@ -136,19 +137,56 @@ class Derived:
         interp.run(functions(kernel), kernel.fn.name, [*leaves, *self.captures, *results], poison=True)
         return results
 
-    def run_vjp(self, kernel: Kernel, leaves: Arrays, bars: Arrays) -> Bars:
-        """The cotangents of the leaves, by the interpreter; arenas start with one cell and grow on demand."""
+    def run_vjp(self, kernel: Kernel, leaves: Arrays, bars: Arrays, number: type = float, lanes: tuple[int, ...] = ()) -> Bars:
+        """The cotangents of the inputs, by the interpreter; arenas start with one cell and grow on demand.
+
+        ``bars`` are those of all result leaves (and more, for a doubled kernel), stacked if there are ``lanes``.  On complex
+        numbers, leaves and bars may be complex arrays.
+        """
         sizes = {a.name: 2 if a.name.startswith("tops") else 1 for a in kernel.arenas}
         while True:
-            out = [None if b is None else np.zeros_like(leaf) for b, leaf in zip(kernel.leaf_bars, leaves, strict=True)]
+            pairs = zip(kernel.leaf_bars, leaves, strict=True)
+            out = [None if b is None else np.zeros((*lanes, *leaf.shape), leaf.dtype) for b, leaf in pairs]
             given = [bar.copy() for bar, base in zip(bars, kernel.result_bars, strict=True) if base is not None]
-            arenas = [np.full(sizes[a.name], np.nan if is_float(a.dt) else -(2**62), a.dt) for a in kernel.arenas]
+            arenas = [
+                np.full(sizes[a.name], np.nan if is_float(a.dt) else -(2**62), number if is_float(a.dt) else a.dt)
+                for a in kernel.arenas
+            ]
             arguments = [*leaves, *self.captures, *given, *(b for b in out if b is not None), *arenas]
             try:
-                interp.run(functions(kernel), kernel.fn.name, arguments, poison=True)
+                interp.run(functions(kernel), kernel.fn.name, arguments, poison=True, number=number)
                 return out
             except interp.NeedMore as need:
                 sizes[need.base] = 8 * need.size
+
+    # ------------------------------------------------------------------------------------------------------ second order
+    @cached_property
+    def bar_dots(self) -> Bars:
+        """Random tangents of the cotangents of the result leaves; None for inert ones."""
+        rng = np.random.default_rng(3)
+        return [rng.standard_normal(b.shape).astype(b.dtype) if b.dtype.kind == "f" else None for b in self.bars]
+
+    def second(self, level: int = 1) -> Doubled:
+        """The VJP kernel with its tangent."""
+        return doubled(self.vjp(level), [len(self.leaves)], [b for _, b in self.entry.results])
+
+    def run_second(self, kernel: Kernel, leaves: Arrays) -> tuple[Bars, Bars]:
+        """The cotangents of the leaves and their tangents, along ``dots`` and ``bar_dots``, by the interpreter."""
+        dots = [d.copy() for d in self.dots if d is not None]
+        found = self.run_vjp(kernel, [*leaves, *dots], [*self.bars, *(d for d in self.bar_dots if d is not None)])
+        more = iter(found[len(leaves) :])
+        return found[: len(leaves)], [None if b is None else next(more) for b in found[: len(leaves)]]
+
+    def complex_step(self, level: int = 1) -> Bars:
+        """The same tangents, by a complex step of the VJP kernel."""
+        step = 1e-40
+
+        def lifted(values: Bars, dots: Bars) -> Arrays:
+            return [v if d is None else v.astype(complex) + 1j * step * d for v, d in zip(values, dots, strict=True)]
+
+        with np.errstate(all="ignore"):
+            found = self.run_vjp(self.vjp(level), lifted(self.leaves, self.dots), lifted(self.bars, self.bar_dots), complex)
+        return [None if b is None else b.imag / step for b in found]
 
     def run_jvp(self, leaves: Arrays, dots: Bars) -> Bars:
         """The tangents of the result leaves, by the interpreter; None for inert ones."""

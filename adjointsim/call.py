@@ -1,0 +1,162 @@
+"""One call of a simulation: the arguments of a verb as leaves, and the sweeps that are made for them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from adjointsim.derive.spec import differentiable, leaves_of
+from adjointsim.errors import StructureError
+from adjointsim.executor import Executor, Problem, Working
+from adjointsim.kernels import kernel_of
+from adjointsim.leaves import (
+    Bars,
+    Leaves,
+    bar_leaves,
+    flatten,
+    nbytes,
+    shapes_of,
+    spec_of,
+    stacked_spec,
+    unflatten,
+    unflatten_bar,
+)  # fmt: skip
+from adjointsim.ledger import Ledger
+from adjointsim.progress import reporting
+from adjointsim.results import Gradient, Solution
+from adjointsim.schedules import Schedule
+from adjointsim.selection import select
+from adjointsim.storage import choose
+from adjointsim.sweep import (
+    Sweep,
+    check_given,
+    check_gradient_finite,
+    check_solution_finite,
+    cut_to,
+    executor_class,
+    make_executor,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from adjointsim.simulation import Simulation
+
+__all__ = ["Call", "Wrt"]
+
+Wrt = str | Iterable[str]
+
+
+class Call:
+    """One call of a verb of a simulation: its arguments as leaves, and everything that is made for them."""
+
+    def __init__(self, sim: Simulation, y0: Any, p: Any, wrt: Wrt | None = None, copy: bool = False, costs: bool = True) -> None:
+        """Without ``costs`` only the states and the observations matter."""
+        self.sim = sim
+        p_spec = spec_of(p, "p")
+        self.p: Leaves = flatten(p, p_spec, "p", copy=copy)
+        check_given(self.p, p_spec, "p")
+        self.initial = kernel_of(y0, (p_spec,), role="function") if callable(y0) else None
+        if self.initial is not None:
+            y_spec, self.y0 = self.initial.result_spec, self.initial.value(self.p)
+        else:
+            y_spec = spec_of(y0, "y0")
+            self.y0 = flatten(y0, y_spec, "y0", copy=copy)
+        if not leaves_of(y_spec):
+            raise StructureError(f"Got y0={y_spec}, but expected a state: a number, an array or a tuple of these")
+        check_given(self.y0, y_spec, "y0")
+        floating = tuple(differentiable(leaf) for leaf in leaves_of(p_spec))
+        self.y_active, p_active = ((), floating) if wrt is None else select(wrt, y_spec, p_spec)
+        self.problem = Problem(
+            sim.step, sim.n_steps, y_spec, p_spec, shapes_of(self.y0), shapes_of(self.p), nbytes(self.y0), nbytes(self.p),
+            p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit,
+        )  # fmt: skip
+        if not costs:
+            self.problem = replace(self.problem, terminal=None, running=None, misfit=None)
+
+    def of(self, problem: Problem, y0: Leaves, p: Leaves) -> Call:
+        """The same call for another problem."""
+        other = copy.copy(self)
+        other.__dict__.pop("working", None)
+        other.problem, other.y0, other.p, other.initial = problem, y0, p, None
+        return other
+
+    @cached_property
+    def working(self) -> Working:
+        """What a gradient needs apart from its slots."""
+        return executor_class(self.sim.step).working(self.problem, self.y0, self.p)
+
+    def schedule(self, more: int = 0) -> Schedule:
+        """What the user's bounds allow, if so many bytes ``more`` are needed than for a gradient."""
+        sim = self.sim
+        bounds: dict[str, Any] = {"memory": sim.memory, "checkpoints": sim.checkpoints, "schedule": sim.schedule}
+        working = self.working.bytes + more if sim.memory is not None else 0
+        return choose(sim.n_steps, self.problem.state_bytes, working, **bounds)
+
+    def executor(self, slots: int) -> Executor:
+        return make_executor(self.problem, self.y0, self.p, slots)
+
+    def sweep(self, schedule: Schedule) -> Sweep:
+        """A new sweep at y_0."""
+        return Sweep(self.executor(schedule.slots), schedule)
+
+    @contextmanager
+    def progress(self, sweep: Sweep, back: bool = False) -> Iterator[None]:
+        """Report what the sweep does inside, to y_N or also ``back``."""
+        n_steps = self.sim.n_steps
+        total = sweep.schedule.forward_steps + n_steps if back else max(n_steps - 1, 0)
+        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as (limit, sweep.after):
+            sweep.cut = None if limit is None else cut_to(limit)
+            yield
+
+    def forward(self, sweep: Sweep) -> None:
+        sweep.forward()
+        check_solution_finite(sweep.executor, self.executor)
+
+    def reverse(self, sweep: Sweep, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
+        sweep.reverse(value_bar, y_bar, observations_bar)
+        self.check(sweep, value_bar, y_bar, observations_bar)
+
+    def check(self, sweep: Sweep, value_bar: float, y_bar: Bars | None, observations_bar: Bars | None) -> None:
+        """NonFiniteError if the gradient that a way back gave from these seeds is not finite."""
+        check_gradient_finite(sweep.executor, sweep.schedule, self.executor, value_bar, y_bar, observations_bar)
+
+    def solution(self, sweep: Sweep) -> Solution:
+        """Copies: the user may do with them what he likes, and the way back still needs its own."""
+        executor = sweep.executor
+        observations = None
+        if executor.observation_spec is not None:
+            observations = unflatten(stacked_spec(executor.observation_spec), [o.copy() for o in executor.observations])
+        y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
+        return Solution(y, executor.value, observations, sweep.ledger())
+
+    def gradient(self, sweep: Sweep, ledger: Ledger) -> Gradient:
+        y_bar, p_bar = self.bars(sweep)
+        return Gradient(unflatten_bar(self.problem.y_spec, y_bar), unflatten_bar(self.problem.p_spec, p_bar), ledger)
+
+    def bars(self, sweep: Sweep) -> tuple[Bars, Bars]:
+        """The cotangents of y0 and of p, what p does to y0 included; None for what ``wrt`` does not name."""
+        executor, problem = sweep.executor, self.problem
+        p_bar = executor.p_bar
+        if self.initial is not None and any(problem.p_active):
+            more = self.initial.vjp(self.p, executor.y_bar)
+            p_bar = [b if b is None or m is None else b + m for b, m in zip(p_bar, more, strict=True)]
+        return [bar if active else None for bar, active in zip(executor.y_bar, self.y_active, strict=True)], p_bar
+
+    def directions(self, y0_dot: Any, p_dot: Any) -> tuple[Bars, Bars]:
+        """The tangents of y_0 and p that a user gave."""
+        problem = self.problem
+        p_dots = bar_leaves(p_dot, problem.p_spec, problem.p_shapes, "p_dot")
+        y_dots = bar_leaves(y0_dot, problem.y_spec, problem.y_shapes, "y0_dot")
+        check_given(p_dots, problem.p_spec, "p_dot")
+        check_given(y_dots, problem.y_spec, "y0_dot")
+        return self.tangents(y_dots, p_dots)
+
+    def tangents(self, y_dots: Bars, p_dots: Bars) -> tuple[Bars, Bars]:
+        """The tangents of y_0 and p: what p does to y0 is added to ``y_dots``."""
+        if self.initial is not None:
+            _, more = self.initial.jvp(self.p, p_dots)
+            y_dots = [a if b is None or a is None else a + b for a, b in zip(y_dots, more, strict=True)]
+        return y_dots, p_dots

@@ -1,0 +1,74 @@
+"""The Jacobian of a simulation's observations, by tangents or by cotangents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adjointsim.call import Call
+from adjointsim.derive.spec import TupleSpec, differentiable, leaves_of
+from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.jacobians import Blocks
+from adjointsim.kernels import INDEX, index_leaf, kernel_of
+from adjointsim.leaves import Bars, nbytes, stacked_spec
+from adjointsim.selection import named_part
+from adjointsim.tangent import TangentSweep
+
+__all__ = ["observation_jacobian"]
+
+
+def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[Any]:
+    """The derivatives of the stacked observations with respect to each of the names; ``call`` has no costs."""
+    problem = call.problem
+    if problem.observe is None:
+        raise ArgumentError("Got a simulation without observe=, but a Jacobian is the derivative of observations")
+    kernel = kernel_of(problem.observe, (INDEX, problem.y_spec, problem.p_spec), role="function")
+    if not any(map(differentiable, leaves_of(kernel.result_spec))):
+        raise StructureError(f"Got {kernel.result_spec} from observe, without a float: its Jacobian would be None")
+    one = kernel.result_shapes([index_leaf(0), *call.y0, *call.p])
+    count = len(problem.observe_at)
+    scalar = [not hasattr(leaf, "rank") for leaf in leaves_of(kernel.result_spec)]
+    shapes = tuple((count,) if number else (count, *shape) for number, shape in zip(scalar, one, strict=True))
+    active = (*call.y_active, *problem.p_active)
+    blocks = Blocks(
+        stacked_spec(kernel.result_spec), shapes,
+        TupleSpec((problem.y_spec, problem.p_spec)), (*problem.y_shapes, *problem.p_shapes), active,
+    )  # fmt: skip
+    if mode == "auto" and problem.step.hand_vjp is not None:
+        mode = "reverse"  # the only way there is
+    if count:
+        (_by_columns if blocks.forward(mode) else _by_rows)(call, blocks)
+    return [blocks.nested(named_part(name, problem.y_spec, problem.p_spec)) for name in names]
+
+
+def _by_columns(call: Call, blocks: Blocks) -> None:
+    """One tangent sweep for each number with respect to which it is differentiated."""
+    problem, many = call.problem, len(call.y0)
+    zeros = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
+    for leaf, place in blocks.columns():
+        dots: Bars = [None if z is None else z.copy() for z in zeros]
+        dots[leaf].flat[place] = 1.0  # type: ignore[union-attr]
+        y_dots, p_dots = call.tangents(dots[:many], dots[many:])
+        blocks.put_column(leaf, place, TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run().observations_dot)
+
+
+def _by_rows(call: Call, blocks: Blocks) -> None:
+    """One sweep, in which the cotangents of all observations go back through the same recomputed steps."""
+    rows = blocks.rows()
+    outs = list(zip(blocks.outs, blocks.out_shapes, strict=True))
+    bars: Bars = [np.zeros(shape, leaf.dt) if differentiable(leaf) else None for leaf, shape in outs]
+
+    def unit(k: int, x: float) -> None:
+        leaf, place = rows[k]
+        bars[leaf].flat[place] = x  # type: ignore[union-attr]
+
+    a_lane = 2 * nbytes([x for x in call.y0 if x.dtype.kind == "f"]) + nbytes(call.p)
+    schedule = call.schedule((len(rows) - 1) * a_lane)
+    sweep = call.sweep(schedule)
+    with call.progress(sweep, back=True):
+        call.forward(sweep)
+        for k in sweep.reverse_each(len(rows), bars, unit):
+            call.check(sweep, 0.0, None, bars)
+            y_bar, p_bar = call.bars(sweep)
+            blocks.put_row(*rows[k], [*y_bar, *p_bar])
