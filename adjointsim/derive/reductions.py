@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 
-from .arrays import Arrays, Elements
+from .arrays import Elements
 from .build import const, zero
+from .gathers import Gathers
 from .ir import ONE, ZERO, Atom, Const, Each, For, Store, is_float
 from .values import Lazy, Ref, Value
 
 __all__ = ["REDUCTIONS", "Reductions"]
 
 
-class Reductions(Arrays):
+class Reductions(Gathers):
     """Values of reductions."""
 
     def total(self, v: Elements) -> Atom:
@@ -82,14 +83,6 @@ class Reductions(Arrays):
 
         _, place, _ = self.loops(lens, [zero(dt), ZERO, ZERO], body)
         return self.at(v, self.unraveled(place, lens)), place
-
-    def unraveled(self, place: Atom, lens: Sequence[Atom]) -> list[Atom]:
-        """The index of a place in row-major order."""
-        index: list[Atom] = []
-        for n in reversed(lens[1:]):
-            index.insert(0, self.b.op("mod", place, n))
-            place = self.b.op("floordiv", place, n)
-        return [place, *index]
 
     def as_bool(self, value: Atom) -> Atom:
         return value if value.dt == "b1" else self.b.op("ne", value, zero(value.dt))

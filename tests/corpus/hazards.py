@@ -371,3 +371,12 @@ def local_array_written_before_and_after_exit(x, n):
         w[i] = w[i - 1] * w[i - 1]
     w[0] = w[-1] * i
     return w
+
+
+@case(args=(A4, 0.7, M34 + 2.0))
+def loop_of_one_iteration_with_its_own_array(w, d, u):
+    for k in range(1):
+        g = w[1:] * 0.5
+        b = d - g * 0.9
+        u[:, k] = u[:, k] / b
+    return u
