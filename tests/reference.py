@@ -268,8 +268,9 @@ class DualArray(np.ndarray):
             return self.copy() if self.dtype == object else super().astype(dtype)
         return np.vectorize(int, otypes=[dtype])(self)
 
-    def mean(self, axis: int | None = None, keepdims: bool = False) -> Any:  # type: ignore[override]
-        return self.sum(axis=axis, keepdims=keepdims) / (self.size if axis is None else self.shape[axis])
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:  # type: ignore[override]
+        gone = range(self.ndim) if axis is None else np.atleast_1d(axis)
+        return self.sum(axis=axis, keepdims=keepdims) / math.prod(self.shape[k] for k in gone)
 
     def var(self, axis: int | None = None, keepdims: bool = False) -> Any:  # type: ignore[override]
         return ((self - self.mean(axis, True)) ** 2).mean(axis, keepdims)
@@ -333,7 +334,8 @@ def _elementwise(fun: F) -> F:
 
 def _values(array: Any) -> np.ndarray:
     """The values of an array, without tangents."""
-    return np.vectorize(real, otypes=[float])(array) if isinstance(array, DualArray) else np.asarray(array)
+    plain = np.asarray(array).view(np.ndarray)
+    return np.array([real(x) for x in plain.flat], float).reshape(plain.shape) if plain.dtype == object else plain
 
 
 def _box(x: Any) -> np.ndarray:
@@ -483,6 +485,9 @@ NUMPY = Shim(
     negative=_elementwise(lambda x: -x), mod=_number("remainder"), true_divide=_number("divide"),
     round=_number("rint"), deg2rad=_number("radians"), rad2deg=_number("degrees"),
     **{name: lambda a, name=name, **kwargs: getattr(a, name)(**kwargs) for name in ("mean", "var", "std", "max", "min")},
+    amax=lambda a, **kwargs: a.max(**kwargs), amin=lambda a, **kwargs: a.min(**kwargs), nonzero=np.nonzero,
+    ptp=lambda a, **kwargs: a.max(**kwargs) - a.min(**kwargs), append=lambda a, b: dual_array(np.append(a, b)),
+    full_like=lambda a, value: _full_like(a, 0.0) + value,
     ndindex=np.ndindex, vdot=np.dot, eye=lambda *args: dual_array(np.eye(*args)), sort=_sorted, median=_median, interp=_interp,
     **{name: _of_values(getattr(np, name)) for name in ("argmax", "argmin", "any", "all", "searchsorted", "count_nonzero")},
     argsort=lambda a, **kwargs: a.argsort(**kwargs), linalg=Shim(shim_name="np.linalg", norm=_norm),

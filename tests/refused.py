@@ -766,3 +766,107 @@ refuse("nothing but a raise", """
     def f(x):
         raise ValueError("not today")
     """, "def f(x):", "raises", (0.7,))  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------- functions of arrays
+refuse("list comprehension with a condition", """
+    import numpy as np
+
+    def f(a):
+        return np.array([x * x for x in a if x > 0.0])
+    """, "if x > 0.0", "'if'", (A,))  # fmt: skip
+
+refuse("sorting in place", """
+    def f(a):
+        a.sort()
+        return a[0]
+    """, "a.sort()", "sort", (A,))  # fmt: skip
+
+refuse("order of a matrix", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return m[0][np.argsort(m)[0]]
+    """, "np.argsort(m)", "axes", (A,))  # fmt: skip
+
+refuse("sorting along the first axis", """
+    import numpy as np
+
+    def f(a):
+        return np.sort(np.outer(a, a), axis=0)
+    """, "axis=0", "axis", (A,))  # fmt: skip
+
+refuse("norm of singular values", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return np.linalg.norm(m, 2)
+    """, "norm(m, 2)", "singular", (A,))  # fmt: skip
+
+refuse("order of a norm at run time", """
+    import numpy as np
+
+    def f(a, p):
+        return np.linalg.norm(a, p)
+    """, "norm(a, p)", "literal", (A, 3.0))  # fmt: skip
+
+refuse("maximum along several axes", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return np.max(m[None], axis=(0, 1))
+    """, "np.max(m", "several axes", (A,))  # fmt: skip
+
+refuse("variance with a correction", """
+    import numpy as np
+
+    def f(a):
+        return np.var(a, ddof=1)
+    """, "ddof=1", "ddof", (A,))  # fmt: skip
+
+refuse("repeats of each element", """
+    import numpy as np
+
+    def f(a):
+        return np.repeat(a, np.array([1, 0, 2]))
+    """, "np.repeat", "int", (A,))  # fmt: skip
+
+refuse("search from another side", """
+    import numpy as np
+
+    def f(a, v):
+        return a[np.searchsorted(a, v, side="middle")]
+    """, "middle", "side", (A, 0.2))  # fmt: skip
+
+refuse("interpolation at a matrix", """
+    import numpy as np
+
+    def f(a):
+        return np.interp(np.outer(a, a), a, a)
+    """, "np.interp", "2-d", (A,))  # fmt: skip
+
+refuse("roll by several shifts", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return np.roll(m, (1, 2))
+    """, "np.roll", "shift", (A,))  # fmt: skip
+
+refuse("mask that does not fit", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return a[m > 0.0]
+    """, "a[m > 0.0]", "mask", (A,))  # fmt: skip
+
+refuse("float index beside an index array", """
+    import numpy as np
+
+    def f(a):
+        k = np.arange(2)
+        return np.outer(a, a)[k, 1.0]
+    """, "[k, 1.0]", "int float", (A,))  # fmt: skip

@@ -104,19 +104,23 @@ class Gathers(Arrays):
             for n, own in zip(lens, shape[axis:], strict=False):
                 self.same_length(n, own, node)
             axis += len(lens)
-            places, most = self.places(p)
-            (count,) = self.shape(places)
+            arrays, count, most = self.index_arrays(p)
             rooms[count] = most
-            if len(lens) == 1:
-                found.append(places)
-                continue
-            for k in range(len(lens)):
-
-                def along(index: Sequence[Atom], k: int = k, places: Ref = places, lens: Sequence[Atom] = lens) -> Atom:
-                    return self.unraveled(self.at(places, index), lens)[k]
-
-                found.append(self.lazily((count,), "i8", along))
+            found += arrays
         return found, rooms
+
+    def index_arrays(self, mask: Elements) -> tuple[tuple[Ref | Lazy, ...], Atom, Atom]:
+        """For each axis the indices at which a mask is true; their number, and the most that it can be."""
+        lens = self.lengths(mask)
+        places, most = self.places(mask)
+        (count,) = self.shape(places)
+        if len(lens) == 1:
+            return (places,), count, most
+
+        def along(k: int) -> Lazy:
+            return self.lazily((count,), "i8", lambda i: self.unraveled(self.at(places, i), lens)[k])
+
+        return tuple(along(k) for k in range(len(lens))), count, most
 
     def places(self, mask: Elements) -> tuple[Ref, Atom]:
         """The places, in row-major order, at which a mask is true, and the most that there may be."""

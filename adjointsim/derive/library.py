@@ -1,0 +1,112 @@
+"""Functions of NumPy's, written in the language that is derived: sorting, searching, interpolation.
+
+They are lowered where a step calls NumPy's, as helpers of the user's are.  What they find (an order, a place) is inert.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["argsort", "interp", "interp_all", "median", "searchsorted", "searchsorted_all", "sort_rows"]
+
+Array = Any  # np.ndarray, as the deriver reads it
+
+
+def argsort(a: Array) -> Array:
+    """A stable order by merging; NaN comes last."""
+    n = len(a)
+    order = np.arange(n)
+    other = np.empty(n, np.int64)
+    width = 1
+    while width < n:
+        for low in range(0, n, 2 * width):
+            middle = min(low + width, n)
+            high = min(low + 2 * width, n)
+            i = low
+            j = middle
+            for k in range(low, high):
+                left = j >= high
+                if i < middle and j < high:
+                    x = a[order[i]]
+                    y = a[order[j]]
+                    left = not (y < x or (x != x and y == y))
+                if left:
+                    other[k] = order[i]
+                    i += 1
+                else:
+                    other[k] = order[j]
+                    j += 1
+        order[:] = other
+        width *= 2
+    return order
+
+
+def sort_rows(m: Array) -> Array:
+    """Every row sorted."""
+    out = np.empty_like(m)
+    for i in range(m.shape[0]):
+        out[i] = m[i][argsort(m[i])]
+    return out
+
+
+def median(a: Array) -> Any:
+    """The middle one, or the mean of the two; NaN if there is one."""
+    n = len(a)
+    if n == 0:
+        raise ValueError("the median of an empty array")
+    order = argsort(a)
+    last = a[order[n - 1]]
+    if last != last:
+        return last
+    if n % 2 == 1:
+        return a[order[n // 2]]
+    return (a[order[n // 2 - 1]] + a[order[n // 2]]) / 2.0
+
+
+def searchsorted(a: Array, v: Any, right: bool) -> int:
+    """The first place of a sorted array before which ``v`` belongs: after equal ones if ``right``."""
+    low = 0
+    high = len(a)
+    while low < high:
+        middle = (low + high) // 2
+        if a[middle] < v or (right and a[middle] == v) or (v != v and a[middle] == a[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def searchsorted_all(a: Array, v: Array, right: bool) -> Array:
+    """The places of the elements of an array."""
+    out = np.empty(len(v), np.int64)
+    for i in range(len(v)):
+        out[i] = searchsorted(a, v[i], right)
+    return out
+
+
+def interp(x: Any, xp: Array, fp: Array) -> Any:
+    """Linear between the nodes, constant beyond them; at a node, the slope to its right."""
+    last = len(xp) - 1
+    if x >= xp[last]:
+        return fp[last]
+    if x < xp[0]:
+        return fp[0]
+    low = 0
+    high = last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if xp[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return (fp[high] - fp[low]) / (xp[high] - xp[low]) * (x - xp[low]) + fp[low]
+
+
+def interp_all(x: Array, xp: Array, fp: Array) -> Array:
+    """The values at the elements of an array."""
+    out = np.empty(len(x))
+    for i in range(len(x)):
+        out[i] = interp(x[i], xp, fp)
+    return out

@@ -1,0 +1,96 @@
+"""Sorting, searching and interpolation: an inert order or place, then a gather.  Equal elements keep their order."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import library
+from .build import const
+from .ir import Atom, Const, Var, is_float
+from .rearranged import Rearrangements
+from .values import Lazy, Ref, Static, Value, describe
+
+__all__ = ["ORDERED", "Ordered"]
+
+
+class Ordered(Rearrangements):
+    """Values of calls that order elements."""
+
+    def _vector(self, node: ast.expr, what: str) -> Ref:
+        v = self.elements(node)
+        if v.rank != 1:
+            raise self.error(f"{what} of an array of {v.rank} axes is not supported: one axis is", node)
+        return self.kept(v)
+
+    def _argsort(self, node: ast.Call, root: str | None) -> Value:
+        given = self.keywords(node, "a", "axis", "kind")
+        self._last_axis(given)
+        return self.order(self._vector(given["a"], "np.argsort"), node)
+
+    def order(self, ref: Ref, node: ast.AST) -> Ref:
+        found = self.function(library.argsort, {"a": ref}, node)
+        assert isinstance(found, Ref)
+        return found
+
+    def _last_axis(self, given: dict[str, ast.expr]) -> None:
+        if "axis" in given and self.literal_int(given["axis"], -1, "axis") != -1:
+            raise self.error("sorting is supported along the last axis, axis=-1", given["axis"])
+
+    def _sort(self, node: ast.Call, root: str | None) -> Value:
+        given = self.keywords(node, "a", "axis", "kind")
+        self._last_axis(given)
+        v = self.kept(self.elements(given["a"]))
+        if v.rank == 2:
+            return self.function(library.sort_rows, {"m": v}, node)
+        if v.rank != 1:
+            raise self.error("np.sort of an array of more than two axes is not supported", node)
+        return self.pick(v, [self.order(v, node)], node)
+
+    def _median(self, node: ast.Call, root: str | None) -> Value:
+        v = self.kept(self.flat(self.elements(self.keywords(node, "a")["a"]), node))
+        if not is_float(v.base.dt):
+            raise self.error("np.median takes floats: use .astype(np.float64)", node)
+        return self.function(library.median, {"a": v}, node)
+
+    def _searchsorted(self, node: ast.Call, root: str | None) -> Value:
+        given = self.keywords(node, "a", "v", "side")
+        side = self.value(given["side"]) if "side" in given else Static("left")
+        if not isinstance(side, Static) or side.obj not in ("left", "right"):
+            raise self.error("side must be 'left' or 'right'", node)
+        a, v = self._vector(given["a"], "np.searchsorted"), self._numbers(given["v"], "np.searchsorted")
+        fn = library.searchsorted_all if isinstance(v, Ref) else library.searchsorted
+        return self.function(fn, {"a": a, "v": v, "right": const(side.obj == "right", "b1")}, node)
+
+    def _numbers(self, node: ast.expr, what: str) -> Ref | Atom:
+        """An array of one axis, or a number."""
+        v = self.lazy(node)
+        if isinstance(v, (Var, Const)):
+            return v
+        if not isinstance(v, (Ref, Lazy)) or v.rank != 1:
+            raise self.error(f"{what} at {describe(v)} is not supported: a number or an array of one axis is", node)
+        return self.kept(v)
+
+    def _interp(self, node: ast.Call, root: str | None) -> Value:
+        given = self.keywords(node, "x", "xp", "fp")
+        x = self._numbers(given["x"], "np.interp")
+        xp, fp = (self._vector(given[name], "np.interp") for name in ("xp", "fp"))
+        self.same_length(self.shape(xp)[0], self.shape(fp)[0], node)
+        xp, fp = self._floats(xp), self._floats(fp)
+        fn = library.interp_all if isinstance(x, Ref) else library.interp
+        return self.function(fn, {"x": x if isinstance(x, Ref) else self.b.cast(x, "f8"), "xp": xp, "fp": fp}, node)
+
+    def _floats(self, ref: Ref) -> Ref:
+        return ref if ref.base.dt == "f8" else self.evaluated(ref, "floats", "f8")
+
+
+ORDERED: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
+    np.argsort: Ordered._argsort,
+    np.sort: Ordered._sort,
+    np.median: Ordered._median,
+    np.searchsorted: Ordered._searchsorted,
+    np.interp: Ordered._interp,
+}
