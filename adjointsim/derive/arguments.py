@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 from .arrays import Elements
 from .build import const
@@ -11,6 +12,16 @@ from .reductions import Reductions
 from .values import Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["Arguments"]
+
+
+class _Given(dict[str, ast.expr]):
+    """Arguments by name; one that was not given and is asked for is an error."""
+
+    def __init__(self, lacks: Callable[[str], Exception]) -> None:
+        self.lacks = lacks
+
+    def __missing__(self, name: str) -> ast.expr:
+        raise self.lacks(name)
 
 
 class Arguments(Reductions):
@@ -35,7 +46,8 @@ class Arguments(Reductions):
 
     def keywords(self, node: ast.Call, *names: str) -> dict[str, ast.expr]:
         """Arguments by name, in order, some of them given by keyword."""
-        found = dict(zip(names, node.args, strict=False))
+        found = _Given(lambda name: self.error(f"{ast.unparse(node.func)} needs the argument '{name}'", node))
+        found.update(zip(names, node.args, strict=False))
         if len(node.args) > len(names):
             raise self.error(f"{ast.unparse(node.func)} takes at most {len(names)} arguments here", node)
         for k in node.keywords:
@@ -76,6 +88,4 @@ class Arguments(Reductions):
         keep = self.value(given["keepdims"]) if "keepdims" in given else const(False, "b1")
         if not isinstance(keep, Const):
             raise self.error("keepdims must be True or False", node)
-        if owner is None and "a" not in given:
-            raise self.error(f"{ast.unparse(node.func)} takes an array", node)
         return self.reduce(name, owner or self.elements(given["a"]), node, axis, bool(keep.value))

@@ -12,7 +12,7 @@ import numpy as np
 from .arguments import Arguments
 from .arrays import Elements
 from .build import const
-from .ir import Atom, Const, Each, Store, is_float
+from .ir import Atom, Each, Store, is_float
 from .values import Lazy, Ref, Static, Value, describe
 
 __all__ = ["PRODUCTS", "Products"]

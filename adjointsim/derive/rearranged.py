@@ -170,12 +170,14 @@ class Rearrangements(Products):
 
     def _take(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "a", "indices", "axis")
-        v, index = self.elements(given["a"]), self.lazy(given["indices"])
+        v, index = self.elements(given["a"]), self._part(self.lazy(given["indices"]), node)
+        if isinstance(index, (Ref, Lazy)) and self.dtype(index) == "b1":
+            raise self.error("np.take takes ints: index the array with the mask", node)
         if self._is_none(given.get("axis")):
             v = self.flat(v, node)
         k = self._axis(given.get("axis"), v.rank, node)
         whole = ast.copy_location(ast.Slice(None, None, None), node)
-        return self.pick(v, [*([whole] * k), self._part(index, node)], node)
+        return self.pick(v, [*([whole] * k), index], node)
 
     def _concatenate(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "arrays", "axis")

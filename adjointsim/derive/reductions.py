@@ -199,8 +199,9 @@ class Reductions(Gathers):
         op = self.b.op
         gone = list(range(v.rank)) if axis is None else self.axes_of(axis, v.rank, node)
         if name == "ptp":
-            ends = [self.reduce(end, v := self.kept(v), node, axis, keep) for end in ("max", "min")]
-            return self.elementwise("sub", ends, node) if isinstance(ends[0], (Ref, Lazy)) else op("sub", *ends)  # type: ignore[arg-type]
+            v = self.kept(v)
+            high, low = (self.reduce(end, v, node, axis, keep) for end in ("max", "min"))
+            return self.elementwise("sub", [high, low], node) if isinstance(high, (Ref, Lazy)) else op("sub", high, low)  # type: ignore[arg-type]
         if len(gone) < v.rank:
             found = self._reduced(name, v, gone, node)
             return self.kept_axes(self.kept(found), gone) if keep else found  # type: ignore[arg-type]

@@ -244,3 +244,71 @@ def places_among_sorted(edges, x, v):
 def norms_of_orders(a, m):
     v = np.linalg.norm(a, 1) * np.linalg.norm(a, np.inf) + np.linalg.norm(a, -np.inf) + np.linalg.norm(a, 2)
     return v + np.linalg.norm(a, 3), np.linalg.norm(m, 1), np.linalg.norm(m, np.inf) * np.linalg.norm(m)
+
+
+# ------------------------------------------------------------------------------------------- onto themselves, and in loops
+@case(args=(A6, M34, B6))
+def onto_themselves(a, m, b):
+    a[:] = np.sort(a) * 2.0
+    a[1:] *= np.sort(a)[:-1]
+    m[:] = np.roll(m, 2) * m[0, 0]
+    b[:] = np.repeat(b[:3], 2) + b
+    return a, m, b
+
+
+@case(args=(A6, np.array([0, 1, 2]), np.array([2, 3, 0])))
+def places_onto_places(a, i, j):
+    a[i] = a[j] ** 2
+    a[j] += a[i] * a[0]
+    a[i + 1] -= a[i]
+    return a
+
+
+@case(args=(A6, 3))
+def sorted_in_a_loop(a, n):
+    total = 0.0
+    for r in range(n):
+        order = np.argsort(a)
+        a = a[order] * np.sin(a + r)
+        total += np.median(a) * a[order[0]]
+    return a, total
+
+
+@case(args=(M34, 3))
+def masked_in_a_loop(m, n):
+    s = 0.0
+    for r in range(n):
+        m[m > 0.33] *= 0.8
+        m[m < -0.5] = m[0, 1] * m[m < -0.5]
+        s += np.sum(m[:, m[0] > 0.2] ** 2)
+    return m, s
+
+
+@case(args=(M34, 4), tags="plain")
+def extremes_in_a_loop(m, n):
+    for r in range(n):
+        top = np.max(m, axis=1)
+        k = np.argmin(m, axis=0)
+        m = m * 0.7 + top[:, None] * np.sum(m[k, np.arange(4)])
+    return m
+
+
+@case(args=(A6, 1.0))
+def interpolated_while(a, x):
+    xp = np.linspace(-2.0, 2.0, 6)
+    count = 0
+    while abs(x) > 0.3 and count < 5:
+        x = 0.6 * np.interp(x, xp, a) + 0.1 * x
+        a[np.searchsorted(xp, x)] += x * x
+        count += 1
+    return x, a, count
+
+
+@case(args=(M34, A6))
+def places_in_branches(m, a):
+    if a[0] > 0.0:
+        rows = np.argsort(m[:, 0])
+        m = m[rows] * a[0]
+    else:
+        m = m[::-1] * 2.0
+    return np.cumsum(m[:, 1]) * np.max(m)
