@@ -368,11 +368,71 @@ refuse("list that grows in a loop", """
         return path[-1]
     """, "path = []", "list")  # fmt: skip
 
-refuse("list comprehension", """
+refuse("list of arrays", """
+    import numpy as np
+
+    def f(a):
+        rows = [a, 2.0 * a]
+        return rows[0] * rows[1]
+    """, "rows = [a", "list", (A,))  # fmt: skip
+
+refuse("list of lists", """
+    def f(x):
+        rows = [[x, 1.0], [2.0, x]]
+        return rows[0][1]
+    """, "rows = [[x", "list", (0.7,))  # fmt: skip
+
+refuse("arithmetic on a list", """
     def f(x):
         values = [x * i for i in range(3)]
-        return values[0]
-    """, "values = [x", "list comprehension")  # fmt: skip
+        return (values * 2)[4]
+    """, "values * 2", "list")  # fmt: skip
+
+refuse("array operation with a list", """
+    def f(a):
+        values = [1.0, 2.0, 3.0]
+        return a * values
+    """, "a * values", "list", (A,))  # fmt: skip
+
+refuse("slice of a list", """
+    def f(x):
+        values = [x, 2.0, 3.0]
+        rest = values[1:]
+        return rest[0]
+    """, "rest = values[1:]", "list")  # fmt: skip
+
+refuse("list that is appended to", """
+    def f(x):
+        values = [x, 2.0]
+        values.append(x * x)
+        return values[2]
+    """, "values.append", "list")  # fmt: skip
+
+refuse("index beyond a list", """
+    def f(x):
+        values = [x, 2.0]
+        return values[2]
+    """, "values[2]", "range")  # fmt: skip
+
+refuse("list returned", """
+    def f(x):
+        return [x, 2.0 * x]
+    """, "return [x | def f(x)", "list")  # fmt: skip
+
+refuse("list made in a loop and used after it", """
+    def f(x):
+        for i in range(3):
+            values = [x, x * i]
+        return values[1]
+    """, "for i in range(3) | values = [x", "list")  # fmt: skip
+
+refuse("list rebound in a loop", """
+    def f(x):
+        values = [x, 1.0]
+        for i in range(3):
+            values = [values[1], values[0] * x]
+        return values[1]
+    """, "for i in range(3) | values = [values", "list values")  # fmt: skip
 
 refuse("f-string", """
     def f(x):

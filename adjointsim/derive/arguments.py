@@ -39,7 +39,7 @@ class Arguments(Reductions):
 
     def operands(self, node: ast.expr) -> list[Elements]:
         """A tuple of arrays, as np.concatenate takes it."""
-        v = self.lazy(node)
+        v = self.lazy(ast.copy_location(ast.Tuple(node.elts, ast.Load()), node) if isinstance(node, ast.List) else node)
         if not isinstance(v, Tup) or not v.items or not all(isinstance(i, (Ref, Lazy)) for i in v.items):
             raise self.error(f"expected a tuple of arrays, got {describe(v)}", node)
         return list(v.items)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
 from .source import Source, plain_function, read
-from .values import Lazy, Ref, Static, Tup, Value, describe
+from .values import Lazy, Listed, Ref, Static, Tup, Value, describe
 
 __all__ = ["Calls"]
 
@@ -169,6 +169,7 @@ class Calls(Expressions):
         value = self.value(node.args[0])
         if isinstance(value, Tup):
             return const(len(value.items), "i8")
+        value = value.ref if isinstance(value, Listed) else value
         if isinstance(value, Ref):
             return self.shape(value)[0]
         raise self.error(f"len() of {describe(value)}", node)

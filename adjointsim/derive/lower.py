@@ -19,7 +19,8 @@ from .ir import Alloc, Atom, Const, Raise, Var, is_float, walk, written_by
 from .liveness import Liveness
 from .outline import Outlining
 from .source import read
-from .values import Lazy, Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
+from .values import Lazy, Listed, Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
+from .views import Part
 
 __all__ = ["Lowering"]
 
@@ -109,10 +110,7 @@ class Lowering(Outlining):
     def _aug_assign(self, s: ast.AugAssign) -> None:
         target = s.target
         if isinstance(target, ast.Subscript):
-            ref = self.value(target.value)
-            if not isinstance(ref, Ref):
-                raise self.error(f"cannot assign to an item of {describe(ref)}", s)
-            parts = self.parts(target, ref.rank)
+            ref, parts = self._target(target, s)
             numbers = self.numbers(parts)
             if numbers is None or len(numbers) < ref.rank:
                 before = self.writes
@@ -144,6 +142,15 @@ class Lowering(Outlining):
             return self.in_place(s.op, left, [], self.lazy(s.value), s)
         self.env[target.id] = self.stored(self.binary(s.op, left, self.lazy(s.value), s, root=target.id), target.id)
 
+    def _target(self, target: ast.Subscript, node: ast.AST) -> tuple[Ref, list[Part]]:
+        """The array, or the memory of the list, that a subscript stores into, and the parts of the index."""
+        owner = self.value(target.value)
+        if isinstance(owner, Listed):
+            return owner.ref, [self.list_place(owner, self.parts(target, 1), node)]
+        if not isinstance(owner, Ref):
+            raise self.error(f"cannot assign to an item of {describe(owner)}", node)
+        return owner, self.parts(target, owner.rank)
+
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""
         if isinstance(target, ast.Name):
@@ -155,10 +162,7 @@ class Lowering(Outlining):
             for t, v in zip(target.elts, items, strict=True):
                 self.bind(t, v)
         elif isinstance(target, ast.Subscript):
-            ref = self.value(target.value)
-            if not isinstance(ref, Ref):
-                raise self.error(f"cannot assign to an item of {describe(ref)}", target)
-            parts = self.parts(target, ref.rank)
+            ref, parts = self._target(target, target)
             numbers = self.numbers(parts)
             if numbers is None or len(numbers) < ref.rank:
                 return self.store(ref, parts, value, target)
