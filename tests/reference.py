@@ -403,6 +403,10 @@ def _np_array(x: Any, dtype: Any = None) -> np.ndarray:
     return dual_array(out) if out.dtype.kind in "fO" else out
 
 
+def _where(condition: Any, *sides: Any) -> Any:
+    return _elementwise(lambda c, a, b: a if c else b)(condition, *sides) if sides else np.nonzero(condition)
+
+
 def _sorted(a: Any) -> Any:
     return np.take_along_axis(a, np.argsort(_values(a), -1, kind="stable"), -1)
 
@@ -454,7 +458,7 @@ _TESTS = {name: _test(getattr(math, name)) for name in ("isnan", "isinf", "isfin
 _MOVING = (
     "sum prod dot roll concatenate cumsum cumprod flip arange transpose stack hstack vstack outer diff diag tril triu trace "
     "linspace reshape ravel tile repeat take swapaxes column_stack fliplr flipud expand_dims flatnonzero logical_and logical_or "
-    "logical_not"
+    "logical_not ascontiguousarray trapezoid cross convolve average"
 ).split()
 _IN_BOTH = (
     "sin cos tan sinh cosh tanh exp exp2 expm1 log2 log10 log1p sqrt cbrt fabs degrees radians fmod hypot copysign ldexp"
@@ -481,7 +485,7 @@ NUMPY = Shim(
     float64=to_dual, float32=to_dual, int64=np.int64, int32=np.int32, intp=np.intp, uint8=np.uint8, bool_=np.bool_,
     maximum=_elementwise(_maximum), minimum=_elementwise(_minimum), fmax=_elementwise(_maximum),
     fmin=_elementwise(_minimum), clip=_elementwise(_clip), abs=_elementwise(abs), absolute=_elementwise(abs),
-    sign=_elementwise(_np_sign), power=_elementwise(_np_power), where=_elementwise(lambda c, a, b: a if c else b),
+    sign=_elementwise(_np_sign), power=_elementwise(_np_power), where=_where,
     negative=_elementwise(lambda x: -x), mod=_number("remainder"), true_divide=_number("divide"),
     round=_number("rint"), deg2rad=_number("radians"), rad2deg=_number("degrees"),
     **{name: lambda a, name=name, **kwargs: getattr(a, name)(**kwargs) for name in ("mean", "var", "std", "max", "min")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from .ordered import ORDERED, Ordered
 from .products import PRODUCTS
 from .rearranged import REARRANGEMENTS
 from .reductions import REDUCTIONS
-from .values import Lazy, Ref, Static, Value
+from .values import Lazy, Listed, Ref, Static, Tup, Value, describe
 
 __all__ = ["ARRAY_CALLS", "ArrayCalls"]
 
@@ -27,8 +28,10 @@ class ArrayCalls(Ordered):
     # ------------------------------------------------------------------------------------------------------- selections
     def _where(self, node: ast.Call, root: str | None) -> Value:
         given = [self.lazy(a) for a in node.args]
+        if len(given) == 1 and not node.keywords and isinstance(given[0], (Ref, Lazy)):
+            return Tup(tuple(self.stored(i) for i in self.index_arrays(given[0])[0]))
         if len(given) != 3 or node.keywords:
-            raise self.error("np.where takes a condition and two values here", node)
+            raise self.error("np.where takes a condition, or a condition and two values, here", node)
         if not any(isinstance(v, (Ref, Lazy)) for v in given):
             raise self.error("np.where of numbers: write 'a if condition else b'", node)
         bit = self.elementwise("ne", [given[0], const(False, "b1")], node) if self.dtype(given[0]) != "b1" else given[0]
@@ -37,12 +40,15 @@ class ArrayCalls(Ordered):
     def _clip(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "a", "a_min", "a_max")
         v = self.lazy(given["a"])
+        if not isinstance(v, (Ref, Lazy)):
+            raise self.error("np.clip of a number: write min(max(x, low), high)", node)
+        return self.clipped(v, given, node)
+
+    def clipped(self, v: Elements, given: dict[str, ast.expr], node: ast.AST) -> Elements:
         for name, op in (("a_min", "maximum"), ("a_max", "minimum")):
             bound = self.lazy(given[name]) if name in given else Static(None)
             if not isinstance(bound, Static):
                 v = self.elementwise(op, [v, bound], node)
-        if not isinstance(v, (Ref, Lazy)):
-            raise self.error("np.clip of a number: write min(max(x, low), high)", node)
         return v
 
     def _triangle(self, lower: bool, node: ast.Call, root: str | None) -> Value:
@@ -60,17 +66,52 @@ class ArrayCalls(Ordered):
 
     # ------------------------------------------------------------------------------------------------------- constants
     def _eye(self, node: ast.Call, root: str | None) -> Value:
-        n = self._int(self.keywords(node, "N")["N"], "N")
+        given = self.keywords(node, "N", "M")
+        n = self._int(given["N"], "N")
+        m = self._int(given["M"], "M") if "M" in given else n
         bit = self.b.op
-        return self.lazily((n, n), "f8", lambda i: bit("select", bit("eq", i[0], i[1]), const(1, "f8"), const(0, "f8")))
+        return self.lazily((n, m), "f8", lambda i: bit("select", bit("eq", i[0], i[1]), const(1, "f8"), const(0, "f8")))
 
     def _arange(self, node: ast.Call, root: str | None) -> Value:
         values = [self._int(a, "an argument of np.arange") for a in node.args]
-        if node.keywords or not 1 <= len(values) <= 2:
-            raise self.error("np.arange takes one or two ints here", node)
-        low, high = (ZERO, values[0]) if len(values) == 1 else values
-        n = self.b.op("max2", self.b.op("sub", high, low), ZERO)
-        return self.lazily((n,), "i8", lambda i: self.b.op("add", low, i[0]))
+        if node.keywords or not 1 <= len(values) <= 3:
+            raise self.error("np.arange takes one to three ints here", node)
+        low, high = (ZERO, values[0]) if len(values) == 1 else values[:2]
+        step = values[2] if len(values) == 3 else ONE
+        op = self.b.op
+        self.check(op("eq", step, ZERO), node, "ValueError('the step of np.arange must not be zero')")
+        span = op("sub", high, low) if step == ONE else op("neg", op("floordiv", op("sub", low, high), step))
+        n = op("max2", span, ZERO)
+        return self.lazily((n,), "i8", lambda i: op("add", low, op("mul", i[0], step)))
+
+    def _as_array(self, node: ast.Call, root: str | None) -> Value:
+        """np.asarray of an array is the array."""
+        return self.elements(self.keywords(node, "a")["a"])
+
+    def _contiguous(self, node: ast.Call, root: str | None) -> Value:
+        """The array itself, or a copy, which may not be told from it, if it is a view."""
+        v = self.elements(self.keywords(node, "a")["a"])
+        return v if isinstance(v, Ref) and v.whole else self.reshape(v, self.lengths(v), node, root)
+
+    def _sum(self, node: ast.Call, root: str | None) -> Value:
+        """Python's sum of an array of one axis, or of a list."""
+        v = self.lazy(self.keywords(node, "iterable")["iterable"])
+        v = v.ref if isinstance(v, Listed) else v
+        if not isinstance(v, (Ref, Lazy)) or v.rank != 1:
+            raise self.error(f"sum of {describe(v)} is not supported: it takes an array of one axis or a list", node)
+        return self.total(v)
+
+    def _average(self, node: ast.Call, root: str | None) -> Value:
+        given = self.keywords(node, "a", "weights")
+        v = self.kept(self.elements(given["a"]))
+        if "weights" not in given:
+            return self.reduce("mean", v, node)
+        weights = self.kept(self.elements(given["weights"]))
+        if v.rank != weights.rank:
+            raise self.error("np.average takes as many weights as elements here", node)
+        for n, own in zip(self.shape(v), self.shape(weights), strict=True):
+            self.same_length(n, own, node)
+        return self.b.op("div", self.total(self.elementwise("mul", [v, weights], node)), self.total(weights))
 
     def _linspace(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "start", "stop", "num")
@@ -112,6 +153,13 @@ class ArrayCalls(Ordered):
             return self.reshape(owner, [const(-1, "i8")], node, root) if owner.rank != 1 else owner
         if name == "reshape" and node.args and not node.keywords:
             return self.reshape(owner, self.dims_of([self.value(a) for a in node.args], node), node, root)
+        if name == "clip" and node.args:
+            return self.clipped(owner, self.keywords(node, "a_min", "a_max"), node)
+        if name == "argsort":
+            self._last_axis(self.keywords(node, "axis", "kind"))
+            if owner.rank != 1:
+                raise self.error("the order of an array of several axes is not supported", node)
+            return self.order(self.kept(owner), node)
         if name == "repeat":
             return self.repeated(owner, self.keywords(node, "repeats", "axis"), node)
         if name == "fill" and len(node.args) == 1 and isinstance(owner, Ref):
@@ -133,6 +181,10 @@ ARRAY_CALLS: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
     **PRODUCTS,
     **REARRANGEMENTS,
     **ORDERED,
+    builtins.sum: ArrayCalls._sum,
+    np.asarray: ArrayCalls._as_array,
+    np.ascontiguousarray: ArrayCalls._contiguous,
+    np.average: ArrayCalls._average,
     np.where: ArrayCalls._where,
     np.clip: ArrayCalls._clip,
     np.tril: lambda self, node, root: self._triangle(True, node, root),

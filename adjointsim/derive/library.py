@@ -1,4 +1,4 @@
-"""Functions of NumPy's, written in the language that is derived: sorting, searching, interpolation.
+"""Functions of NumPy's, written in the language that is derived: sorting, searching, interpolation, convolution.
 
 They are lowered where a step calls NumPy's, as helpers of the user's are.  What they find (an order, a place) is inert.
 """
@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["argsort", "interp", "interp_all", "median", "searchsorted", "searchsorted_all", "sort_rows"]
+__all__ = [
+    "argsort", "convolve", "cross", "interp", "interp_all", "median", "searchsorted", "searchsorted_all", "sort_rows",
+    "trapezoid", "trapezoid_at",
+]  # fmt: skip
 
 Array = Any  # np.ndarray, as the deriver reads it
 
@@ -109,4 +112,42 @@ def interp_all(x: Array, xp: Array, fp: Array) -> Array:
     out = np.empty(len(x))
     for i in range(len(x)):
         out[i] = interp(x[i], xp, fp)
+    return out
+
+
+def trapezoid(y: Array, dx: Any) -> Any:
+    """The integral by trapezia of one width."""
+    total = 0.0
+    for i in range(1, len(y)):
+        total += dx * (y[i] + y[i - 1]) / 2.0
+    return total
+
+
+def trapezoid_at(y: Array, x: Array) -> Any:
+    """The integral by trapezia between nodes."""
+    total = 0.0
+    for i in range(1, len(y)):
+        total += (x[i] - x[i - 1]) * (y[i] + y[i - 1]) / 2.0
+    return total
+
+
+def convolve(a: Array, v: Array) -> Array:
+    """All sums of products of elements at places that add up to the same."""
+    if len(a) == 0 or len(v) == 0:
+        raise ValueError("a convolution with an empty array")
+    out = np.zeros(len(a) + len(v) - 1)
+    for i in range(len(a)):
+        for j in range(len(v)):
+            out[i + j] += a[i] * v[j]
+    return out
+
+
+def cross(a: Array, b: Array) -> Array:
+    """The product of two vectors in space that is at right angles to both."""
+    if len(a) != 3 or len(b) != 3:
+        raise ValueError("a cross product is one of vectors of length 3")
+    out = np.empty(3)
+    out[0] = a[1] * b[2] - a[2] * b[1]
+    out[1] = a[2] * b[0] - a[0] * b[2]
+    out[2] = a[0] * b[1] - a[1] * b[0]
     return out

@@ -15,7 +15,7 @@ from typing import Any
 from . import fence, rules
 from .build import const, zero
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import Alloc, Atom, Const, Raise, Var, is_float, walk, written_by
+from .ir import Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness
 from .outline import Outlining
 from .source import read
@@ -275,6 +275,11 @@ class Lowering(Outlining):
             orelse()
         env_else = self.env
         self.b.line = line
+        raises = [any(isinstance(s, Raise) for s in stmts) for stmts in (then_stmts, else_stmts)]
+        if raises[0] != raises[1]:
+            gone, rest, env = (then_stmts, else_stmts, env_else) if raises[0] else (else_stmts, then_stmts, env_then)
+            self.b.add(If(test if raises[0] else self.b.op("lnot", test), tuple(gone), (), (), line))
+            return self._go_on(rest, before, env, out)
         self.env = dict(before)
         names = [n for n in dict.fromkeys([*env_then, *env_else]) if n in out or n in (EXIT, RET)]
         dead_then, dead_else = _left(env_then), _left(env_else)
@@ -299,6 +304,14 @@ class Lowering(Outlining):
         for name in before:
             if name not in names and (env_then.get(name) is not env_else.get(name)):
                 self.env.pop(name)  # dead: must not be read by mistake
+
+    def _go_on(self, rest: list[Stmt], before: Env, after: Env, out: frozenset[str]) -> None:
+        """What follows a test whose other side raises is no branch: memory that it makes can be seen after it."""
+        for s in rest:
+            self.b.add(s)
+        live = {name for name in after if name in out or name in (EXIT, RET)}
+        self.env = {name: value for name, value in before.items() if name in live or after.get(name) is value}
+        self.env.update((name, after[name]) for name in live)
 
     def _fill(self, a: Value | None, c: Value | None, dead_a: bool, dead_c: bool, name: str) -> tuple[Value, Value]:
         if isinstance(a, Static) and a.obj in (NEVER, UNBOUND) and c is not None:

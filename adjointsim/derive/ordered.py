@@ -1,4 +1,7 @@
-"""Sorting, searching and interpolation: an inert order or place, then a gather.  Equal elements keep their order."""
+"""Sorting, searching, interpolation and what else is a function of the library in the language that is derived.
+
+What is sorted or searched is an inert order or place, then a gather; equal elements keep their order.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +89,22 @@ class Ordered(Rearrangements):
     def _floats(self, ref: Ref) -> Ref:
         return ref if ref.base.dt == "f8" else self.evaluated(ref, "floats", "f8")
 
+    def _trapezoid(self, node: ast.Call, root: str | None) -> Value:
+        given = self.keywords(node, "y", "x", "dx")
+        y = self._vector(given["y"], "np.trapezoid")
+        if "x" not in given:
+            dx = self.value(given["dx"]) if "dx" in given else const(1.0, "f8")
+            return self.function(library.trapezoid, {"y": y, "dx": dx}, node)
+        x = self._vector(given["x"], "np.trapezoid")
+        self.same_length(self.shape(y)[0], self.shape(x)[0], node)
+        return self.function(library.trapezoid_at, {"y": y, "x": x}, node)
+
+    def _of_two(self, fn: Any, names: tuple[str, str], node: ast.Call) -> Value:
+        """A function of the library of two vectors of floats."""
+        given = self.keywords(node, *names)
+        what = ast.unparse(node.func)
+        return self.function(fn, {name: self._floats(self._vector(given[name], what)) for name in names}, node)
+
 
 ORDERED: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
     np.argsort: Ordered._argsort,
@@ -93,4 +112,7 @@ ORDERED: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
     np.median: Ordered._median,
     np.searchsorted: Ordered._searchsorted,
     np.interp: Ordered._interp,
+    np.trapezoid: Ordered._trapezoid,
+    np.convolve: lambda self, node, root: self._of_two(library.convolve, ("a", "v"), node),
+    np.cross: lambda self, node, root: self._of_two(library.cross, ("a", "b"), node),
 }

@@ -312,3 +312,36 @@ def places_in_branches(m, a):
     else:
         m = m[::-1] * 2.0
     return np.cumsum(m[:, 1]) * np.max(m)
+
+
+# ------------------------------------------------------------------------------------------------------------- and others
+@case(args=(A6, M34))
+def places_from_conditions(a, m):
+    i, j = np.where(m > 0.33)
+    s = 0.0
+    for k in range(len(i)):
+        s += m[i[k], j[k]] * a[i[k]]
+    (rows,) = np.where(a < 0.5)
+    return s * np.sum(a[rows] ** 2)
+
+
+@case(args=(A6, B6, 0.3))
+def integrals_and_products(a, b, h):
+    t = np.trapezoid(a * b), np.trapezoid(a, dx=h), np.trapezoid(a, np.sort(b))
+    return t[0] * t[1] + t[2], np.convolve(a, b[:3]), np.cross(a[:3], b[1:4])
+
+
+@case(args=(A6, M34))
+def averages(a, m):
+    return np.average(a), np.average(a, weights=a * a), sum(a), sum([a[0], a[1] * 2.0]), np.asarray(a)[::-1] * a.clip(-0.5, 1.0)
+
+
+@case(args=(M34, A6))
+def other_constants(m, a):
+    k = np.arange(5, -1, -2)
+    return (
+        np.eye(3, 4) * m,
+        a[k] * np.arange(0, 7, 3),
+        np.ascontiguousarray(m.T) @ m,
+        a[np.arange(2, 2)].sum() + a[a.argsort()[0]],
+    )
