@@ -1,13 +1,12 @@
 """Functions of NumPy's, written in the language that is derived: sorting, searching, interpolation, convolution.
 
 They are lowered where a step calls NumPy's, as helpers of the user's are.  What they find (an order, a place) is inert.
+Memory is given to them, so that each is one function however often it is called.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
 
 __all__ = [
     "argsort", "convolve", "cross", "interp", "interp_all", "median", "searchsorted", "searchsorted_all", "sort_rows",
@@ -17,11 +16,11 @@ __all__ = [
 Array = Any  # np.ndarray, as the deriver reads it
 
 
-def argsort(a: Array) -> Array:
+def argsort(a: Array, order: Array, other: Array) -> None:
     """A stable order by merging; NaN comes last."""
     n = len(a)
-    order = np.arange(n)
-    other = np.empty(n, np.int64)
+    for i in range(n):
+        order[i] = i
     width = 1
     while width < n:
         for low in range(0, n, 2 * width):
@@ -43,29 +42,29 @@ def argsort(a: Array) -> Array:
                     j += 1
         order[:] = other
         width *= 2
-    return order
 
 
-def sort_rows(m: Array) -> Array:
+def sort_rows(m: Array, out: Array, order: Array, other: Array) -> None:
     """Every row sorted."""
-    out = np.empty_like(m)
     for i in range(m.shape[0]):
-        out[i] = m[i][argsort(m[i])]
-    return out
+        argsort(m[i], order, other)
+        for j in range(m.shape[1]):
+            out[i, j] = m[i, order[j]]
 
 
-def median(a: Array) -> Any:
-    """The middle one, or the mean of the two; NaN if there is one."""
+def median(a: Array, order: Array) -> Any:
+    """The middle one of an ordered array, or the mean of the two; NaN if there is one."""
     n = len(a)
     if n == 0:
         raise ValueError("the median of an empty array")
-    order = argsort(a)
+    low = a[order[(n - 1) // 2]]
+    high = a[order[n // 2]]
     last = a[order[n - 1]]
     if last != last:
         return last
     if n % 2 == 1:
-        return a[order[n // 2]]
-    return (a[order[n // 2 - 1]] + a[order[n // 2]]) / 2.0
+        return low
+    return (low + high) / 2.0
 
 
 def searchsorted(a: Array, v: Any, right: bool) -> int:
@@ -81,12 +80,10 @@ def searchsorted(a: Array, v: Any, right: bool) -> int:
     return low
 
 
-def searchsorted_all(a: Array, v: Array, right: bool) -> Array:
+def searchsorted_all(a: Array, v: Array, right: bool, out: Array) -> None:
     """The places of the elements of an array."""
-    out = np.empty(len(v), np.int64)
     for i in range(len(v)):
         out[i] = searchsorted(a, v[i], right)
-    return out
 
 
 def interp(x: Any, xp: Array, fp: Array) -> Any:
@@ -107,12 +104,10 @@ def interp(x: Any, xp: Array, fp: Array) -> Any:
     return (fp[high] - fp[low]) / (xp[high] - xp[low]) * (x - xp[low]) + fp[low]
 
 
-def interp_all(x: Array, xp: Array, fp: Array) -> Array:
+def interp_all(x: Array, xp: Array, fp: Array, out: Array) -> None:
     """The values at the elements of an array."""
-    out = np.empty(len(x))
     for i in range(len(x)):
         out[i] = interp(x[i], xp, fp)
-    return out
 
 
 def trapezoid(y: Array, dx: Any) -> Any:
@@ -131,23 +126,15 @@ def trapezoid_at(y: Array, x: Array) -> Any:
     return total
 
 
-def convolve(a: Array, v: Array) -> Array:
-    """All sums of products of elements at places that add up to the same."""
-    if len(a) == 0 or len(v) == 0:
-        raise ValueError("a convolution with an empty array")
-    out = np.zeros(len(a) + len(v) - 1)
+def convolve(a: Array, v: Array, out: Array) -> None:
+    """All sums of products of elements at places that add up to the same; ``out`` holds zeros."""
     for i in range(len(a)):
         for j in range(len(v)):
             out[i + j] += a[i] * v[j]
-    return out
 
 
-def cross(a: Array, b: Array) -> Array:
+def cross(a: Array, b: Array, out: Array) -> None:
     """The product of two vectors in space that is at right angles to both."""
-    if len(a) != 3 or len(b) != 3:
-        raise ValueError("a cross product is one of vectors of length 3")
-    out = np.empty(3)
     out[0] = a[1] * b[2] - a[2] * b[1]
     out[1] = a[2] * b[0] - a[0] * b[2]
     out[2] = a[0] * b[1] - a[1] * b[0]
-    return out

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import library
 from .build import const
-from .ir import Atom, Const, Var, is_float
+from .ir import ZERO, Atom, Const, Var, is_float
 from .rearranged import Rearrangements
 from .values import Lazy, Ref, Static, Value, describe
 
@@ -35,9 +35,9 @@ class Ordered(Rearrangements):
         return self.order(self._vector(given["a"], "np.argsort"), node)
 
     def order(self, ref: Ref, node: ast.AST) -> Ref:
-        found = self.function(library.argsort, {"a": ref}, node)
-        assert isinstance(found, Ref)
-        return found
+        order, other = (self.alloc(root, "i8", self.shape(ref), "none") for root in ("order", "other"))
+        self.function(library.argsort, {"a": ref, "order": order, "other": other}, node)
+        return order
 
     def _last_axis(self, given: dict[str, ast.expr]) -> None:
         if "axis" in given and self.literal_int(given["axis"], -1, "axis") != -1:
@@ -48,7 +48,10 @@ class Ordered(Rearrangements):
         self._last_axis(given)
         v = self.kept(self.elements(given["a"]))
         if v.rank == 2:
-            return self.function(library.sort_rows, {"m": v}, node)
+            out = self.alloc(root or "sorted", v.base.dt, self.shape(v), "none")
+            order, other = (self.alloc(name, "i8", self.shape(v)[1:], "none") for name in ("order", "other"))
+            self.function(library.sort_rows, {"m": v, "out": out, "order": order, "other": other}, node)
+            return out
         if v.rank != 1:
             raise self.error("np.sort of an array of more than two axes is not supported", node)
         return self.pick(v, [self.order(v, node)], node)
@@ -57,7 +60,7 @@ class Ordered(Rearrangements):
         v = self.kept(self.flat(self.elements(self.keywords(node, "a")["a"]), node))
         if not is_float(v.base.dt):
             raise self.error("np.median takes floats: use .astype(np.float64)", node)
-        return self.function(library.median, {"a": v}, node)
+        return self.function(library.median, {"a": v, "order": self.order(v, node)}, node)
 
     def _searchsorted(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "a", "v", "side")
@@ -65,8 +68,12 @@ class Ordered(Rearrangements):
         if not isinstance(side, Static) or side.obj not in ("left", "right"):
             raise self.error("side must be 'left' or 'right'", node)
         a, v = self._vector(given["a"], "np.searchsorted"), self._numbers(given["v"], "np.searchsorted")
-        fn = library.searchsorted_all if isinstance(v, Ref) else library.searchsorted
-        return self.function(fn, {"a": a, "v": v, "right": const(side.obj == "right", "b1")}, node)
+        args: dict[str, Value] = {"a": a, "v": v, "right": const(side.obj == "right", "b1")}
+        if not isinstance(v, Ref):
+            return self.function(library.searchsorted, args, node)
+        out = self.alloc(root or "places", "i8", self.shape(v), "none")
+        self.function(library.searchsorted_all, {**args, "out": out}, node)
+        return out
 
     def _numbers(self, node: ast.expr, what: str) -> Ref | Atom:
         """An array of one axis, or a number."""
@@ -83,8 +90,11 @@ class Ordered(Rearrangements):
         xp, fp = (self._vector(given[name], "np.interp") for name in ("xp", "fp"))
         self.same_length(self.shape(xp)[0], self.shape(fp)[0], node)
         xp, fp = self._floats(xp), self._floats(fp)
-        fn = library.interp_all if isinstance(x, Ref) else library.interp
-        return self.function(fn, {"x": x if isinstance(x, Ref) else self.b.cast(x, "f8"), "xp": xp, "fp": fp}, node)
+        if not isinstance(x, Ref):
+            return self.function(library.interp, {"x": self.b.cast(x, "f8"), "xp": xp, "fp": fp}, node)
+        out = self.alloc(root or "values", "f8", self.shape(x), "none")
+        self.function(library.interp_all, {"x": x, "xp": xp, "fp": fp, "out": out}, node)
+        return out
 
     def _floats(self, ref: Ref) -> Ref:
         return ref if ref.base.dt == "f8" else self.evaluated(ref, "floats", "f8")
@@ -99,11 +109,29 @@ class Ordered(Rearrangements):
         self.same_length(self.shape(y)[0], self.shape(x)[0], node)
         return self.function(library.trapezoid_at, {"y": y, "x": x}, node)
 
-    def _of_two(self, fn: Any, names: tuple[str, str], node: ast.Call) -> Value:
-        """A function of the library of two vectors of floats."""
+    def _two(self, node: ast.Call, *names: str) -> tuple[Ref, Ref]:
+        """Two vectors of floats."""
         given = self.keywords(node, *names)
-        what = ast.unparse(node.func)
-        return self.function(fn, {name: self._floats(self._vector(given[name], what)) for name in names}, node)
+        one, two = (self._floats(self._vector(given[name], ast.unparse(node.func))) for name in names)
+        return one, two
+
+    def _convolve(self, node: ast.Call, root: str | None) -> Value:
+        a, v = self._two(node, "a", "v")
+        (n,), (m,) = self.shape(a), self.shape(v)
+        none = self.b.op("lor", self.b.op("eq", n, ZERO), self.b.op("eq", m, ZERO))
+        self.check(none, node, "ValueError('a convolution with an empty array')")
+        out = self.alloc(root or "convolved", "f8", (self.b.op("add", self.b.op("add", n, m), const(-1, "i8")),), "zero")
+        self.function(library.convolve, {"a": a, "v": v, "out": out}, node)
+        return out
+
+    def _cross(self, node: ast.Call, root: str | None) -> Value:
+        a, c = self._two(node, "a", "b")
+        three = const(3, "i8")
+        for ref in (a, c):
+            self.same_length(self.shape(ref)[0], three, node)
+        out = self.alloc(root or "crossed", "f8", (three,), "none")
+        self.function(library.cross, {"a": a, "b": c, "out": out}, node)
+        return out
 
 
 ORDERED: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
@@ -113,6 +141,6 @@ ORDERED: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
     np.searchsorted: Ordered._searchsorted,
     np.interp: Ordered._interp,
     np.trapezoid: Ordered._trapezoid,
-    np.convolve: lambda self, node, root: self._of_two(library.convolve, ("a", "v"), node),
-    np.cross: lambda self, node, root: self._of_two(library.cross, ("a", "b"), node),
+    np.convolve: Ordered._convolve,
+    np.cross: Ordered._cross,
 }
