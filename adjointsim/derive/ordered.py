@@ -23,6 +23,13 @@ __all__ = ["ORDERED", "Ordered"]
 class Ordered(Rearrangements):
     """Values of calls that order elements."""
 
+    def _run(self, fn: Any, args: dict[str, Value], node: ast.AST) -> Value:
+        """The value of a function of the library, which writes only memory that was made for it: nothing that is read waits."""
+        before = self.writes
+        value = self.function(fn, args, node)
+        self.writes = before
+        return value
+
     def _vector(self, node: ast.expr, what: str) -> Ref:
         v = self.elements(node)
         if v.rank != 1:
@@ -36,7 +43,7 @@ class Ordered(Rearrangements):
 
     def order(self, ref: Ref, node: ast.AST) -> Ref:
         order, other = (self.alloc(root, "i8", self.shape(ref), "none") for root in ("order", "other"))
-        self.function(library.argsort, {"a": ref, "order": order, "other": other}, node)
+        self._run(library.argsort, {"a": ref, "order": order, "other": other}, node)
         return order
 
     def _last_axis(self, given: dict[str, ast.expr]) -> None:
@@ -50,7 +57,7 @@ class Ordered(Rearrangements):
         if v.rank == 2:
             out = self.alloc(root or "sorted", v.base.dt, self.shape(v), "none")
             order, other = (self.alloc(name, "i8", self.shape(v)[1:], "none") for name in ("order", "other"))
-            self.function(library.sort_rows, {"m": v, "out": out, "order": order, "other": other}, node)
+            self._run(library.sort_rows, {"m": v, "out": out, "order": order, "other": other}, node)
             return out
         if v.rank != 1:
             raise self.error("np.sort of an array of more than two axes is not supported", node)
@@ -60,7 +67,7 @@ class Ordered(Rearrangements):
         v = self.kept(self.flat(self.elements(self.keywords(node, "a")["a"]), node))
         if not is_float(v.base.dt):
             raise self.error("np.median takes floats: use .astype(np.float64)", node)
-        return self.function(library.median, {"a": v, "order": self.order(v, node)}, node)
+        return self._run(library.median, {"a": v, "order": self.order(v, node)}, node)
 
     def _searchsorted(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "a", "v", "side")
@@ -70,9 +77,9 @@ class Ordered(Rearrangements):
         a, v = self._vector(given["a"], "np.searchsorted"), self._numbers(given["v"], "np.searchsorted")
         args: dict[str, Value] = {"a": a, "v": v, "right": const(side.obj == "right", "b1")}
         if not isinstance(v, Ref):
-            return self.function(library.searchsorted, args, node)
+            return self._run(library.searchsorted, args, node)
         out = self.alloc(root or "places", "i8", self.shape(v), "none")
-        self.function(library.searchsorted_all, {**args, "out": out}, node)
+        self._run(library.searchsorted_all, {**args, "out": out}, node)
         return out
 
     def _numbers(self, node: ast.expr, what: str) -> Ref | Atom:
@@ -91,9 +98,9 @@ class Ordered(Rearrangements):
         self.same_length(self.shape(xp)[0], self.shape(fp)[0], node)
         xp, fp = self._floats(xp), self._floats(fp)
         if not isinstance(x, Ref):
-            return self.function(library.interp, {"x": self.b.cast(x, "f8"), "xp": xp, "fp": fp}, node)
+            return self._run(library.interp, {"x": self.b.cast(x, "f8"), "xp": xp, "fp": fp}, node)
         out = self.alloc(root or "values", "f8", self.shape(x), "none")
-        self.function(library.interp_all, {"x": x, "xp": xp, "fp": fp, "out": out}, node)
+        self._run(library.interp_all, {"x": x, "xp": xp, "fp": fp, "out": out}, node)
         return out
 
     def _floats(self, ref: Ref) -> Ref:
@@ -104,10 +111,10 @@ class Ordered(Rearrangements):
         y = self._vector(given["y"], "np.trapezoid")
         if "x" not in given:
             dx = self.value(given["dx"]) if "dx" in given else const(1.0, "f8")
-            return self.function(library.trapezoid, {"y": y, "dx": dx}, node)
+            return self._run(library.trapezoid, {"y": y, "dx": dx}, node)
         x = self._vector(given["x"], "np.trapezoid")
         self.same_length(self.shape(y)[0], self.shape(x)[0], node)
-        return self.function(library.trapezoid_at, {"y": y, "x": x}, node)
+        return self._run(library.trapezoid_at, {"y": y, "x": x}, node)
 
     def _two(self, node: ast.Call, *names: str) -> tuple[Ref, Ref]:
         """Two vectors of floats."""
@@ -121,7 +128,7 @@ class Ordered(Rearrangements):
         none = self.b.op("lor", self.b.op("eq", n, ZERO), self.b.op("eq", m, ZERO))
         self.check(none, node, "ValueError('a convolution with an empty array')")
         out = self.alloc(root or "convolved", "f8", (self.b.op("add", self.b.op("add", n, m), const(-1, "i8")),), "zero")
-        self.function(library.convolve, {"a": a, "v": v, "out": out}, node)
+        self._run(library.convolve, {"a": a, "v": v, "out": out}, node)
         return out
 
     def _cross(self, node: ast.Call, root: str | None) -> Value:
@@ -130,7 +137,7 @@ class Ordered(Rearrangements):
         for ref in (a, c):
             self.same_length(self.shape(ref)[0], three, node)
         out = self.alloc(root or "crossed", "f8", (three,), "none")
-        self.function(library.cross, {"a": a, "b": c, "out": out}, node)
+        self._run(library.cross, {"a": a, "b": c, "out": out}, node)
         return out
 
 

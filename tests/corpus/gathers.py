@@ -345,3 +345,34 @@ def other_constants(m, a):
         np.ascontiguousarray(m.T) @ m,
         a[np.arange(2, 2)].sum() + a[a.argsort()[0]],
     )
+
+
+@case(args=(A6, M34))
+def waiting_operands(a, m):
+    return (a * 2.0) + np.sort(a) * a, a * a + np.roll(a * 2.0, 1), m * m - np.sort(m * m), (a + 1.0)[np.argsort(a * 3.0)]
+
+
+@case(args=(A6.astype(np.float32), M34.astype(np.float32)), tags="float32 plain")
+def float32_asked(a, m):
+    return (
+        np.sort(a) * a,
+        m.max(axis=1) - m.mean(axis=1),
+        np.var(m, axis=0),
+        np.median(a) * np.linalg.norm(a, 1),
+        a[:4][m[0] > 0.0][0],
+    )
+
+
+def spread(a, k):
+    order = np.argsort(a)
+    a[order[k]] *= 0.5
+    return a[order[-1]] - a[order[0]]
+
+
+@case(args=(A6, 3), tags="plain")
+def sorted_in_a_helper(a, n):
+    s = 0.0
+    for r in range(n):
+        s += spread(a, r) * spread(a[1:4], 1)
+        a = np.roll(a, r) + s * 0.1
+    return s, a
