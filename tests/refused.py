@@ -930,3 +930,26 @@ refuse("float index beside an index array", """
         k = np.arange(2)
         return np.outer(a, a)[k, 1.0]
     """, "[k, 1.0]", "int float", (A,))  # fmt: skip
+
+refuse("float put into a list of ints", """
+    def f(x):
+        values = [1, 2, 3]
+        values[0] = x
+        return values[0] * x
+    """, "values[0] = x", "list ints", (0.7,))  # fmt: skip
+
+refuse("float added in a list of ints", """
+    def f(x):
+        values = [1, 2, 3]
+        values[1] += x
+        return values[1] * x
+    """, "values[1] += x", "list ints", (0.7,))  # fmt: skip
+
+refuse("one of two lists", """
+    def f(x):
+        if x > 0.0:
+            values = [x, 2.0]
+        else:
+            values = [3.0, x]
+        return values[0]
+    """, "if x > 0.0", "list", (0.7,))  # fmt: skip

@@ -110,7 +110,7 @@ class Lowering(Outlining):
     def _aug_assign(self, s: ast.AugAssign) -> None:
         target = s.target
         if isinstance(target, ast.Subscript):
-            ref, parts = self._target(target, s)
+            ref, parts, listed = self._target(target, s)
             numbers = self.numbers(parts)
             if numbers is None or len(numbers) < ref.rank:
                 before = self.writes
@@ -133,7 +133,7 @@ class Lowering(Outlining):
             ):
                 self.b.store(ref.base, index, right if isinstance(s.op, ast.Add) else self.b.op("neg", right), "add")
                 return
-            self.b.store(ref.base, index, self.store_cast(self.binary(s.op, old, right, s), ref.base.dt, s))
+            self.b.store(ref.base, index, self._element(self.binary(s.op, old, right, s), ref, listed, s))
             return
         if not isinstance(target, ast.Name):
             raise self.error("augmented assignment to an attribute is not supported", s)
@@ -142,14 +142,20 @@ class Lowering(Outlining):
             return self.in_place(s.op, left, [], self.lazy(s.value), s)
         self.env[target.id] = self.stored(self.binary(s.op, left, self.lazy(s.value), s, root=target.id), target.id)
 
-    def _target(self, target: ast.Subscript, node: ast.AST) -> tuple[Ref, list[Part]]:
-        """The array, or the memory of the list, that a subscript stores into, and the parts of the index."""
+    def _target(self, target: ast.Subscript, node: ast.AST) -> tuple[Ref, list[Part], bool]:
+        """The array, or the memory of the list, that a subscript stores into, the parts of the index, and which it is."""
         owner = self.value(target.value)
         if isinstance(owner, Listed):
-            return owner.ref, [self.list_place(owner, self.parts(target, 1), node)]
+            return owner.ref, [self.list_place(owner, self.parts(target, 1), node)], True
         if not isinstance(owner, Ref):
             raise self.error(f"cannot assign to an item of {describe(owner)}", node)
-        return owner, self.parts(target, owner.rank)
+        return owner, self.parts(target, owner.rank), False
+
+    def _element(self, value: Value, ref: Ref, listed: bool, node: ast.AST) -> Atom:
+        """A number as an array keeps it, or a list, in which every one keeps its own type."""
+        if listed and is_float(self.dtype(value)) and not is_float(ref.base.dt):
+            raise self.error("a float is put into a list of ints: write its numbers as floats, 1.0 for 1", node)
+        return self.store_cast(value, ref.base.dt, node)
 
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""
@@ -162,7 +168,7 @@ class Lowering(Outlining):
             for t, v in zip(target.elts, items, strict=True):
                 self.bind(t, v)
         elif isinstance(target, ast.Subscript):
-            ref, parts = self._target(target, target)
+            ref, parts, listed = self._target(target, target)
             numbers = self.numbers(parts)
             if numbers is None or len(numbers) < ref.rank:
                 return self.store(ref, parts, value, target)
@@ -170,7 +176,7 @@ class Lowering(Outlining):
             self.writable(ref, target)
             if not isinstance(value, (Var, Const)):
                 raise self.error(f"cannot store {describe(value)} in an element", target)
-            self.b.store(ref.base, index, self.store_cast(value, ref.base.dt, target))
+            self.b.store(ref.base, index, self._element(value, ref, listed, target))
         else:
             raise self.error("assignment to an attribute is not supported: a step changes only its own state", target)
 
