@@ -274,7 +274,7 @@ def sorted_in_a_loop(a, n):
     return a, total
 
 
-@case(args=(M34, 3))
+@case(args=(M34, 3), tags="plain")
 def masked_in_a_loop(m, n):
     s = 0.0
     for r in range(n):
