@@ -268,14 +268,30 @@ class DualArray(np.ndarray):
             return self.copy() if self.dtype == object else super().astype(dtype)
         return np.vectorize(int, otypes=[dtype])(self)
 
-    def mean(self) -> Any:  # type: ignore[override]
-        return self.sum() / self.size
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:  # type: ignore[override]
+        gone = range(self.ndim) if axis is None else np.atleast_1d(axis)
+        return self.sum(axis=axis, keepdims=keepdims) / math.prod(self.shape[k] for k in gone)
 
-    def var(self) -> Any:  # type: ignore[override]
-        return ((self - self.mean()) ** 2).sum() / self.size
+    def var(self, axis: int | None = None, keepdims: bool = False) -> Any:  # type: ignore[override]
+        return ((self - self.mean(axis, True)) ** 2).mean(axis, keepdims)
 
-    def std(self) -> Any:  # type: ignore[override]
-        return apply("sqrt", self.var())
+    def std(self, axis: int | None = None, keepdims: bool = False) -> Any:  # type: ignore[override]
+        return _number("sqrt")(self.var(axis, keepdims))
+
+    def max(self, axis: int | None = None, keepdims: bool = False) -> Any:  # type: ignore[override]
+        return self._at_extreme(np.argmax, axis, keepdims)
+
+    def min(self, axis: int | None = None, keepdims: bool = False) -> Any:  # type: ignore[override]
+        return self._at_extreme(np.argmin, axis, keepdims)
+
+    def _at_extreme(self, place: F, axis: int | None, keepdims: bool) -> Any:
+        if axis is None:
+            return self.ravel()[place(_values(self))]
+        found = np.take_along_axis(self, np.expand_dims(place(_values(self), axis), axis), axis)
+        return found if keepdims else found[(slice(None),) * (axis % self.ndim) + (0,)]
+
+    def argsort(self, axis: int = -1, **kwargs: Any) -> Any:  # type: ignore[override]
+        return np.argsort(_values(self), axis, kind="stable")
 
 
 def _in_place(name: str) -> F:
@@ -314,6 +330,12 @@ def _elementwise(fun: F) -> F:
         return out.view(DualArray) if isinstance(out.flat[0] if out.size else Dual(0.0), Dual) else out
 
     return mapped
+
+
+def _values(array: Any) -> np.ndarray:
+    """The values of an array, without tangents."""
+    plain = np.asarray(array).view(np.ndarray)
+    return np.array([real(x) for x in plain.flat], float).reshape(plain.shape) if plain.dtype == object else plain
 
 
 def _box(x: Any) -> np.ndarray:
@@ -381,6 +403,45 @@ def _np_array(x: Any, dtype: Any = None) -> np.ndarray:
     return dual_array(out) if out.dtype.kind in "fO" else out
 
 
+def _where(condition: Any, *sides: Any) -> Any:
+    return _elementwise(lambda c, a, b: a if c else b)(condition, *sides) if sides else np.nonzero(condition)
+
+
+def _sorted(a: Any) -> Any:
+    return np.take_along_axis(a, np.argsort(_values(a), -1, kind="stable"), -1)
+
+
+def _median(a: Any) -> Any:
+    order, n = _sorted(a.ravel()), a.size
+    return order[n // 2] if n % 2 else (order[n // 2 - 1] + order[n // 2]) / 2
+
+
+def _interp(x: Any, xp: Any, fp: Any) -> Any:
+    def at(x: Any) -> Any:
+        j = int(np.searchsorted(_values(xp), real(x), side="right")) - 1
+        if j < 0 or j >= len(xp) - 1:
+            return to_dual(fp[0] if j < 0 else fp[-1])
+        return (fp[j + 1] - fp[j]) / (xp[j + 1] - xp[j]) * (x - xp[j]) + fp[j]
+
+    return _elementwise(at)(x)
+
+
+def _norm(x: Any, order: Any = None) -> Any:
+    if order is None or (order == 2 and x.ndim == 1):
+        return apply("sqrt", (x * x).sum())
+    size = abs(x)
+    if x.ndim == 2:
+        size, order = size.sum(axis=0 if abs(order) == 1 else 1), math.copysign(math.inf, order)
+    if math.isinf(order):
+        return size.max() if order > 0 else size.min()
+    return size.sum() if order == 1 else (size**order).sum() ** (1.0 / order)
+
+
+def _of_values(fun: F) -> F:
+    """A function whose result does not depend differentiably on its arguments."""
+    return lambda *args, **kwargs: fun(*(_values(a) for a in args), **kwargs)
+
+
 def _keep(fun: F) -> F:
     """A NumPy function that only moves elements, or adds and multiplies them, and so works on object arrays."""
 
@@ -395,8 +456,9 @@ _CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
 _SHORT = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
 _TESTS = {name: _test(getattr(math, name)) for name in ("isnan", "isinf", "isfinite")}
 _MOVING = (
-    "sum prod dot roll concatenate cumsum cumprod flip arange transpose stack hstack vstack outer diff diag tril triu trace eye "
-    "linspace"
+    "sum prod dot roll concatenate cumsum cumprod flip arange transpose stack hstack vstack outer diff diag tril triu trace "
+    "linspace reshape ravel tile repeat take swapaxes column_stack fliplr flipud expand_dims flatnonzero logical_and logical_or "
+    "logical_not ascontiguousarray trapezoid cross convolve average"
 ).split()
 _IN_BOTH = (
     "sin cos tan sinh cosh tanh exp exp2 expm1 log2 log10 log1p sqrt cbrt fabs degrees radians fmod hypot copysign ldexp"
@@ -423,12 +485,16 @@ NUMPY = Shim(
     float64=to_dual, float32=to_dual, int64=np.int64, int32=np.int32, intp=np.intp, uint8=np.uint8, bool_=np.bool_,
     maximum=_elementwise(_maximum), minimum=_elementwise(_minimum), fmax=_elementwise(_maximum),
     fmin=_elementwise(_minimum), clip=_elementwise(_clip), abs=_elementwise(abs), absolute=_elementwise(abs),
-    sign=_elementwise(_np_sign), power=_elementwise(_np_power), where=_elementwise(lambda c, a, b: a if c else b),
+    sign=_elementwise(_np_sign), power=_elementwise(_np_power), where=_where,
     negative=_elementwise(lambda x: -x), mod=_number("remainder"), true_divide=_number("divide"),
     round=_number("rint"), deg2rad=_number("radians"), rad2deg=_number("degrees"),
-    mean=lambda a: a.mean(), var=lambda a: a.var(), std=lambda a: a.std(), max=lambda a: a.max(), min=lambda a: a.min(),
-    ndindex=np.ndindex, argmax=np.argmax, argmin=np.argmin, any=np.any, all=np.all, vdot=np.dot,
-    linalg=Shim(shim_name="np.linalg", norm=lambda a: apply("sqrt", (a * a).sum())),
+    **{name: lambda a, name=name, **kwargs: getattr(a, name)(**kwargs) for name in ("mean", "var", "std", "max", "min")},
+    amax=lambda a, **kwargs: a.max(**kwargs), amin=lambda a, **kwargs: a.min(**kwargs), nonzero=np.nonzero,
+    ptp=lambda a, **kwargs: a.max(**kwargs) - a.min(**kwargs), append=lambda a, b: dual_array(np.append(a, b)),
+    full_like=lambda a, value: _full_like(a, 0.0) + value,
+    ndindex=np.ndindex, vdot=np.dot, eye=lambda *args: dual_array(np.eye(*args)), sort=_sorted, median=_median, interp=_interp,
+    **{name: _of_values(getattr(np, name)) for name in ("argmax", "argmin", "any", "all", "searchsorted", "count_nonzero")},
+    argsort=lambda a, **kwargs: a.argsort(**kwargs), linalg=Shim(shim_name="np.linalg", norm=_norm),
     **_CONSTANTS, **_TESTS,
     **{name: _keep(getattr(np, name)) for name in _MOVING},
     **{name: _number(name) for name in (*_IN_BOTH, *_SHORT.values(), "log", "floor", "ceil", "trunc", "rint", "square")},

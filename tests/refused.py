@@ -368,11 +368,71 @@ refuse("list that grows in a loop", """
         return path[-1]
     """, "path = []", "list")  # fmt: skip
 
-refuse("list comprehension", """
+refuse("list of arrays", """
+    import numpy as np
+
+    def f(a):
+        rows = [a, 2.0 * a]
+        return rows[0] * rows[1]
+    """, "rows = [a", "list", (A,))  # fmt: skip
+
+refuse("list of lists", """
+    def f(x):
+        rows = [[x, 1.0], [2.0, x]]
+        return rows[0][1]
+    """, "rows = [[x", "list", (0.7,))  # fmt: skip
+
+refuse("arithmetic on a list", """
     def f(x):
         values = [x * i for i in range(3)]
-        return values[0]
-    """, "values = [x", "list comprehension")  # fmt: skip
+        return (values * 2)[4]
+    """, "values * 2", "list")  # fmt: skip
+
+refuse("array operation with a list", """
+    def f(a):
+        values = [1.0, 2.0, 3.0]
+        return a * values
+    """, "a * values", "list", (A,))  # fmt: skip
+
+refuse("slice of a list", """
+    def f(x):
+        values = [x, 2.0, 3.0]
+        rest = values[1:]
+        return rest[0]
+    """, "rest = values[1:]", "list")  # fmt: skip
+
+refuse("list that is appended to", """
+    def f(x):
+        values = [x, 2.0]
+        values.append(x * x)
+        return values[2]
+    """, "values.append", "list")  # fmt: skip
+
+refuse("index beyond a list", """
+    def f(x):
+        values = [x, 2.0]
+        return values[2]
+    """, "values[2]", "range")  # fmt: skip
+
+refuse("list returned", """
+    def f(x):
+        return [x, 2.0 * x]
+    """, "return [x | def f(x)", "list")  # fmt: skip
+
+refuse("list made in a loop and used after it", """
+    def f(x):
+        for i in range(3):
+            values = [x, x * i]
+        return values[1]
+    """, "for i in range(3) | values = [x", "list")  # fmt: skip
+
+refuse("list rebound in a loop", """
+    def f(x):
+        values = [x, 1.0]
+        for i in range(3):
+            values = [values[1], values[0] * x]
+        return values[1]
+    """, "for i in range(3) | values = [values", "list values")  # fmt: skip
 
 refuse("f-string", """
     def f(x):
@@ -766,3 +826,130 @@ refuse("nothing but a raise", """
     def f(x):
         raise ValueError("not today")
     """, "def f(x):", "raises", (0.7,))  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------- functions of arrays
+refuse("list comprehension with a condition", """
+    import numpy as np
+
+    def f(a):
+        return np.array([x * x for x in a if x > 0.0])
+    """, "if x > 0.0", "'if'", (A,))  # fmt: skip
+
+refuse("sorting in place", """
+    def f(a):
+        a.sort()
+        return a[0]
+    """, "a.sort()", "sort", (A,))  # fmt: skip
+
+refuse("order of a matrix", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return m[0][np.argsort(m)[0]]
+    """, "np.argsort(m)", "axes", (A,))  # fmt: skip
+
+refuse("sorting along the first axis", """
+    import numpy as np
+
+    def f(a):
+        return np.sort(np.outer(a, a), axis=0)
+    """, "axis=0", "axis", (A,))  # fmt: skip
+
+refuse("norm of singular values", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return np.linalg.norm(m, 2)
+    """, "norm(m, 2)", "singular", (A,))  # fmt: skip
+
+refuse("order of a norm at run time", """
+    import numpy as np
+
+    def f(a, p):
+        return np.linalg.norm(a, p)
+    """, "norm(a, p)", "literal", (A, 3.0))  # fmt: skip
+
+refuse("maximum along several axes", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return np.max(m[None], axis=(0, 1))
+    """, "np.max(m", "several axes", (A,))  # fmt: skip
+
+refuse("variance with a correction", """
+    import numpy as np
+
+    def f(a):
+        return np.var(a, ddof=1)
+    """, "ddof=1", "ddof", (A,))  # fmt: skip
+
+refuse("repeats of each element", """
+    import numpy as np
+
+    def f(a):
+        return np.repeat(a, np.array([1, 0, 2]))
+    """, "np.repeat", "int", (A,))  # fmt: skip
+
+refuse("search from another side", """
+    import numpy as np
+
+    def f(a, v):
+        return a[np.searchsorted(a, v, side="middle")]
+    """, "middle", "side", (A, 0.2))  # fmt: skip
+
+refuse("interpolation at a matrix", """
+    import numpy as np
+
+    def f(a):
+        return np.interp(np.outer(a, a), a, a)
+    """, "np.interp", "2-d", (A,))  # fmt: skip
+
+refuse("roll by several shifts", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return np.roll(m, (1, 2))
+    """, "np.roll", "shift", (A,))  # fmt: skip
+
+refuse("mask that does not fit", """
+    import numpy as np
+
+    def f(a):
+        m = np.outer(a, a)
+        return a[m > 0.0]
+    """, "a[m > 0.0]", "mask", (A,))  # fmt: skip
+
+refuse("float index beside an index array", """
+    import numpy as np
+
+    def f(a):
+        k = np.arange(2)
+        return np.outer(a, a)[k, 1.0]
+    """, "[k, 1.0]", "int float", (A,))  # fmt: skip
+
+refuse("float put into a list of ints", """
+    def f(x):
+        values = [1, 2, 3]
+        values[0] = x
+        return values[0] * x
+    """, "values[0] = x", "list ints", (0.7,))  # fmt: skip
+
+refuse("float added in a list of ints", """
+    def f(x):
+        values = [1, 2, 3]
+        values[1] += x
+        return values[1] * x
+    """, "values[1] += x", "list ints", (0.7,))  # fmt: skip
+
+refuse("one of two lists", """
+    def f(x):
+        if x > 0.0:
+            values = [x, 2.0]
+        else:
+            values = [3.0, x]
+        return values[0]
+    """, "if x > 0.0", "list", (0.7,))  # fmt: skip

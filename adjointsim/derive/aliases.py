@@ -15,7 +15,7 @@ from .build import const, zero
 from .context import EXIT, HELD, RET, RETURN, Env
 from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Stmt, Var, defined, inner_defined, is_float, walk, written_by
 from .opaque import OpaqueCalls
-from .values import Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
+from .values import Listed, Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Aliases"]
 
@@ -121,6 +121,8 @@ class Aliases(OpaqueCalls):
         which each iteration's array is copied at its end; numbers are zero."""
         if isinstance(value, Tup):
             return Tup(tuple(self._slots(item, name, node) for item in value.items), value.cls)
+        if isinstance(value, Listed) and self._made_in_loop(value.ref.base):
+            raise self.error(f"the list '{name}' is made in a loop and used after it, or in its next round: use an array", node)
         if not isinstance(value, Ref) or not self._made_in_loop(value.base):
             return rebuild(shape_of(value), iter([zero(a.dt) for a in atoms_in(value)]))
         dims = [self._before(n) for n in self.shape(value)]

@@ -1,224 +1,37 @@
-"""Calls that make arrays of arrays: rearrangements as views or copies, products, constants."""
+"""Calls of NumPy's functions on arrays, and of the methods of arrays: selections, constants, and the table of them all."""
 
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .build import const
-from .ir import ONE, ZERO, Atom, Const, Each, Store, Var, is_float
-from .reductions import REDUCTIONS, Reductions
-from .values import Axis, Lazy, Ref, Static, Tup, Value, describe
+from .ir import ONE, ZERO, Atom, Const, Var
+from .ordered import ORDERED, Ordered
+from .products import PRODUCTS
+from .rearranged import REARRANGEMENTS
+from .reductions import REDUCTIONS
+from .values import Lazy, Listed, Ref, Static, Tup, Value, describe
 
 __all__ = ["ARRAY_CALLS", "ArrayCalls"]
 
 Elements = Ref | Lazy
 
 
-class ArrayCalls(Reductions):
+class ArrayCalls(Ordered):
     """Values of calls of NumPy's functions on arrays, and of the methods of arrays."""
-
-    def dtype_of(self, node: ast.expr | None) -> str:
-        raise NotImplementedError
-
-    def value(self, node: ast.expr, root: str | None = None) -> Value:
-        raise NotImplementedError
-
-    # ----------------------------------------------------------------------------------------------------- arguments
-    def elements(self, node: ast.expr) -> Elements:
-        """An argument that must be an array."""
-        v = self.lazy(node)
-        if isinstance(v, (Ref, Lazy)):
-            return v
-        raise self.error(f"expected an array, got {describe(v)}", node)
-
-    def operands(self, node: ast.expr) -> list[Elements]:
-        """A tuple of arrays, as np.concatenate takes it."""
-        v = self.lazy(node)
-        if not isinstance(v, Tup) or not v.items or not all(isinstance(i, (Ref, Lazy)) for i in v.items):
-            raise self.error(f"expected a tuple of arrays, got {describe(v)}", node)
-        return list(v.items)  # type: ignore[arg-type]
-
-    def keywords(self, node: ast.Call, *names: str) -> dict[str, ast.expr]:
-        """Arguments by name, in order, some of them given by keyword."""
-        found = dict(zip(names, node.args, strict=False))
-        if len(node.args) > len(names):
-            raise self.error(f"{ast.unparse(node.func)} takes at most {len(names)} arguments here", node)
-        for k in node.keywords:
-            if k.arg not in names or k.arg in found:
-                raise self.error(f"argument '{k.arg or '**'}' of {ast.unparse(node.func)} is not supported", node)
-            found[k.arg] = k.value
-        return found
-
-    def literal_int(self, node: ast.expr | None, default: int, what: str) -> int:
-        if node is None:
-            return default
-        v = self.value(node)
-        if not isinstance(v, Const) or v.dt != "i8":
-            raise self.error(f"{what} must be a literal int", node)
-        return int(v.value)  # type: ignore[arg-type]
-
-    def reduction(self, name: str, node: ast.Call, root: str | None) -> Value:
-        given = self.keywords(node, "a", "axis")
-        axis = self.value(given["axis"]) if "axis" in given else None
-        if isinstance(axis, Static) and axis.obj is None:
-            axis = None
-        if "a" not in given:
-            raise self.error(f"{ast.unparse(node.func)} takes an array", node)
-        return self.reduce(name, self.elements(given["a"]), node, axis)
-
-    # ------------------------------------------------------------------------------------------------- rearrangements
-    def _transpose(self, node: ast.Call, root: str | None) -> Value:
-        given = self.keywords(node, "a", "axes")
-        return self.transpose(self.kept(self.elements(given["a"])), [given["axes"]] if "axes" in given else [], node)
-
-    def transpose(self, ref: Ref, axes: list[ast.expr], node: ast.AST) -> Ref:
-        order = list(range(ref.rank))[::-1]
-        if axes:
-            values = [self.value(a) for a in axes]
-            items = list(values[0].items) if len(values) == 1 and isinstance(values[0], Tup) else values
-            order = [int(v.value) if isinstance(v, Const) else -99 for v in items]  # type: ignore[arg-type]
-            order = [k + ref.rank if k < 0 else k for k in order]
-            if sorted(order) != list(range(ref.rank)):
-                raise self.error(f"axes must be a permutation of the {ref.rank} axes, in literal ints", node)
-        return self.transposed(ref, order)
-
-    def _flip(self, node: ast.Call, root: str | None) -> Value:
-        ref = self.kept(self.elements(self.keywords(node, "m")["m"]))
-        return self.flipped(ref, list(range(ref.rank)))
-
-    def _roll(self, node: ast.Call, root: str | None) -> Value:
-        """Two copies: what stays in place, shifted, and what comes round."""
-        given = self.keywords(node, "a", "shift")
-        ref = self.kept(self.elements(given["a"]))
-        if ref.rank != 1:
-            raise self.error("np.roll of an array of several axes is not supported: roll its rows, or use slices", node)
-        (n,) = self.shape(ref)
-        shift = self.b.cast(self._int(given["shift"], "shift"), "i8")
-        shift = self.b.op("select", self.b.op("eq", n, ZERO), ZERO, self.b.op("mod", shift, self.b.op("max2", n, ONE)))
-        out = self.alloc(root or "rolled", ref.base.dt, (n,), "none")
-        rest = self.b.op("sub", n, shift)
-        self.assign(self._part_of(out, shift, rest), self._part_of(ref, ZERO, rest))
-        self.assign(self._part_of(out, ZERO, shift), self._part_of(ref, rest, shift))
-        return out
-
-    def _part_of(self, ref: Ref, lo: Atom, n: Atom) -> Ref:
-        """Elements lo .. lo + n of an array of one axis."""
-        index = tuple(Axis(0, self.along(i, lo), i.step) if isinstance(i, Axis) else i for i in ref.index)
-        return Ref(ref.base, index, (n,))
-
-    def _int(self, node: ast.expr, what: str) -> Atom:
-        v = self.value(node)
-        if not isinstance(v, (Var, Const)) or is_float(v.dt):
-            raise self.error(f"{what} must be an int, got {describe(v)}", node)
-        return v
-
-    def _concatenate(self, node: ast.Call, root: str | None) -> Value:
-        given = self.keywords(node, "arrays", "axis")
-        return self.joined(self.operands(given["arrays"]), self.literal_int(given.get("axis"), 0, "axis"), node, root)
-
-    def joined(self, parts: list[Elements], axis: int, node: ast.AST, root: str | None) -> Ref:
-        """Arrays one after the other along an axis."""
-        rank = parts[0].rank
-        if any(p.rank != rank for p in parts) or not -rank <= axis < rank:
-            raise self.error("arrays to join must have the same number of axes, and the axis must be one of them", node)
-        axis %= rank
-        shapes = [self.lengths(p) for p in parts]
-        for shape in shapes[1:]:
-            for k in range(rank):
-                if k != axis:
-                    self.same_length(shapes[0][k], shape[k], node)
-        kinds = self.promoted([self.dtype(p) for p in parts])
-        dt = kinds[0]
-        for kind in kinds[1:]:
-            dt = dt if dt == kind else "f8" if is_float(dt) or is_float(kind) else "i8"
-        starts: list[Atom] = [ZERO]
-        for shape in shapes:
-            starts.append(self.b.op("add", starts[-1], shape[axis]))
-        dims = tuple(starts[-1] if k == axis else n for k, n in enumerate(shapes[0]))
-        out = self.alloc(root or "joined", dt, dims, "none")
-        for part, lo, shape in zip(parts, starts, shapes, strict=False):
-            index = tuple(Axis(k, lo) if k == axis else Axis(k) for k in range(rank))
-            self.assign(Ref(out.base, index, tuple(shape[k] for k in range(rank))), part)
-        return out
-
-    def _stack(self, node: ast.Call, root: str | None) -> Value:
-        given = self.keywords(node, "arrays", "axis")
-        parts = [self.kept(p) for p in self.operands(given["arrays"])]
-        axis = self.literal_int(given.get("axis"), 0, "axis")
-        axis += (parts[0].rank + 1) * (axis < 0)
-        return self.joined([self._new_axis(p, axis) for p in parts], axis, node, root)
-
-    def _hstack(self, node: ast.Call, root: str | None) -> Value:
-        parts = self.operands(self.keywords(node, "tup")["tup"])
-        return self.joined(parts, 0 if parts[0].rank == 1 else 1, node, root)
-
-    def _vstack(self, node: ast.Call, root: str | None) -> Value:
-        parts = [self.kept(p) for p in self.operands(self.keywords(node, "tup")["tup"])]
-        return self.joined([self._new_axis(p, 0) if p.rank == 1 else p for p in parts], 0, node, root)
-
-    def _diff(self, node: ast.Call, root: str | None) -> Value:
-        ref = self.kept(self.elements(self.keywords(node, "a")["a"]))
-        (*_, n) = self.shape(ref)
-        less = self.b.op("max2", self.b.op("sub", n, ONE), ZERO)
-        last = ref.rank - 1
-
-        def shifted(lo: Atom) -> Ref:
-            index = tuple(Axis(last, self.along(i, lo), i.step) if isinstance(i, Axis) and i.k == last else i for i in ref.index)
-            return Ref(ref.base, index, (*ref.lens[:-1], less))
-
-        return self.elementwise("sub", [shifted(ONE), shifted(ZERO)], node)
-
-    def reshape(self, v: Elements, shape: Sequence[Atom], node: ast.AST, root: str | None) -> Ref:
-        """The elements in row-major order under another shape, as a copy that stands for the array while nobody can tell."""
-        unknown = [k for k, n in enumerate(shape) if isinstance(n, Const) and n.value == -1]
-        count, known = self.count(v), ONE
-        for k, n in enumerate(shape):
-            if k not in unknown:
-                known = self.b.op("mul", known, n)
-        lens = list(shape)
-        if len(unknown) == 1:
-            lens[unknown[0]] = self.b.op("floordiv", count, known)
-            known = self.b.op("mul", known, lens[unknown[0]])
-        self.check(self.b.op("ne", count, known), node, "ValueError('cannot reshape: the number of elements differs')")
-        own = self.lengths(v)
-
-        def element(index: Sequence[Atom]) -> Atom:
-            place: Atom = ZERO
-            for i, n in zip(index, lens, strict=True):
-                place = self.b.op("add", self.b.op("mul", place, n), i)
-            return self.at(v, self.unraveled(place, own))
-
-        new = self.evaluated(self.lazily(lens, self.dtype(v), element), root or "reshaped")
-        if isinstance(v, Ref):
-            self.stands_for(new.base, v.base, ())
-        return new
-
-    # ------------------------------------------------------------------------------------------------ running totals
-    def running(self, op: str, node: ast.Call, root: str | None) -> Value:
-        """np.cumsum and np.cumprod of the elements in row-major order."""
-        v = self.elements(self.keywords(node, "a")["a"])
-        if v.rank != 1:
-            raise self.error("running totals of an array of several axes are not supported: write the loop", node)
-        dt = self.dtype(v) if is_float(self.dtype(v)) else "i8"
-        out = self.alloc(root or "running", dt, self.lengths(v), "none")
-
-        def body(carried: Sequence[Atom], index: Sequence[Atom]) -> list[Atom]:
-            total = self.b.op(op, carried[0], self.b.cast(self.at(v, index), dt))
-            self.b.store(out.base, tuple(index), total, "set", "never")
-            return [total]
-
-        self.loops(self.lengths(v), [const(op == "mul", dt)], body)
-        return out
 
     # ------------------------------------------------------------------------------------------------------- selections
     def _where(self, node: ast.Call, root: str | None) -> Value:
         given = [self.lazy(a) for a in node.args]
+        if len(given) == 1 and not node.keywords and isinstance(given[0], (Ref, Lazy)):
+            return Tup(tuple(self.stored(i) for i in self.index_arrays(given[0])[0]))
         if len(given) != 3 or node.keywords:
-            raise self.error("np.where takes a condition and two values here", node)
+            raise self.error("np.where takes a condition, or a condition and two values, here", node)
         if not any(isinstance(v, (Ref, Lazy)) for v in given):
             raise self.error("np.where of numbers: write 'a if condition else b'", node)
         bit = self.elementwise("ne", [given[0], const(False, "b1")], node) if self.dtype(given[0]) != "b1" else given[0]
@@ -227,12 +40,15 @@ class ArrayCalls(Reductions):
     def _clip(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "a", "a_min", "a_max")
         v = self.lazy(given["a"])
+        if not isinstance(v, (Ref, Lazy)):
+            raise self.error("np.clip of a number: write min(max(x, low), high)", node)
+        return self.clipped(v, given, node)
+
+    def clipped(self, v: Elements, given: dict[str, ast.expr], node: ast.AST) -> Elements:
         for name, op in (("a_min", "maximum"), ("a_max", "minimum")):
             bound = self.lazy(given[name]) if name in given else Static(None)
             if not isinstance(bound, Static):
                 v = self.elementwise(op, [v, bound], node)
-        if not isinstance(v, (Ref, Lazy)):
-            raise self.error("np.clip of a number: write min(max(x, low), high)", node)
         return v
 
     def _triangle(self, lower: bool, node: ast.Call, root: str | None) -> Value:
@@ -248,77 +64,54 @@ class ArrayCalls(Reductions):
 
         return self.lazily(self.lengths(v), self.dtype(v), element)
 
-    # -------------------------------------------------------------------------------------------------------- products
-    def matmul(self, a: Value, c: Value, node: ast.AST, root: str | None = None) -> Value:
-        """``a @ c`` for vectors and matrices."""
-        if not (isinstance(a, (Ref, Lazy)) and isinstance(c, (Ref, Lazy)) and 1 <= a.rank <= 2 and 1 <= c.rank <= 2):
-            raise self.error(f"'@' of {describe(a)} and {describe(c)} is not supported", node)
-        a, c = self.kept(a), self.kept(c)
-        if not (is_float(a.base.dt) and a.base.dt == c.base.dt):
-            raise self.error("'@' takes arrays of floats of one dtype", node)
-        self.same_length(self.shape(a)[-1], self.shape(c)[0], node)
-        if a.rank == c.rank == 1:
-            return self.total(self.elementwise("mul", [a, c], node))
-        lens = [*self.shape(a)[:-1], self.shape(a)[-1], *self.shape(c)[1:]]  # rows, the axis that is summed, columns
-        mid = a.rank - 1
-        axes = self.domain(lens)
-        index = [i for i, _, _ in axes]
-        out = self.alloc(root or "product", a.base.dt, tuple(n for k, n in enumerate(lens) if k != mid), "zero")
-        with self.b.block(loop=True) as body:
-            x = self.b.op("mul", self.element(a, index[: mid + 1]), self.element(c, index[mid:]))
-        store = Store(out.base, tuple(i for k, i in enumerate(index) if k != mid), x, "add", "never", self.b.line)
-        self.b.add(Each(axes, tuple(body), (store,), "any", (), self.b.line))
-        return out
-
-    def _dot(self, node: ast.Call, root: str | None) -> Value:
-        given = self.keywords(node, "a", "b")
-        return self.matmul(self.lazy(given["a"]), self.lazy(given["b"]), node, root)
-
-    def _outer(self, node: ast.Call, root: str | None) -> Value:
-        given = self.keywords(node, "a", "b")
-        a, c = self.kept(self.elements(given["a"])), self.kept(self.elements(given["b"]))
-        if a.rank != 1 or c.rank != 1:
-            raise self.error("np.outer takes two vectors here", node)
-        return self.elementwise("mul", [self._new_axis(a, 1), c], node)
-
-    def _trace(self, node: ast.Call, root: str | None) -> Value:
-        return self.total(self.diagonal(self.elements(self.keywords(node, "a")["a"]), node))
-
-    def diagonal(self, v: Elements, node: ast.AST) -> Lazy:
-        if v.rank != 2:
-            raise self.error("a diagonal is one of a matrix", node)
-        n, m = self.lengths(v)
-        return self.lazily((n if n == m else self.b.op("min2", n, m),), self.dtype(v), lambda i: self.at(v, [i[0], i[0]]))
-
-    def _diag(self, node: ast.Call, root: str | None) -> Value:
-        v = self.elements(self.keywords(node, "v")["v"])
-        if v.rank == 2:
-            return self.diagonal(v, node)
-        (n,) = self.lengths(v)
-
-        def element(index: Sequence[Atom]) -> Atom:
-            return self.b.op("select", self.b.op("eq", *index), self.at(v, index[:1]), const(0, self.dtype(v)))
-
-        return self.lazily((n, n), self.dtype(v), element)
-
-    def _norm(self, node: ast.Call, root: str | None) -> Value:
-        v = self.elements(self.keywords(node, "x")["x"])
-        kept = self.kept(v)
-        return self.b.op("sqrt", self.total(self.elementwise("mul", [kept, kept], node)))
-
     # ------------------------------------------------------------------------------------------------------- constants
     def _eye(self, node: ast.Call, root: str | None) -> Value:
-        n = self._int(self.keywords(node, "N")["N"], "N")
+        given = self.keywords(node, "N", "M")
+        n = self._int(given["N"], "N")
+        m = self._int(given["M"], "M") if "M" in given else n
         bit = self.b.op
-        return self.lazily((n, n), "f8", lambda i: bit("select", bit("eq", i[0], i[1]), const(1, "f8"), const(0, "f8")))
+        return self.lazily((n, m), "f8", lambda i: bit("select", bit("eq", i[0], i[1]), const(1, "f8"), const(0, "f8")))
 
     def _arange(self, node: ast.Call, root: str | None) -> Value:
         values = [self._int(a, "an argument of np.arange") for a in node.args]
-        if node.keywords or not 1 <= len(values) <= 2:
-            raise self.error("np.arange takes one or two ints here", node)
-        low, high = (ZERO, values[0]) if len(values) == 1 else values
-        n = self.b.op("max2", self.b.op("sub", high, low), ZERO)
-        return self.lazily((n,), "i8", lambda i: self.b.op("add", low, i[0]))
+        if node.keywords or not 1 <= len(values) <= 3:
+            raise self.error("np.arange takes one to three ints here", node)
+        low, high = (ZERO, values[0]) if len(values) == 1 else values[:2]
+        step = values[2] if len(values) == 3 else ONE
+        op = self.b.op
+        self.check(op("eq", step, ZERO), node, "ValueError('the step of np.arange must not be zero')")
+        span = op("sub", high, low) if step == ONE else op("neg", op("floordiv", op("sub", low, high), step))
+        n = op("max2", span, ZERO)
+        return self.lazily((n,), "i8", lambda i: op("add", low, op("mul", i[0], step)))
+
+    def _as_array(self, node: ast.Call, root: str | None) -> Value:
+        """np.asarray of an array is the array."""
+        return self.elements(self.keywords(node, "a")["a"])
+
+    def _contiguous(self, node: ast.Call, root: str | None) -> Value:
+        """The array itself, or a copy, which may not be told from it, if it is a view."""
+        v = self.elements(self.keywords(node, "a")["a"])
+        return v if isinstance(v, Ref) and v.whole else self.reshape(v, self.lengths(v), node, root)
+
+    def _sum(self, node: ast.Call, root: str | None) -> Value:
+        """Python's sum of an array of one axis, or of a list."""
+        v = self.lazy(self.keywords(node, "iterable")["iterable"])
+        v = v.ref if isinstance(v, Listed) else v
+        if not isinstance(v, (Ref, Lazy)) or v.rank != 1:
+            raise self.error(f"sum of {describe(v)} is not supported: it takes an array of one axis or a list", node)
+        return self.total(v)
+
+    def _average(self, node: ast.Call, root: str | None) -> Value:
+        given = self.keywords(node, "a", "weights")
+        v = self.kept(self.elements(given["a"]))
+        if "weights" not in given:
+            return self.reduce("mean", v, node)
+        weights = self.kept(self.elements(given["weights"]))
+        if v.rank != weights.rank:
+            raise self.error("np.average takes as many weights as elements here", node)
+        for n, own in zip(self.shape(v), self.shape(weights), strict=True):
+            self.same_length(n, own, node)
+        return self.b.op("div", self.total(self.elementwise("mul", [v, weights], node)), self.total(weights))
 
     def _linspace(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "start", "stop", "num")
@@ -346,9 +139,7 @@ class ArrayCalls(Reductions):
         assert isinstance(node.func, ast.Attribute)
         name = node.func.attr
         if name in REDUCTIONS:
-            given = self.keywords(node, "axis")
-            axis = self.value(given["axis"]) if "axis" in given else None
-            return self.reduce(name, owner, node, None if isinstance(axis, Static) else axis)
+            return self.reduction(name, node, root, owner)
         if name in ("copy", "flatten") and not node.args and not node.keywords:
             if name == "copy" or owner.rank == 1:
                 return self.evaluated(owner, root or "copy")
@@ -361,11 +152,16 @@ class ArrayCalls(Reductions):
         if name == "ravel" and not node.args and not node.keywords:
             return self.reshape(owner, [const(-1, "i8")], node, root) if owner.rank != 1 else owner
         if name == "reshape" and node.args and not node.keywords:
-            values = [self.value(a) for a in node.args]
-            items = list(values[0].items) if len(values) == 1 and isinstance(values[0], Tup) else values
-            if not all(isinstance(i, (Var, Const)) and not is_float(i.dt) for i in items):
-                raise self.error("a shape is an int or a tuple of ints", node)
-            return self.reshape(owner, items, node, root)  # type: ignore[arg-type]
+            return self.reshape(owner, self.dims_of([self.value(a) for a in node.args], node), node, root)
+        if name == "clip" and node.args:
+            return self.clipped(owner, self.keywords(node, "a_min", "a_max"), node)
+        if name == "argsort":
+            self._last_axis(self.keywords(node, "axis", "kind"))
+            if owner.rank != 1:
+                raise self.error("the order of an array of several axes is not supported", node)
+            return self.order(self.kept(owner), node)
+        if name == "repeat":
+            return self.repeated(owner, self.keywords(node, "repeats", "axis"), node)
         if name == "fill" and len(node.args) == 1 and isinstance(owner, Ref):
             self.store(owner, [], self.value(node.args[0]), node)
             return Static(None)
@@ -379,27 +175,20 @@ def _reduction(name: str) -> Callable[[Any, ast.Call, str | None], Value]:
 
 
 ARRAY_CALLS: dict[Any, Callable[[Any, ast.Call, str | None], Value]] = {
-    **{getattr(np, name): _reduction(name) for name in REDUCTIONS},
-    np.transpose: ArrayCalls._transpose,
-    np.flip: ArrayCalls._flip,
-    np.roll: ArrayCalls._roll,
-    np.concatenate: ArrayCalls._concatenate,
-    np.stack: ArrayCalls._stack,
-    np.hstack: ArrayCalls._hstack,
-    np.vstack: ArrayCalls._vstack,
-    np.diff: ArrayCalls._diff,
-    np.cumsum: lambda self, node, root: self.running("add", node, root),
-    np.cumprod: lambda self, node, root: self.running("mul", node, root),
+    **{getattr(np, name): _reduction(name) for name in (*REDUCTIONS, "count_nonzero", "ptp")},
+    np.amax: _reduction("max"),
+    np.amin: _reduction("min"),
+    **PRODUCTS,
+    **REARRANGEMENTS,
+    **ORDERED,
+    builtins.sum: ArrayCalls._sum,
+    np.asarray: ArrayCalls._as_array,
+    np.ascontiguousarray: ArrayCalls._contiguous,
+    np.average: ArrayCalls._average,
     np.where: ArrayCalls._where,
     np.clip: ArrayCalls._clip,
     np.tril: lambda self, node, root: self._triangle(True, node, root),
     np.triu: lambda self, node, root: self._triangle(False, node, root),
-    np.dot: ArrayCalls._dot,
-    np.vdot: ArrayCalls._dot,
-    np.outer: ArrayCalls._outer,
-    np.trace: ArrayCalls._trace,
-    np.diag: ArrayCalls._diag,
-    np.linalg.norm: ArrayCalls._norm,
     np.eye: ArrayCalls._eye,
     np.identity: ArrayCalls._eye,
     np.arange: ArrayCalls._arange,

@@ -23,7 +23,7 @@ from .iteration import RANGES
 from .linalg import LINALG
 from .registry import CustomFunction
 from .source import Source, plain_function, read
-from .values import Lazy, Ref, Static, Tup, Value, describe
+from .values import Lazy, Listed, Ref, Static, Tup, Value, describe
 
 __all__ = ["Calls"]
 
@@ -187,6 +187,7 @@ class Calls(Expressions):
             return self.shape(value.items[0])[0]  # type: ignore[union-attr]
         if isinstance(value, Tup) and not is_complex(value):
             return const(len(value.items), "i8")
+        value = value.ref if isinstance(value, Listed) else value
         if isinstance(value, Ref):
             return self.shape(value)[0]
         raise self.error(f"len() of {describe(value)}", node)

@@ -95,6 +95,7 @@ class Context:
         self.changing: Collection[str] = ()  # names that the branch being closed binds
         self.seen: list[Frame] = []  # every function entered
         self.writes = 0  # calls that have written arrays from outside of them
+        self.singles: set[Atom] = set()  # lengths that are 1 or 0: of x[1:2], say
         self.inner: list[set[Var]] = []  # of each open loop, its index and what it carries
 
     # ------------------------------------------------------------------------------------------------------ helpers

@@ -17,7 +17,7 @@ from .complexes import Complexes, is_complex, pair
 from .context import HELD, UNBOUND
 from .ir import Atom, Const, Let, Stmt, Var, is_float
 from .source import MISSING, Source
-from .values import Lazy, Maybe, Ref, Static, Tup, Value, advice, atoms_in, describe, rebuild, refs_in, shape_of
+from .values import Lazy, Listed, Maybe, Ref, Static, Tup, Value, advice, atoms_in, describe, rebuild, refs_in, shape_of
 from .views import Part
 
 __all__ = ["Expressions"]
@@ -349,6 +349,7 @@ class Expressions(Complexes):
             raise self.error(f"{describe(value)} cannot be unpacked: index it", node)
         if isinstance(value, Tup):
             return list(value.items)
+        value = value.ref if isinstance(value, Listed) else value
         if isinstance(value, Ref):
             n = self.shape(value)[0]
             if isinstance(n, Const):
@@ -380,6 +381,11 @@ class Expressions(Complexes):
             if isinstance(owner, Ref) and numbers is not None:
                 return self.item(owner, numbers, node, root)
             return self.pick(owner, parts, node)
+        if isinstance(owner, Listed):
+            return self.b.load(owner.ref.base, (self.list_place(owner, self.parts(node, 1), node),), root, "never")
+        if isinstance(owner, Tup) and isinstance(node.slice, ast.Slice):
+            ends = [self.literal_bound(e) for e in (node.slice.lower, node.slice.upper, node.slice.step)]
+            return Tup(owner.items[slice(*ends)])
         indices = self.numbers(self.parts(node, 1)) if isinstance(owner, Tup) else ()
         if not isinstance(owner, Tup) or indices is None or len(indices) != 1:
             raise self.error(f"{describe(owner)} cannot be indexed like this", node)
@@ -389,6 +395,10 @@ class Expressions(Complexes):
                 raise self.error(f"index {k.value} is out of range for {describe(owner)}", node)
             return owner.items[int(k.value)]  # type: ignore[arg-type]
         return self._choose(owner, k, node)
+
+    def literal_bound(self, node: ast.expr | None) -> int | None:
+        """A bound of a slice of a tuple."""
+        return None if self._is_none(node) else self.literal_int(node, 0, "a bound of a slice of a tuple")
 
     def _choose(self, owner: Tup, k: Atom, node: ast.AST) -> Value:
         """``tuple[k]`` with k known at run time: a chain of selections among items of one kind."""
@@ -415,10 +425,6 @@ class Expressions(Complexes):
         return result
 
 
-def _refuse_list(self: Expressions, node: ast.expr, root: str | None) -> Value:
-    raise self.error("lists are not supported, except in np.array([...]): use a tuple or an array", node)
-
-
 _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, str | None], Value]] = {
     ast.Name: Expressions._name,
     ast.Constant: Expressions._constant,
@@ -430,7 +436,7 @@ _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, str | None], Value]] = {
     ast.BoolOp: Expressions._bool_op,
     ast.IfExp: Expressions._if_exp,
     ast.Subscript: Expressions._subscript,
-    ast.List: _refuse_list,
-    ast.ListComp: _refuse_list,
+    ast.List: Expressions.list_of,
+    ast.ListComp: Expressions.list_of,
     ast.Call: lambda self, node, root: self.call(node, root),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 from .arraycalls import ArrayCalls
 from .build import const
 from .ir import ONE, ZERO, Atom, Const, Var, is_float
-from .values import ComplexPair, Lazy, Ref, Static, Tup, Value, describe
+from .values import ComplexPair, Lazy, Listed, Ref, Static, Tup, Value, describe
+from .views import Part
 
 __all__ = ["RANGES", "Iteration", "Items"]
 
@@ -73,6 +74,7 @@ class Iteration(ArrayCalls):
         plain = isinstance(value, Tup) and value.cls is not ComplexPair
         if isinstance(value, Tup) and value.items and plain and all(isinstance(i, (Var, Const)) for i in value.items):
             return Items(const(len(value.items), "i8"), lambda k: self.chosen(value, k))
+        value = value.ref if isinstance(value, Listed) else value
         if not isinstance(value, Ref) or not value.rank:
             raise self.error(f"a loop over {describe(value)} is not supported: it runs over range(...), arrays or tuples", node)
         return Items(self.shape(value)[0], lambda k: self.item(value, [k], node))
@@ -146,6 +148,7 @@ class Iteration(ArrayCalls):
             return self._comprehended(node, root, dt)
         if not isinstance(node, (ast.List, ast.Tuple)):
             v = self.lazy(node)
+            v = v.ref if isinstance(v, Listed) else v
             if isinstance(v, (Ref, Lazy)):
                 return self.evaluated(v, root or "array", dt)
             if isinstance(v, Tup) and v.cls is ComplexPair and isinstance(v.items[0], (Ref, Lazy)):
@@ -180,10 +183,35 @@ class Iteration(ArrayCalls):
             return dts[0]
         return "f8" if any(map(is_float, dts)) else "i8"
 
+    def list_of(self, node: ast.List | ast.ListComp, root: str | None) -> Value:
+        """A list of numbers of a length that does not change."""
+        if isinstance(node, ast.List) and not node.elts:
+            raise self.error("a list that grows is not supported: use an array", node)
+        rows = [e for e in getattr(node, "elts", ()) if isinstance(e, (ast.List, ast.Tuple, ast.ListComp))]
+        made = None if rows else self.listed(node, root or "list", None)
+        if not isinstance(made, Ref) or made.rank != 1:
+            raise self.error("a list of anything but numbers is not supported: use a tuple or an array", node)
+        return Listed(made)
+
+    def list_place(self, listed: Listed, parts: Sequence[Part], node: ast.AST) -> Atom:
+        """The place that an index of a list means; IndexError where there is none."""
+        (k,) = parts if len(parts) == 1 else (None,)
+        if not isinstance(k, (Var, Const)):
+            raise self.error("a list is indexed by one int: use an array", node)
+        (n,) = self.shape(listed.ref)
+        at = self.b.op("select", self.b.op("lt", k, ZERO), self.b.op("add", k, n), k)
+        bad = self.b.op("lor", self.b.op("lt", at, ZERO), self.b.op("ge", at, n))
+        if isinstance(bad, Const) and bad.value:
+            raise self.error("list index out of range", node)
+        self.check(bad, node, "IndexError('list index out of range')")
+        return at
+
     def _comprehended(self, node: ast.ListComp, root: str | None, dt: str | None) -> Value:
         (generator,) = node.generators if len(node.generators) == 1 else (None,)
         if generator is None or generator.ifs:
-            raise self.error("a list comprehension in np.array may have one 'for' and no 'if': write the loop", node)
+            raise self.error(
+                "a list comprehension may have one 'for' and no 'if', which leaves its length unknown: write the loop", node
+            )
         items = self.items_of(generator.iter)
         before = dict(self.env)
 
@@ -192,7 +220,7 @@ class Iteration(ArrayCalls):
             value = self.value(node.elt)
             self.env = dict(before)
             if not isinstance(value, (Var, Const)):
-                raise self.error(f"a list comprehension in np.array makes numbers, got {describe(value)}", node)
+                raise self.error(f"a list comprehension makes numbers here, got {describe(value)}", node)
             return value
 
         with self.b.block(loop=True):  # only to learn the dtype

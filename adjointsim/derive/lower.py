@@ -16,11 +16,12 @@ from . import fence, rules
 from .build import const, zero
 from .complexes import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import Alloc, Atom, Const, Raise, Var, is_float, walk, written_by
+from .ir import Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness
 from .outline import Outlining
 from .source import read
-from .values import Lazy, Maybe, Ref, Static, Value, atoms_in, describe, rebuild, shape_of
+from .values import Lazy, Listed, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, shape_of
+from .views import Part
 
 __all__ = ["Lowering"]
 
@@ -110,14 +111,11 @@ class Lowering(Outlining):
     def _aug_assign(self, s: ast.AugAssign) -> None:
         target = s.target
         if isinstance(target, ast.Subscript):
-            ref = self.value(target.value)
-            if is_complex(ref) and isinstance(ref.items[0], Ref):  # type: ignore[union-attr]
-                parts = self.parts(target, ref.items[0].rank)  # type: ignore[union-attr]
-                old = self.part_of_complex(ref, parts, s, None)  # type: ignore[arg-type]
-                return self.store_complex(ref, parts, self.binary(s.op, old, self.lazy(s.value), s), s)  # type: ignore[arg-type]
-            if not isinstance(ref, Ref):
-                raise self.error(f"cannot assign to an item of {describe(ref)}", s)
-            parts = self.parts(target, ref.rank)
+            pairs, indices = self._complex_target(target)
+            if pairs is not None:
+                old = self.part_of_complex(pairs, indices, s, None)
+                return self.store_complex(pairs, indices, self.binary(s.op, old, self.lazy(s.value), s), s)
+            ref, parts, listed = self._target(target, s)
             numbers = self.numbers(parts)
             if numbers is None or len(numbers) < ref.rank:
                 before = self.writes
@@ -140,7 +138,7 @@ class Lowering(Outlining):
             ):
                 self.b.store(ref.base, index, right if isinstance(s.op, ast.Add) else self.b.op("neg", right), "add")
                 return
-            self.b.store(ref.base, index, self.store_cast(self.binary(s.op, old, right, s), ref.base.dt, s))
+            self.b.store(ref.base, index, self._element(self.binary(s.op, old, right, s), ref, listed, s))
             return
         if not isinstance(target, ast.Name):
             raise self.error("augmented assignment to an attribute is not supported", s)
@@ -150,6 +148,29 @@ class Lowering(Outlining):
         if is_complex(left) and isinstance(left.items[0], Ref):  # type: ignore[union-attr]
             return self.store_complex(left, [], self.binary(s.op, left, self.lazy(s.value), s), s)  # type: ignore[arg-type]
         self.env[target.id] = self.stored(self.binary(s.op, left, self.lazy(s.value), s, root=target.id), target.id)
+
+    def _complex_target(self, target: ast.Subscript) -> tuple[Tup | None, list[Part]]:
+        """The complex array that a subscript stores into, and the parts of the index; None if it is none."""
+        calls = any(isinstance(n, ast.Call) for n in ast.walk(target.value))  # that must run once only
+        owner = self.value(target.value) if self.helpers.complex_seen and not calls else None
+        if not is_complex(owner) or not isinstance(owner.items[0], Ref):  # type: ignore[union-attr]
+            return None, []
+        return owner, self.parts(target, owner.items[0].rank)  # type: ignore[union-attr, return-value]
+
+    def _target(self, target: ast.Subscript, node: ast.AST) -> tuple[Ref, list[Part], bool]:
+        """The array, or the memory of the list, that a subscript stores into, the parts of the index, and which it is."""
+        owner = self.value(target.value)
+        if isinstance(owner, Listed):
+            return owner.ref, [self.list_place(owner, self.parts(target, 1), node)], True
+        if not isinstance(owner, Ref):
+            raise self.error(f"cannot assign to an item of {describe(owner)}", node)
+        return owner, self.parts(target, owner.rank), False
+
+    def _element(self, value: Value, ref: Ref, listed: bool, node: ast.AST) -> Atom:
+        """A number as an array keeps it, or a list, in which every one keeps its own type."""
+        if listed and is_float(self.dtype(value)) and not is_float(ref.base.dt):
+            raise self.error("a float is put into a list of ints: write its numbers as floats, 1.0 for 1", node)
+        return self.store_cast(value, ref.base.dt, node)
 
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""
@@ -162,12 +183,10 @@ class Lowering(Outlining):
             for t, v in zip(target.elts, items, strict=True):
                 self.bind(t, v)
         elif isinstance(target, ast.Subscript):
-            ref = self.value(target.value)
-            if is_complex(ref) and isinstance(ref.items[0], Ref):  # type: ignore[union-attr]
-                return self.store_complex(ref, self.parts(target, ref.items[0].rank), value, target)  # type: ignore[arg-type, union-attr]
-            if not isinstance(ref, Ref):
-                raise self.error(f"cannot assign to an item of {describe(ref)}", target)
-            parts = self.parts(target, ref.rank)
+            pairs, indices = self._complex_target(target)
+            if pairs is not None:
+                return self.store_complex(pairs, indices, value, target)
+            ref, parts, listed = self._target(target, target)
             numbers = self.numbers(parts)
             if numbers is None or len(numbers) < ref.rank:
                 return self.store(ref, parts, value, target)
@@ -175,7 +194,7 @@ class Lowering(Outlining):
             self.writable(ref, target)
             if not isinstance(value, (Var, Const)):
                 raise self.error(f"cannot store {describe(value)} in an element", target)
-            self.b.store(ref.base, index, self.store_cast(value, ref.base.dt, target))
+            self.b.store(ref.base, index, self._element(value, ref, listed, target))
         else:
             raise self.error("assignment to an attribute is not supported: a step changes only its own state", target)
 
@@ -289,6 +308,11 @@ class Lowering(Outlining):
             orelse()
         env_else = self.env
         self.b.line = line
+        raises = [any(isinstance(s, Raise) for s in stmts) for stmts in (then_stmts, else_stmts)]
+        if raises[0] != raises[1]:
+            gone, rest, env = (then_stmts, else_stmts, env_else) if raises[0] else (else_stmts, then_stmts, env_then)
+            self.b.add(If(test if raises[0] else self.b.op("lnot", test), tuple(gone), (), (), line))
+            return self._go_on(rest, before, env, out)
         self.env = dict(before)
         names = [n for n in dict.fromkeys([*env_then, *env_else]) if n in out or n in (EXIT, RET)]
         dead_then, dead_else = _left(env_then), _left(env_else)
@@ -313,6 +337,14 @@ class Lowering(Outlining):
         for name in before:
             if name not in names and (env_then.get(name) is not env_else.get(name)):
                 self.env.pop(name)  # dead: must not be read by mistake
+
+    def _go_on(self, rest: list[Stmt], before: Env, after: Env, out: frozenset[str]) -> None:
+        """What follows a test whose other side raises is no branch: memory that it makes can be seen after it."""
+        for s in rest:
+            self.b.add(s)
+        live = {name for name in after if name in out or name in (EXIT, RET)}
+        self.env = {name: value for name, value in before.items() if name in live or after.get(name) is value}
+        self.env.update((name, after[name]) for name in live)
 
     def _fill(self, a: Value | None, c: Value | None, dead_a: bool, dead_c: bool, name: str) -> tuple[Value, Value]:
         if isinstance(a, Static) and a.obj in (NEVER, UNBOUND) and c is not None:

@@ -44,7 +44,7 @@ from .loops import overlaps
 from .lower_loops import Loops
 from .opaque import Opaque
 from .source import Source, read
-from .values import Maybe, Ref, Static, Tup, Value, atoms_in, rebuild, refs_in, shape_of
+from .values import Listed, Maybe, Ref, Static, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Helper", "Helpers", "Outlining", "reachable"]
 
@@ -159,7 +159,7 @@ def _kind(value: Value, bases: dict[Base, int]) -> Hashable:
         return (number, value.base.dt, value.base.rank, shape_of(value)[2:], tuple(_kind(a, bases) for a in atoms_in(value)))
     if isinstance(value, Tup):
         return (value.cls, tuple(_kind(item, bases) for item in value.items))
-    if isinstance(value, Maybe) or value.obj is NEVER or value.obj is UNBOUND:
+    if isinstance(value, (Listed, Maybe)) or value.obj is NEVER or value.obj is UNBOUND:
         raise _Misfit
     try:
         hash(value.obj)

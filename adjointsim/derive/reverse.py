@@ -228,7 +228,7 @@ class Reverser(Dense):
         They must stand at the very start of the way back: an array that is allocated in a branch may be used after it.
         """
         for s in block:
-            if isinstance(s, Alloc) and s.base.role == "local" and self.loop.id is not None:
+            if isinstance(s, Alloc) and s.base.role == "local" and self.layout.place[id(s)].loops:
                 self.b.add(Alloc(s.base, s.dims, "none", s.line))  # of this iteration's length, should it be restored
             if isinstance(s, Alloc) and s.base in self.memory and s.base.role == "local":
                 self.b.add(Alloc(self.shadow(s.base), s.dims, "zero", s.line, "linear"))

@@ -1,6 +1,6 @@
 """What a name can be bound to while a function is lowered.
 
-``Value = Atom | Ref | Tup | Static | Maybe``.  A value splits into a *shape*, fixed at derivation, and a list of atoms,
+``Value = Atom | Ref | Listed | Tup | Static | Maybe``.  A value splits into a *shape*, fixed at derivation, and a list of atoms,
 which may differ between paths: only the atoms are merged by phis or carried by loops.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .ir import ONE, ZERO, Atom, Base, Const, Var
 
 __all__ = [
-    "Axis", "ComplexPair", "Lazy", "Maybe", "Ref", "Static", "Tup", "Value",
+    "Axis", "ComplexPair", "Lazy", "Listed", "Maybe", "Ref", "Static", "Tup", "Value",
     "advice", "atoms_in", "describe", "rebuild", "refs_in", "shape_of",
 ]  # fmt: skip
 
@@ -60,6 +60,13 @@ class Ref:
     def axis(self, k: int) -> int:
         """The first axis of the base that follows the view's axis k."""
         return next(j for j, i in enumerate(self.index) if isinstance(i, Axis) and i.k == k)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list of numbers whose length does not change: the memory of an array, with none of the operations of arrays."""
+
+    ref: Ref
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class Lazy:
         return len(self.lens)
 
 
-Value = Var | Const | Ref | Lazy | Tup | Static | Maybe
+Value = Var | Const | Ref | Lazy | Listed | Tup | Static | Maybe
 
 
 def shape_of(v: Value) -> tuple[Any, ...]:
@@ -123,6 +130,8 @@ def shape_of(v: Value) -> tuple[Any, ...]:
     if isinstance(v, Ref):
         axes = tuple((i.k, i.whole) if isinstance(i, Axis) else None for i in v.index)
         return ("array", v.base, axes, tuple(n is None for n in v.lens))
+    if isinstance(v, Listed):
+        return ("list", shape_of(v.ref))
     if isinstance(v, Tup):
         return ("tuple", v.cls, tuple(shape_of(i) for i in v.items))
     if isinstance(v, Maybe):
@@ -139,6 +148,8 @@ def atoms_in(v: Value) -> Iterator[Atom]:
             if not (isinstance(i, Axis) and i.whole):
                 yield from (i.lo, i.step) if isinstance(i, Axis) else (i,)
         yield from (n for n in v.lens if n is not None)
+    elif isinstance(v, Listed):
+        yield from atoms_in(v.ref)
     elif isinstance(v, Tup):
         for item in v.items:
             yield from atoms_in(item)
@@ -151,6 +162,8 @@ def refs_in(v: Value) -> Iterator[Ref]:
     """The arrays that a value refers to."""
     if isinstance(v, Ref):
         yield v
+    elif isinstance(v, Listed):
+        yield v.ref
     elif isinstance(v, Tup):
         for item in v.items:
             yield from refs_in(item)
@@ -172,6 +185,8 @@ def rebuild(shape: tuple[Any, ...], atoms: Iterator[Atom]) -> Value:
                 k, whole = axis
                 index.append(Axis(k) if whole else Axis(k, next(atoms), next(atoms)))
         return Ref(shape[1], tuple(index), tuple(None if own else next(atoms) for own in shape[3]))
+    if kind == "list":
+        return Listed(rebuild(shape[1], atoms))  # type: ignore[arg-type]
     if kind == "tuple":
         return Tup(tuple(rebuild(s, atoms) for s in shape[2]), shape[1])
     if kind == "maybe":
@@ -191,6 +206,8 @@ def describe(v: Value | None) -> str:
         return f"a {v.rank}-d array"
     if isinstance(v, Tup) and v.cls is ComplexPair:
         return f"a {v.items[0].rank}-d complex array" if isinstance(v.items[0], (Ref, Lazy)) else "a complex number"
+    if isinstance(v, Listed):
+        return "a list"
     if isinstance(v, Tup):
         return f"a {v.cls.__name__}" if v.cls else f"a tuple of {len(v.items)}"
     if isinstance(v, Maybe):
@@ -212,6 +229,8 @@ _KINDS: dict[type, tuple[str, str]] = {
 
 def advice(v: Value) -> str:
     """What to use instead of a value that is none of the language's, for messages."""
+    if isinstance(v, Listed):
+        return _KINDS[list][1]
     if isinstance(v, Static):
         return next((what for cls, (_, what) in _KINDS.items() if isinstance(v.obj, cls)), "pass a number or an array instead")
     return "write it element by element"

@@ -121,6 +121,8 @@ class Views(Context):
             more = self.b.op("add", length, const(size - 1, "i8"))
             length = self.b.op("floordiv", more, const(size, "i8"))
         length = self.b.op("max2", length, ZERO)
+        if isinstance(length, Var) and step.value > 0 and self._one_at_most(low, high):  # type: ignore[operator]
+            self.singles.add(length)
         index = tuple(
             Axis(k, self.along(i, start), self.b.op("mul", i.step, step)) if isinstance(i, Axis) and i.k == k else i
             for i in ref.index
@@ -136,6 +138,17 @@ class Views(Context):
         if not isinstance(value, (Var, Const)) or is_float(value.dt):
             raise self.error(f"a bound of a slice must be an int, got {describe(value)}", where)
         return self.b.cast(value, "i8")
+
+    def _one_at_most(self, low: Atom | None, high: Atom | None) -> bool:
+        """Whether a slice upwards between these bounds has one element or none: ``x[1:2]``, ``x[k:k+1]``, ``x[-1:]``."""
+        if high is None:
+            return low == const(-1, "i8")
+        if isinstance(high, Var):
+            return isinstance(low, Var) and high == self.b.op("add", low, ONE)
+        start = low or ZERO
+        if not isinstance(start, Const) or (start.value < 0) != (high.value < 0):  # type: ignore[operator]
+            return False
+        return high.value <= start.value + 1  # type: ignore[operator]
 
     def _upwards(self, n: Atom, low: Atom | None, high: Atom | None) -> tuple[Atom, Atom]:
         """(start, stop - start); start is right if that is positive."""

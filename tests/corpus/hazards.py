@@ -371,3 +371,28 @@ def local_array_written_before_and_after_exit(x, n):
         w[i] = w[i - 1] * w[i - 1]
     w[0] = w[-1] * i
     return w
+
+
+@case(args=(A4, 0.7, M34 + 2.0))
+def loop_of_one_iteration_with_its_own_array(w, d, u):
+    for k in range(1):
+        g = w[1:] * 0.5
+        b = d - g * 0.9
+        u[:, k] = u[:, k] / b
+    return u
+
+
+@case(args=(A4, A6, 0.3))
+def array_made_after_a_test_that_raises(a, b, x):
+    if len(a) == 0:
+        raise ValueError("empty")
+    out = np.zeros(2 * len(a) + len(b))
+    for i in range(len(a)):
+        if b[i] != b[i]:
+            raise ValueError("not a number")
+        else:
+            scaled = b[: i + 1] * x
+        out[2 * i] = a[i] * np.sum(scaled)
+    if x > 0.0:
+        return out * x
+    raise ValueError("not positive")

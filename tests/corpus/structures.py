@@ -8,6 +8,7 @@ import numpy as np
 from . import case
 
 A3 = np.array([0.7, -1.1, 0.4])
+T234 = np.linspace(-1.0, 1.0, 24).reshape(2, 3, 4)
 
 
 class Point(NamedTuple):
@@ -181,3 +182,57 @@ def mixed_leaves(p):
 @case(args=((0.4, 1.3, 2.0, 0.1),))
 def length_of_tuple(p):
     return p[0] * len(p) + p[len(p) - 1]
+
+
+# ---------------------------------------------------------------------------------------------- lists of a fixed length
+@case(args=(0.7, 2))
+def list_of_numbers(x, k):
+    values = [x, x * x, 2.0, math.sin(x)]
+    values[k] = values[k - 1] * values[-1]
+    values[0] += values[k] * x
+    return values[0] * values[2] + len(values) * values[1]
+
+
+@case(args=(A3, 0.4))
+def list_from_a_comprehension(a, x):
+    values = [x * v * v for v in a]
+    s = 0.0
+    for i, v in enumerate(values):
+        s += v * (i + 1.0)
+        values[i - 1] *= x
+    first, second, third = [s, x, 2.0]
+    return s, np.array(values) * a, values[-2] * first * second * third
+
+
+@case(args=(0.7, 4))
+def list_changed_in_a_loop(x, n):
+    state = [x, 1.0, 0.5 * x]
+    for i in range(n):
+        state[i % 3] = state[(i + 1) % 3] * x + state[i % 3]
+    return state[0], state[1], state[2]
+
+
+def second_of(values, k):
+    values[k] = values[k] * values[0]
+    return values[k]
+
+
+@case(args=(0.7, 1), tags="plain")
+def list_handed_to_a_helper(x, k):
+    values = [x + 1.0, 3.0 * x]
+    other = values
+    y = second_of(values, k)
+    return y * other[1] + values[0]
+
+
+@case(args=(A3, 0.3), tags="plain")
+def arrays_joined_from_a_list(a, x):
+    both = np.concatenate([a, x * a])
+    return both * np.hstack([both[3:], both[:3]]), np.stack([a, a * a], axis=1)
+
+
+@case(args=((0.3, 0.7, 1.9), T234))
+def slices_of_tuples(t, z):
+    n, m = z.shape[:2]
+    x, y = t[1:]
+    return x * y + n * t[::-1][0], z[0, 0] * m
