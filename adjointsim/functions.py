@@ -215,9 +215,7 @@ def jacobian(f: Function, wrt: int | tuple[int, ...] = 0, mode: str = "auto") ->
             raise StructureError(f"Got {kernel.result_spec} from {_name(f)}, without a float: its Jacobian would be None")
         arguments.check(kernel.entry)
         leaves, specs = arguments.leaves, arguments.specs
-        active = [
-            k in chosen and differentiable(leaf) for k, spec in enumerate(specs) for leaf in leaves_of(spec)
-        ]  # fmt: skip
+        active = [k in chosen and differentiable(leaf) for k, spec in enumerate(specs) for leaf in leaves_of(spec)]
         out_shapes = tuple(kernel.result_shapes(leaves))
         blocks = Blocks(kernel.result_spec, out_shapes, TupleSpec(tuple(specs)), shapes_of(leaves), active)
         if blocks.forward(how):

@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from adjointsim.derive.spec import Spec
 from adjointsim.errors import ArgumentError, NonFiniteError
 from adjointsim.executor import Executor, Problem
+from adjointsim.lanes import Lanes
 from adjointsim.leaves import Bars, Leaves, first_nonfinite
 from adjointsim.ledger import Ledger
 from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Binomial, Schedule, StoreAll, Stream
@@ -201,42 +202,6 @@ class Sweep:
         peak = executor.bytes_peak
         name, slots = self.schedule.name, executor.slots
         return Ledger(name, n, slots, forward, recomputed, vjps, planned, peak, seconds, estimated=not exact)
-
-
-class Lanes:
-    """Several ways back that share the steps run forward: each REVERSE is carried out for all, everything else once."""
-
-    def __init__(self, executor: Executor, observations_bar: Bars, unit: Callable[[int, float], None]) -> None:
-        self.executor, self.observations_bar, self.unit = executor, observations_bar, unit
-        self.ways: list[Any] = []
-
-    def begin(self, k: int) -> None:
-        """Seed the next."""
-        self.unit(k, 1.0)
-        self.executor.seed(0.0, None, self.observations_bar)
-        self.ways.append(self.executor.leave())
-        self.unit(k, 0.0)
-
-    def enter(self, k: int) -> None:
-        self.unit(k, 1.0)
-        self.executor.enter(self.ways[k])
-
-    def leave(self, k: int) -> None:
-        self.ways[k] = self.executor.leave()
-        self.unit(k, 0.0)
-
-    def run(self, rows: np.ndarray) -> int:
-        """Carry out rows from the turn on."""
-        begin = 0
-        for at in (*np.flatnonzero(rows[:, 0] == REVERSE).tolist(), len(rows)):
-            if at > begin:
-                self.executor.run(rows[begin:at])
-            for k in range(len(self.ways) if at < len(rows) else 0):
-                self.enter(k)
-                self.executor.run(rows[at : at + 1])
-                self.leave(k)
-            begin = at + 1
-        return len(rows)
 
 
 def pieces(row: np.ndarray, limit: int) -> Iterator[np.ndarray]:

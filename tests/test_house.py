@@ -24,7 +24,7 @@ FLOORS = [
     ["step", "ledger", "selection", "progress", "jacobians"],
     ["results", "storage"],
     ["executor"],
-    ["costs"],
+    ["costs", "lanes"],
     ["python_engine", "engine", "tangent"],
     ["sweep"],
     ["call"],

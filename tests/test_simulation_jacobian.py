@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import routed
 from derived import ROD, RODS, SWING, SWINGS, Rod, Swing, Swings, numbers, rod, rod_observe, rods, swing, swing_observe, times
 from models import P0, Y0, simulation
+from test_simulation_tapes import AT, PARAMETERS, N, grown, grown_observe
+from test_simulation_tapes import Y0 as GROWN
 
 import adjointsim as adj
 from adjointsim.errors import ArgumentError, NonFiniteError, StructureError, UnsupportedError
@@ -84,6 +87,20 @@ def test_rows_of_numbers_are_pullbacks_bit_for_bit():
     assert flat.tobytes() == np.array(rows_by_pullback(sim, SWING, SWINGS, "p")).tobytes()
     for ours, theirs in zip((first, second), sim.jacobian(SWING, SWINGS, "p", mode="forward"), strict=True):
         np.testing.assert_allclose(numbers(ours), numbers(theirs), rtol=1e-12, atol=1e-14)
+
+
+def test_rows_of_buffers_that_change_hands_and_of_tapes_that_grow():
+    """Each cotangent has buffers, and a place among the observations, of its own; the tape is everyone's."""
+    swaps = adj.Simulation(routed.STEPS["swaps"], 7, observe=routed.observe, observe_at=[0, 2, 5, 5, 7], checkpoints=2)
+    growing = adj.Simulation(grown, N, observe=grown_observe, observe_at=AT, checkpoints=2)
+    for sim, y0, p in ((swaps, routed.Y0, routed.P), (growing, GROWN, PARAMETERS)):
+        by_y, by_p = sim.jacobian(y0, p, mode="reverse")
+        expected = np.array(rows_by_pullback(sim, y0, p, ("y0", "p")))
+        lines = []
+        for leaf, *parts in zip(sim.run(y0, p).observations, by_y, by_p, strict=True):
+            blocks = [np.reshape(x, (leaf.size, -1)) for part in parts for x in part if x is not None]
+            lines.append(np.concatenate(blocks, axis=1))
+        assert np.concatenate(lines).tobytes() == expected.tobytes()
 
 
 def test_the_steps_are_recomputed_once_for_all_cotangents():
