@@ -11,7 +11,7 @@ import numpy as np
 
 from adjointsim.costs import accumulate
 from adjointsim.derive import control
-from adjointsim.derive.api import FIRST_TAPE, Compiled, longer, new_tapes, raise_site
+from adjointsim.derive.api import Compiled, longer, new_tapes, raise_site
 from adjointsim.derive.cache import Cache
 from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, TURN_ACTION
 from adjointsim.derive.emit import NEED
@@ -131,9 +131,16 @@ class _Kit:
     @cached_property
     def tape(self) -> tuple[tuple[int, int], bool]:
         """Cells of the first tapes, which all kernels share, and whether they will do."""
-        found = [k.tape.sizes(self.arrays(verb)) for verb, k in self.kernels.items() if k.kernel.arenas]
-        cells = [size or (FIRST_TAPE, FIRST_TAPE) for size in found]
-        return (max((f for f, _ in cells), default=0), max((i for _, i in cells), default=0)), None not in found
+        kernels = [(k.tape, self.arrays(verb)) for verb, k in self.kernels.items() if k.kernel.arenas]
+        cells = [tape.first(arrays) for tape, arrays in kernels]
+        known = all(tape.sizes(arrays) is not None for tape, arrays in kernels)
+        return (max((f for f, _ in cells), default=0), max((i for _, i in cells), default=0)), known
+
+    def grew(self, tapes: list[np.ndarray]) -> None:
+        """Remember the tapes that a run needed for the next one."""
+        for verb, k in self.kernels.items():
+            if k.kernel.arenas:
+                k.tape.grew(self.arrays(verb), (tapes[0].size, tapes[1].size))
 
     @cached_property
     def terminal_bytes(self) -> tuple[int, bool]:
@@ -223,6 +230,7 @@ class CompiledExecutor(Executor):
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
             elif status == NEED:
                 self._tapes = longer(self._tapes)
+                self._kit.grew(self._tapes)
             elif status > 0:
                 raise self._error(status)
             else:

@@ -199,7 +199,8 @@ def jacobian(f: Function, wrt: int | tuple[int, ...] = 0, mode: str = "auto") ->
     For an array x of shape n and a result of shape m, that is an array of shape m + n: ``J[i, j] = d result[i] / d x[j]``;
     numbers have no axes, so that the Jacobian of a float by a float is a float.  For structures it is the structure of the
     result, in which each leaf is replaced by the structure of the argument, and each leaf of that by such an array; None for
-    integer and bool leaves.  A tuple of positions gives a tuple of Jacobians.
+    integer and bool leaves.  A complex number counts as an array of its two parts.  A tuple of positions gives a tuple of
+    Jacobians.
 
     ``mode`` "forward" runs one tangent for each number of the arguments, "reverse" one cotangent for each number of the
     result (from one recording of f), and "auto" the fewer.  StructureError if the result or an argument of ``wrt`` has no

@@ -20,10 +20,9 @@ BY_HAND = Path(__file__).with_name("small_model_by_hand.py")
 REPEATS = 5
 
 
-def one_process(model: Path, cache: str) -> tuple[float, float, float, str]:
+def one_process(model: Path, cache: str, root: Path = OURS.parent.parent) -> tuple[float, float, float, str]:
     """Wall time of a process, its share of imports and of the gradient, and the numbers it found."""
-    root = str(model.parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     # as where the library is installed: with bytecode, which the first process leaves behind
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()

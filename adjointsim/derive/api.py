@@ -28,7 +28,7 @@ from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
 from .tangent import Tangent
-from .tapes import ARENAS, TapeCount, arena_of
+from .tapes import ARENAS, FIRST_TAPE, TapeCount, arena_of
 
 __all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "longer", "new_tapes", "raise_site"]
 
@@ -38,7 +38,6 @@ Env = dict[Base | Var, np.ndarray]
 
 #: functions that only generated code calls need no way in from Python
 INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-FIRST_TAPE = 64  #: cells of a tape whose length is not known; doubled until a call needs no more
 
 
 def raise_site(
@@ -273,7 +272,7 @@ class FunctionKernel:
         env = {**env, **{base: bar for base, bar in lengths if base is not None and bar is not None}}
         scratch = compiled.scratch.allocate(env)
         places = [ARENAS.index(arena_of(base)) for base in kernel.arenas]
-        tapes = new_tapes(compiled.tape.sizes(env) or (FIRST_TAPE, FIRST_TAPE), len(ARENAS) - 1 in places)
+        tapes = new_tapes(compiled.tape.first(env), len(ARENAS) - 1 in places)
         while True:  # all anew if a tape was too short: it may have run out half-way back
             given = [np.array(bar, dtype=base.dt) for bar, base in pairs]
             memory = [*(b for b in bars if b is not None), *(tapes[k] for k in places), *scratch]
@@ -281,6 +280,7 @@ class FunctionKernel:
             if status != NEED:
                 break
             tapes, bars = longer(tapes), fresh()
+            compiled.tape.grew(env, (tapes[0].size, tapes[1].size))
         self._check(status, counters, env)
         return bars
 
@@ -324,7 +324,7 @@ class FunctionKernel:
         _, rest, _, env = self._arguments(leaves)
         bars = sum(order * leaf.nbytes for bar, leaf in zip(compiled.kernel.leaf_bars, rest, strict=False) if bar is not None)
         cells = compiled.tape.sizes(env)
-        floats, integers = cells or (FIRST_TAPE, FIRST_TAPE)
+        floats, integers = compiled.tape.first(env)
         tapes = 8 * (order * floats + integers + 2)
         return bars + compiled.scratch.nbytes(env) + tapes, cells is not None and compiled.preallocated
 

@@ -160,7 +160,7 @@ class Calls:
         return self._settled[name]
 
     def swept(self, body: Block) -> set[Base]:
-        """Arrays that loops inside a body run over: accessed there at an index that the loop varies."""
+        """Arrays that loops inside a body run over as a whole: accessed at indices all of which the loops vary."""
         found: set[Base] = set()
         for s in walk(body):
             if isinstance(s, Foreign):
@@ -168,7 +168,7 @@ class Calls:
             elif isinstance(s, (For, While, Each)):
                 own = {v for st in walk((s,)) for v in (*defined(st), *inner_defined(st))}
                 for st in walk((s,)):
-                    if isinstance(st, (Load, Store)) and any(a in own for a in st.index):
+                    if isinstance(st, (Load, Store)) and all(a in own for a in st.index):
                         found.add(st.base)
                     elif isinstance(st, Call) and any(a in own for a in st.args):
                         found.update(bases_of(st))

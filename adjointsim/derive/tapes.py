@@ -35,12 +35,14 @@ from .ir import (
     atoms_of,
     bases_of,
     defined,
+    is_float,
     walk,
     written_by,
 )  # fmt: skip
 
-__all__ = ["ARENAS", "TapeCount", "arena_of"]
+__all__ = ["FIRST_TAPE", "ARENAS", "TapeCount", "arena_of"]
 
+FIRST_TAPE = 64  #: cells of a tape whose length is not known; doubled until a call needs no more
 _WORK = 100_000  # statements walked before a count is given up
 Sizes = tuple[int, int]  # cells of floats and of integers
 
@@ -74,6 +76,7 @@ class TapeCount:
         self._inner: dict[str, TapeCount] = {}
         self.touching = {id(s) for s in walk(fn.body) if self._touches(s)}
         self.needed = self._needed_vars()
+        self._grown: dict[tuple[tuple[int, ...], ...], Sizes] = {}
         self._found: list[tuple[tuple[Any, ...], dict[Base | Var, bytes], Sizes | None]] = []
 
     def _touches(self, s: Stmt) -> bool:
@@ -94,7 +97,7 @@ class TapeCount:
         for s in walk(self.fn.body):
             if isinstance(s, Alloc):
                 lengths.setdefault(s.base, []).extend(s.dims)
-        todo: list[Atom] = []
+        todo: list[Atom] = [r for r in self.fn.results if not is_float(r.dt)]  # lengths that the caller may go by
         for s in walk(self.fn.body):
             if id(s) not in self.touching:
                 continue
@@ -118,9 +121,22 @@ class TapeCount:
                     todo += lengths.get(origin.base, ())
         return needed
 
+    def first(self, arrays: Mapping[Base | Var, np.ndarray]) -> Sizes:
+        """The cells to begin with: counted, or what a run with these shapes grew to, or a few."""
+        return self.sizes(arrays) or self._grown.get(self._shapes(arrays), (FIRST_TAPE, FIRST_TAPE))
+
+    def grew(self, arrays: Mapping[Base | Var, np.ndarray], cells: Sizes) -> None:
+        """Remember the cells that a run needed."""
+        if len(self._grown) >= 16:
+            self._grown.clear()
+        self._grown[self._shapes(arrays)] = cells
+
+    def _shapes(self, arrays: Mapping[Base | Var, np.ndarray]) -> tuple[tuple[int, ...], ...]:
+        return tuple(arrays[p].shape for p in self.fn.params if p in arrays)
+
     def sizes(self, arrays: Mapping[Base | Var, np.ndarray]) -> Sizes | None:
         """The cells that the kernel will need for given parameters; None if that is not known."""
-        shapes = tuple(arrays[p].shape for p in self.fn.params if p in arrays)
+        shapes = self._shapes(arrays)
         for known, read, sizes in self._found:
             if known == shapes and all(arrays[p].tobytes() == content for p, content in read.items()):
                 return sizes
@@ -211,7 +227,7 @@ class _Walk:
             raise _Unknown
 
     def call(self, s: Call) -> None:
-        """Walk a function that this one calls, with what is known of its arguments; its results are not known."""
+        """Walk a function that this one calls, with what is known of its arguments."""
         count = self.count.inner(s.fn)
         pairs = {p: a for p, a in zip(count.fn.params, s.args, strict=True) if a in self.count.fixed and a in self.arrays}
         inside = _Walk(count, {p: self.arrays[a] for p, a in pairs.items()})
@@ -222,8 +238,13 @@ class _Walk:
             elif p in count.needed:
                 with contextlib.suppress(_Unknown):
                     inside.env[p] = self.value(a)
+        for v in s.results:
+            self.env.pop(v, None)
         try:
             inside.block(count.fn.body)
+            for v, r in zip(s.results, count.fn.results, strict=True):
+                with contextlib.suppress(_Unknown):
+                    self.env[v] = inside.value(r)
         finally:
             self.work = inside.work
             self.read.update(pairs[p] for p in inside.read)

@@ -159,6 +159,42 @@ def test_a_sweep_of_complex_states():
     assert abs(solution_dot.value - np.sum((np.conj(bar) * dot).real)) < 1e-11
 
 
+def curved(z, c):
+    u = np.exp(z * c) / (z + 2.0)
+    return np.abs(np.sum(u)) ** 2 + np.sum(np.abs(z) ** 3) * c.imag
+
+
+def test_second_derivatives():
+    """Of a real function of complex numbers: symmetric in two directions, and the derivative of the gradient."""
+    rng = np.random.default_rng(4)
+    args = rng.standard_normal(3) + 1j * rng.standard_normal(3), 0.3 + 0.2j
+    dots = [(rng.standard_normal(3) + 1j * rng.standard_normal(3), complex(*rng.standard_normal(2))) for _ in range(2)]
+    found = [adj.hvp(curved, args, d) for d in dots]
+    left, right = (sum(np.sum((np.conj(x) * y).real) for x, y in zip(found[k], dots[1 - k], strict=True)) for k in (0, 1))
+    assert abs(left - right) < 1e-12 * abs(left)
+    gradient, steps = adj.grad(curved, wrt=(0, 1)), []
+    for h in (2e-3, 1e-3):
+        ahead, back = (gradient(*(a + s * h * d for a, d in zip(args, dots[0], strict=True))) for s in (1, -1))
+        steps.append([(x - y) / (2.0 * h) for x, y in zip(ahead, back, strict=True)])
+    for k in (0, 1):
+        np.testing.assert_allclose(found[0][k], (4.0 * steps[1][k] - steps[0][k]) / 3.0, rtol=1e-7)
+    sim = Simulation(lambda n, y, p: y * p + 0.1 * np.abs(y) * y, 4, terminal=lambda y, p: np.sum(np.abs(y) ** 2), checkpoints=2)
+    one, other = (sim.hvp(*args, *d) for d in dots)
+    left = np.sum((np.conj(one.y0) * dots[1][0]).real) + (np.conj(one.p) * dots[1][1]).real
+    right = np.sum((np.conj(other.y0) * dots[0][0]).real) + (np.conj(other.p) * dots[0][1]).real
+    assert abs(left - right) < 1e-12 * abs(left)
+
+
+def test_jacobians_have_an_axis_for_the_parts():
+    z = np.array([1.0 + 2.0j, 0.5 - 1.0j])
+    for mode in ("forward", "reverse"):
+        found = adj.jacobian(lambda z: z * z, mode=mode)(z)
+        assert found.shape == (2, 2, 2, 2)  # output, its part, input, its part
+        for k in range(2):
+            a, b = 2.0 * z[k].real, 2.0 * z[k].imag
+            np.testing.assert_allclose(found[k, :, k, :], [[a, -b], [b, a]], rtol=1e-14)
+
+
 def test_single_precision():
     z = complex_models.Z.astype(np.complex64)
     value, bar = adj.value_and_grad(lambda z: np.sum(np.abs(z * z) ** 2))(z)

@@ -185,6 +185,49 @@ def test_complex_arguments_and_results():
     np.testing.assert_allclose(dot, same, rtol=1e-13)
 
 
+def second(f, args, dots):
+    """A Hessian-vector product, and the same by a central difference of gradients with its error."""
+    wrt = tuple(range(len(args)))
+    found = adj.hvp(f, args, dots)
+    gradient = adj.grad(f, wrt=wrt)
+    out = []
+    for k in wrt:
+        steps = []
+        for h in (1e-3, 5e-4):
+            ahead, back = (gradient(*(a + s * h * d for a, d in zip(args, dots, strict=True)))[k] for s in (1.0, -1.0))
+            steps.append((ahead - back) / (2.0 * h))
+        out.append((found[k], (4.0 * steps[1] - steps[0]) / 3.0))
+    return out
+
+
+def curved(a, b):
+    return np.sum(np.linalg.solve(a, b) ** 3) + np.linalg.det(a) ** 2 + cube(b[0])
+
+
+def test_second_derivatives_through_rules():
+    """Of rules that are code in the language; symmetric, and right to the accuracy of differences."""
+    a, b = np.array([[3.0, 0.3, 0.1], [0.2, 2.0, -0.4], [0.5, 0.1, 4.0]]), np.array([0.5, -0.2, 0.8])
+    rng = np.random.default_rng(2)
+    dots = [(rng.standard_normal((3, 3)), rng.standard_normal(3)) for _ in range(2)]
+    for found, expected in second(curved, (a, b), dots[0]):
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
+    one, other = (adj.hvp(curved, (a, b), d) for d in dots)
+    left, right = (sum(np.sum(x * y) for x, y in zip(h, d, strict=True)) for h, d in ((one, dots[1]), (other, dots[0])))
+    assert abs(left - right) < 1e-12 * abs(left)
+    sim = Simulation(heat, 2, terminal=lambda u, p: np.sum(u * u))
+    with pytest.raises(UnsupportedError, match="thomas has no defjvp"):
+        sim.hvp(U, 0.4, U, 0.1)
+
+
+def foreign_second(z):
+    return folded(z)[2] ** 2
+
+
+def test_a_foreign_rule_has_no_derivative():
+    with pytest.raises(UnsupportedError, match=r"folded has no defjvp|folded_vjp is compiled as it is, and has no derivative"):
+        adj.hvp(foreign_second, (np.array([0.4 + 0.8j, 0.2]),), (np.ones(2, complex),))
+
+
 # ------------------------------------------------------------------------------------------------------------- bad input
 @adj.custom_vjp
 def unruled(x):
