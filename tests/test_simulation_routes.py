@@ -172,7 +172,7 @@ def test_a_driver_that_stops_everywhere(name, monkeypatch):
         call(self, rows)
 
     monkeypatch.setattr(engine, "longer", a_little)
-    monkeypatch.setattr(engine, "new_tapes", lambda cells: new_tapes((min(cells[0], 1), min(cells[1], 0))))
+    monkeypatch.setattr(engine, "new_tapes", lambda cells, *more: new_tapes((min(cells[0], 1), min(cells[1], 0)), *more))
     monkeypatch.setattr(engine, "_SLICE", 0.0)
     monkeypatch.setattr(engine.CompiledExecutor, "_call", slowly)
     for options in ({}, {"checkpoints": 3}, {"checkpoints": 1}, {"progress": lambda done, total: None}):

@@ -99,9 +99,11 @@ def test_tapes_that_grow_on_the_way_back(expected, checkpoints):
     sim = adj.Simulation(grown, N, **COSTS, observe_at=AT, checkpoints=checkpoints)
     value, grad = sim.value_and_grad(Y0, PARAMETERS)
     assert [value, *grad.y0, *grad.p] == pytest.approx(expected, rel=1e-12)
-    assert bits(*sim.value_and_grad(Y0, PARAMETERS)) == bits(value, grad)
+    value_again, again = sim.value_and_grad(Y0, PARAMETERS)
+    assert bits(value_again, again) == bits(value, grad)
     assert grad.ledger.estimated and "estimated" in str(grad.ledger)
-    assert grad.ledger.bytes_peak > grad.ledger.bytes_planned  # by the tape
+    assert grad.ledger.bytes_peak >= grad.ledger.bytes_planned  # by the tape, where it is not known yet
+    assert again.ledger.bytes_peak == again.ledger.bytes_planned  # it begins as long as it was
     _, pullback = sim.vjp(Y0, PARAMETERS)
     for _ in range(2):
         assert bits(value, pullback()) == bits(value, grad)

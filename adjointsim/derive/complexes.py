@@ -141,7 +141,7 @@ class Complexes(Iteration):
             if not isinstance(p, (Var, Const, Ref, Lazy)):
                 raise self.error(f"complex arithmetic with {describe(p)} is not supported", node)
         if not any(isinstance(p, (Ref, Lazy)) for p in flat):
-            return pair(*rule(*(self._two(v, lambda p: p) for v in operands)))
+            return pair(*rule(*(self._as_two(v, lambda p: p) for v in operands)))
         floats = {self.dtype(p) for p in flat if is_float(self.dtype(p)) and isinstance(p, (Ref, Lazy))}
         dt = "f4" if floats == {"f4"} else "f8"
         lens = self.broadcast(flat, node)
@@ -150,13 +150,13 @@ class Complexes(Iteration):
         def element(index: Sequence[Atom]) -> Two:
             scope, at = self.b.scopes[-1], tuple(index)
             if not kept or kept[0][0] is not scope or kept[0][1] != at:
-                two = rule(*(self._two(v, lambda p: self.b.cast(self.at(p, index), dt)) for v in operands))
+                two = rule(*(self._as_two(v, lambda p: self.b.cast(self.at(p, index), dt)) for v in operands))
                 kept[:] = [(scope, at, (self.b.cast(two[0], dt), self.b.cast(two[1], dt)))]
             return kept[0][2]
 
         return pair(self.lazily(lens, dt, lambda i: element(i)[0]), self.lazily(lens, dt, lambda i: element(i)[1]))
 
-    def _two(self, v: Value, read: Callable[[Any], Atom]) -> tuple[Atom, Atom | None]:
+    def _as_two(self, v: Value, read: Callable[[Any], Atom]) -> tuple[Atom, Atom | None]:
         def real(p: Any) -> Atom:
             x = read(p)
             return x if is_float(x.dt) else self.b.cast(x, "f8")

@@ -284,12 +284,16 @@ Block = tuple[Stmt, ...]
 
 @dataclass(frozen=True, slots=True)
 class Fn:
-    """A function: ``params`` are scalars by value and bases by reference, ``results`` scalars; one exit."""
+    """A function: ``params`` are scalars by value and bases by reference, ``results`` scalars; one exit.
+
+    ``rule``: it is a rule of somebody's, to whom (co)tangents are numbers like others: no statement of it is linear.
+    """
 
     name: str
     params: tuple[Var | Base, ...]
     body: Block
     results: tuple[Atom, ...] = ()
+    rule: bool = False
 
 
 # ----------------------------------------------------------------------------------------------------------- queries

@@ -100,7 +100,7 @@ def vjp_kernel(
     inner: list[Dim | Alloc] = []
     for b in missing:
         (head if b.role == "result" else inner).extend(_alloc_like(entry, b, owners.get(b, b)))
-    if lanes:
+    if lanes and given:
         outer = {b: with_lanes(b, entry.names) for b in given}
         seeds = {b: many for b, many in outer.items() if owners[b] in results}
         wanted = {b: many for b, many in outer.items() if b not in seeds}

@@ -143,7 +143,7 @@ class Opaque:
         made = {k: own.get(x, x) for k, x in rule.made.items() if not isinstance(x, Base)}
         found = tuple(j for j, k in enumerate(places) if k in made)
         values = (*numbers, *(made[places[j]] for j in found))
-        return Tangent(Fn(name, (*params, *dots.values()), (*head, call, *block), values), dots, found)
+        return Tangent(Fn(name, (*params, *dots.values()), (*head, call, *block), values, rule=True), dots, found)
 
 
 class OpaqueCalls(Calls):

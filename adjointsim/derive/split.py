@@ -284,7 +284,7 @@ class Calls:
                 used = {*free_vars(body), *results, *(b for st in walk(body) for b in bases_of(st))}
                 params = tuple(p for p in rule.fn.params if p in used)
                 body = self._optimised(body, rule.names.copy(), name, opaque.fn.name)
-            self._rules[key] = fn = Fn(name, params, body, results)
+            self._rules[key] = fn = Fn(name, params, body, results, rule=True)
             self.made.append(fn)
             self.lines[name] = rule.lines
         return self._rules[key]

@@ -327,7 +327,7 @@ class _Linearity(_Checker):
         if s.fn not in self.fns or self.fns[s.fn] == self.fn:
             return [_by_name(v) for v in s.results]
         callee = self.fns[s.fn]
-        if not _has_linear(callee):  # a rule of somebody's, to whom (co)tangents are just numbers
+        if callee.rule:
             return [_by_name(v) for v in s.results]
         inner = _Linearity(callee, self.fns, self.passed(s))
         return [inner.is_linear(r) for r in callee.results]
@@ -340,7 +340,7 @@ class _Linearity(_Checker):
         return {p for p, a in pairs if self.is_linear(a) or (_is_zero(a) and p.name.split(".")[0].endswith(kinds))}  # type: ignore[arg-type]
 
     def check(self) -> None:
-        for s in walk(self.fn.body) if _has_linear(self.fn) else ():
+        for s in walk(self.fn.body) if not self.fn.rule else ():
             self.stmt = s
             self.statement(s)
 
@@ -422,10 +422,6 @@ def _linear_memory(fn: Fn, fns: Mapping[str, Fn]) -> set[Base]:
 
 def _is_zero(a: Atom) -> bool:
     return isinstance(a, Const) and a.value == 0
-
-
-def _has_linear(fn: Fn) -> bool:
-    return any(s.part == "linear" for s in walk(fn.body))
 
 
 def _zeros(block: Block) -> set[Atom]:

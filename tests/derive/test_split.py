@@ -104,6 +104,8 @@ def test_corpus(apart, case, monkeypatch):
     if refused(derived):  # so is inlined code: the second call would see what the first made of the arguments' names
         monkeypatch.setattr(outline.Outlining, "outlined", lambda *_: None)
         assert refused(wrapped(case)) == refused(derived)
+    elif any(np.isnan(r).any() for r in derived.expected):
+        pytest.skip("run twice on what the first run left, it overflows in Python, too")
     else:
         compare(derived, "singular" in case.tags)
 
