@@ -6,12 +6,14 @@ import mpmath as mp
 import numpy as np
 import pytest
 from linalg_models import MODELS, cube, heat, heat_plainly, mixed, parts, thomas, tridiagonal, uses_both, uses_both_plainly
+from opaque_programs import PROGRAMS, plainly
 
 import adjointsim as adj
 from adjointsim import Simulation
+from adjointsim.derive.verify import verify
 from adjointsim.errors import ArgumentError, StructureError, UnsupportedError
 
-from .harness import Derived
+from .harness import Derived, assert_close, functions
 
 
 def numbers(value):
@@ -64,6 +66,21 @@ def test_compiled_linear_algebra(name):
     given = tuple(b.item() if np.ndim(o) == 0 else b for b, o in zip(mine, out, strict=True)) if isinstance(out, tuple) else mine
     for a, b in zip(pullback(given), bars, strict=True):
         np.testing.assert_allclose(np.ravel(a), np.ravel(b), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs(name):
+    """Whatever stands around a custom function: as with the plain one, whose reference is that of the corpus."""
+    fn, args = PROGRAMS[name]
+    derived, plain = Derived(fn, args), Derived(plainly(fn), args)
+    derived.__dict__.update(expected=plain.expected, bars=plain.bars)
+    for level in (0, 1):
+        for kernel in (derived.primal(level), derived.vjp(level)):
+            for f in functions(kernel).values():
+                verify(f, functions(kernel))
+        assert_close(derived.run_primal(derived.primal(level), derived.leaves), plain.expected)
+        assert_close(derived.run_vjp(derived.vjp(level), derived.leaves, derived.bars), plain.reference_bars)
+    assert_close(derived.run_jvp(derived.leaves, derived.dots), plain.reference_dots)
 
 
 def complex_step(f, args, k):
