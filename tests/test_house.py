@@ -13,6 +13,7 @@ import pytest
 import adjointsim as adj
 
 PACKAGE = Path(adj.__file__).parent
+DOCS = Path(__file__).parent.parent / "docs"
 
 #: from the ground up; a room may import from rooms below it, and from itself
 FLOORS = [
@@ -120,10 +121,10 @@ def test_files_stay_readable(path):
 
 
 def test_the_rules_page_is_what_the_table_says():
-    spec = importlib.util.spec_from_file_location("make_rules", PACKAGE.parent / "docs" / "make_rules.py")
+    spec = importlib.util.spec_from_file_location("make_rules", DOCS / "make_rules.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    page = (PACKAGE.parent / "docs" / "rules.md").read_text(encoding="utf-8")
+    page = (DOCS / "rules.md").read_text(encoding="utf-8")
     assert page == module.text(), "run python docs/make_rules.py"
 
 
