@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import fence, rules
@@ -253,15 +253,6 @@ class Lowering(Outlining):
         def side(body: list[ast.stmt]) -> None:
             self.statements(body, after)
 
-        for k, (body, other) in enumerate(((s.body, s.orelse), (s.orelse, s.body))):
-            if _raises(body):  # what comes after need not stand in the other side: it is reached by that alone
-                before = dict(self.env)
-                with self.b.block() as stmts:
-                    side(body)
-                self.env = before
-                self.b.phi(test, [] if k else stmts, stmts if k else [], [])
-                side(other)
-                return False
         leaves = _leaves(s.body), _leaves(s.orelse)
         if rest and leaves[0] != leaves[1] and any(leaves):
 
@@ -308,7 +299,7 @@ class Lowering(Outlining):
             orelse()
         env_else = self.env
         self.b.line = line
-        raises = [any(isinstance(s, Raise) for s in stmts) for stmts in (then_stmts, else_stmts)]
+        raises = [_raises(stmts) for stmts in (then_stmts, else_stmts)]
         if raises[0] != raises[1]:
             gone, rest, env = (then_stmts, else_stmts, env_else) if raises[0] else (else_stmts, then_stmts, env_then)
             self.b.add(If(test if raises[0] else self.b.op("lnot", test), tuple(gone), (), (), line))
@@ -395,12 +386,9 @@ def _leaves(body: list[ast.stmt]) -> bool:
     return isinstance(last, ast.If) and _leaves(last.body) and _leaves(last.orelse)
 
 
-def _raises(body: list[ast.stmt]) -> bool:
-    """Whether a block always raises, whatever it does before."""
-    if not body:
-        return False
-    last = body[-1]
-    return isinstance(last, ast.Raise) or (isinstance(last, ast.If) and _raises(last.body) and _raises(last.orelse))
+def _raises(stmts: Iterable[Stmt]) -> bool:
+    """Whether a block always raises."""
+    return any(isinstance(s, Raise) or (isinstance(s, If) and _raises(s.then) and _raises(s.orelse)) for s in stmts)
 
 
 def _left(env: Env) -> bool:
