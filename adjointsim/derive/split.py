@@ -244,7 +244,6 @@ class Calls:
                 args[p], bar = next(numbers)
                 if seed is not None:
                     args[seed] = bar or zero(seed.dt)
-        args.update(zip(rule.captures, s.args[len(s.args) - len(opaque.captures) :] if rule.captures else (), strict=False))
         args.update((b, b) for b in opaque.captures)
         args.update((x, back.shadow(s.args[k])) for k, x in rule.made.items() if isinstance(x, Base) and k in wanted)  # type: ignore[arg-type]
         read = [p for p in (*rule.args, *rule.out) if p in fn.params and isinstance(p, Base)]
