@@ -8,25 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numba import njit
+from weighed import P, Q, X, weigh
 
 import adjointsim as adj
 from adjointsim.errors import ArgumentError, NonFiniteError, StructureError
 
-
-class P(NamedTuple):
-    a: float
-    w: np.ndarray
-    k: int
-
-
-def weigh(x, p):
-    total = 0.0
-    for i in range(len(x)):
-        total += math.sin(x[i] * p.w[i]) * p.a**p.k
-    return total
-
-
-X, Q = np.array([0.3, 1.2]), P(1.5, np.array([0.7, -0.4]), 2)
 BY_HAND_X = np.cos(X * Q.w) * Q.w * Q.a**2
 BY_HAND_A = float(np.sin(X * Q.w).sum() * 2 * Q.a)
 

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import mpmath
 import numpy as np
 import pytest
 from numba import njit
+from weighed import P, Q, X, weigh
 
 import adjointsim as adj
 from adjointsim.derive import api
 from adjointsim.errors import ArgumentError, StructureError
-
-
-class P(NamedTuple):
-    a: float
-    w: np.ndarray
-    k: int
-
-
-def weigh(x, p):
-    total = 0.0
-    for i in range(len(x)):
-        total += math.sin(x[i] * p.w[i]) * p.a**p.k
-    return total
-
-
-X, Q = np.array([0.3, 1.2]), P(1.5, np.array([0.7, -0.4]), 2)
 
 
 # ------------------------------------------------------------------------------------------------------ Hessian products
