@@ -24,6 +24,7 @@ from .ir import Alloc, Base, Fn, Foreign, Var, effects, is_float, walk
 from .kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
 from .lanes import LanesError
 from .module import load_module
+from .native import STUBS, Program
 from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
@@ -86,16 +87,33 @@ class Compiled:
         known = [*fixed, *(v for v, b in self.values.items() if b in own)]
         self.scratch: Scratch = scratch_of(kernel.fn, known, kernel.functions)
         self.tape = TapeCount(kernel.fn, known, kernel.functions)
+        self._programs: list[Program] = []  # kept for as long as they may be built
+        self._stubs: list[str] = []
         #: the functions that the kernel calls, by name
         self.called = {f.name: self._text(f) for f in kernel.functions}
-        self.own_text = emit(kernel.fn, self.scratch.bases, entry.lines)
+        self.own_text = self._written(kernel.fn, None, self.scratch.bases, entry.lines)
         self.text = "\n\n".join([*self.called.values(), self.own_text])
+        #: what the module holds, stubs around programs that are built when they are compiled
+        self.module_text = "\n\n".join(self._stubs)
 
     def _text(self, f: Fn) -> str:
         lines = self.kernel.lines.get(f.name)
         if lines is None:  # a sum
-            return emit(f, source=self.entry.lines, options={"fastmath": {"nsz", "reassoc"}}, bare=True)
-        return emit(f, source=lines, options=INTERNAL, bare=not effects(f.params, f.body)[1])
+            return self._written(f, {"fastmath": {"nsz", "reassoc"}}, (), self.entry.lines, bare=True)
+        return self._written(f, INTERNAL, (), lines, bare=not effects(f.params, f.body)[1])
+
+    def _written(
+        self, f: Fn, options: Mapping[str, object] | None, scratch: Sequence[Base], lines: Sequence[str], bare: bool = False
+    ) -> str:
+        """The text of a function, for people; the module has a stub of it, unless it calls code of others."""
+        text = emit(f, scratch, lines, options, bare=bare)
+        if any(isinstance(s, Foreign) for s in f.body):
+            self._stubs.append(text)
+            return text
+        program = Program(f, scratch, text, bare)
+        self._programs.append(program)
+        self._stubs.append(program.stub(options))
+        return text
 
     def arrays(self, inputs: Leaves, captures: Leaves, results: Leaves = ()) -> Env:
         """Arrays for the kernel's parameters, by their bases; cotangents are given the arrays that they belong to."""
@@ -117,7 +135,7 @@ class Compiled:
 
     @cached_property
     def function(self) -> Any:
-        return getattr(load_module(HEADER + "\n\n" + self.text), self.kernel.fn.name)
+        return getattr(load_module(STUBS + "\n\n" + self.module_text), self.kernel.fn.name)
 
 
 def new_tapes(cells: tuple[int, int], tangents: bool = False) -> list[np.ndarray]:

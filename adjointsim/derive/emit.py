@@ -41,7 +41,7 @@ from .ir import (
 )  # fmt: skip
 from .module import NOT_CACHED
 
-__all__ = ["HEADER", "NEED", "OK", "RESERVED", "emit"]
+__all__ = ["HEADER", "NEED", "OK", "RESERVED", "decorated", "emit"]
 
 OK, NEED = 0, -1
 
@@ -313,6 +313,12 @@ def _literal(v: object) -> str:
     return "{" + ", ".join(repr(x) for x in sorted(v)) + "}" if isinstance(v, (set, frozenset)) else repr(v)
 
 
+def decorated(options: Mapping[str, object] | None) -> str:
+    """The decorator of a generated function, with options besides those that all have."""
+    settings = {"error_model": "numpy", "nogil": True, "cache": True, **(options or {})}
+    return f"@njit({', '.join(f'{k}={_literal(v)}' for k, v in settings.items())})"
+
+
 def emit(
     fn: Fn,
     scratch: Sequence[Base] = (),
@@ -334,12 +340,10 @@ def emit(
     e.block(fn.body, 1)
     status = [] if bare else [str(OK)]
     e.put(1, f"return {', '.join([*status, *(_bare(e.atom(r)) for r in fn.results)])}".rstrip())
-    settings = {"error_model": "numpy", "nogil": True, "cache": True, **(options or {})}
-    decorator = ", ".join(f"{k}={_literal(v)}" for k, v in settings.items())
     head = ""
     foreign = next((s for s in fn.body if isinstance(s, Foreign)), None)
     if foreign is not None:
         code = registry.registered(foreign.key)
         head = "from adjointsim.derive.registry import frozen, registered\n\n"
         head += f"{fn.name}_code = registered({code.key!r}).compiled{'' if code.cacheable else NOT_CACHED}\n\n\n"
-    return f"{head}@njit({decorator})\ndef {fn.name}({params}):\n" + "\n".join(e.out) + "\n"
+    return f"{head}{decorated(options)}\ndef {fn.name}({params}):\n" + "\n".join(e.out) + "\n"

@@ -13,11 +13,11 @@ from .byvalue import by_value
 from .control import DRIVER_VERBS
 from .doubled import Doubled, doubled, padded
 from .driver import driver_text
-from .emit import HEADER
 from .entry import Entry, lower_entry
 from .ir import Base, is_float
 from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
+from .native import STUBS
 from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
 from .summary import Leaf, Route, StepSummary, SweepSummary, bar_modes, calling, routes_of
 from .tangent import FreshNames
@@ -36,9 +36,9 @@ class Model:
     summary: SweepSummary
 
     def texts(self) -> list[str]:
-        """The kernels' texts, under the names that the driver calls them by."""
+        """The kernels' parts of the module, under the names that the driver calls them by."""
         found = [(verb, self.kernels[verb]) for verb in DRIVER_VERBS if verb in self.kernels]
-        return [k.text.replace(f"def {k.kernel.fn.name}(", f"def k_{verb}(", 1) for verb, k in found]
+        return [k.module_text.replace(f"def {k.kernel.fn.name}(", f"def k_{verb}(", 1) for verb, k in found]
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class CompiledModel:
     def text(self, reverse: bool) -> str:
         """The whole generated module: kernels and driver."""
         model = self.full if reverse else self.forward
-        return "\n\n".join([HEADER, *model.texts(), driver_text(model.summary, "sweep", reverse)])
+        return "\n\n".join([STUBS, *model.texts(), driver_text(model.summary, "sweep", reverse)])
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when they were derived."""

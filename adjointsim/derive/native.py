@@ -1,0 +1,512 @@
+"""From IR to machine code, without a detour: Numba's LLVM builder is given the statements as they are.
+
+A function of a generated module is a stub for Numba (its way in from Python, its types, its disk cache) around an intrinsic
+that builds the body here.  The IR is typed and structured already, so that bytecode, type inference and lowering of a text,
+which is most of what compiling costs, are not needed; the text that :mod:`.emit` writes is for people, and its hash stands
+in the module for what the function is.  Operations that are not a machine instruction or two are Numba's own, compiled from
+the text that the rules' table has for them, so that values are those of the user's compiled function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+from llvmlite import ir as ll
+from numba.core import cgutils
+from numba.core import types as nb
+from numba.core.typing import signature
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+from . import rules, special
+from .build import zero
+from .emit import HEADER, NEED, OK, decorated
+from .ir import (
+    FLOATS,
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Call,
+    Const,
+    Dim,
+    Fn,
+    For,
+    If,
+    Let,
+    Load,
+    Need,
+    Raise,
+    Stmt,
+    Store,
+    Var,
+    While,
+)  # fmt: skip
+
+__all__ = ["STUBS", "Program", "native"]
+
+#: the head of a module
+STUBS = HEADER + "from adjointsim.derive.native import native\n"
+
+_TYPES = {"b1": nb.boolean, "i4": nb.int32, "i8": nb.int64, "u8": nb.uint64, "f4": nb.float32, "f8": nb.float64}
+_NO_MEMORY = -2
+_ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul"}
+_BITS = {"land": "and_", "lor": "or_", "lxor": "xor", "band": "and_", "bor": "or_", "bxor": "xor"}
+_COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+#: functions of one number whose implementation Numba gives without compiling anything
+_MATH = frozenset(
+    "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh exp expm1 log log1p log10 sqrt fabs erf erfc gamma lgamma".split()
+)
+
+_programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
+
+
+class Program:
+    """An IR function to be built, with the memory that its caller brings, known to generated modules by a hash of its text."""
+
+    def __init__(self, fn: Fn, scratch: Sequence[Base], text: str, bare: bool) -> None:
+        self.fn, self.bare = fn, bare
+        self.params = (*fn.params, *scratch)
+        self.key = hashlib.sha256(text.encode()).hexdigest()[:32]
+        _programs[self.key] = self
+
+    def stub(self, options: Mapping[str, object]) -> str:
+        """The text of the function in its module."""
+        args = ", ".join(f"a{k}" for k in range(len(self.params)))
+        made = f"native_{self.key} = native({self.key!r}, {len(self.params)}, globals())\n\n\n"
+        return f"{made}{decorated(options)}\ndef {self.fn.name}({args}):\n    return native_{self.key}({args})\n"
+
+
+def native(key: str, arity: int, module: Mapping[str, Any]) -> Any:
+    """The intrinsic of a program, for the stub in the module of these globals."""
+    program = _programs.get(key)  # none where the module's code is on the disk, unless that turns out to be damaged
+
+    def typed(args: Sequence[Any]) -> Any:
+        found = program or _programs[key]
+        given = [a if isinstance(p, Base) else _TYPES[p.dt] for p, a in zip(found.params, args, strict=True)]
+        kinds = [*([] if found.bare else [nb.int64]), *(_TYPES[r.dt] for r in found.fn.results)]
+        result = kinds[0] if len(kinds) == 1 else nb.Tuple(tuple(kinds)) if kinds else nb.none
+
+        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+            made = _Builder(context, builder, found, module, sig.args, values).build()
+            if not kinds:
+                return context.get_dummy_value()
+            return made[0] if len(kinds) == 1 else context.make_tuple(builder, sig.return_type, made)
+
+        return signature(result, *given), codegen
+
+    names = ", ".join(f"a{k}" for k in range(arity))
+    scope: dict[str, Any] = {"typed": typed}
+    exec(f"def native(typingctx, {names}):\n    return typed(({names},))" if arity else "def native(typingctx):\n    return typed(())", scope)
+    return intrinsic(scope["native"])
+
+
+class _Array:
+    """Memory in the function that is built: a Numba array's value and what indexing needs of it."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        self.kind, self.value = kind, value
+        ary = context.make_array(kind)(context, builder, value)
+        self.data = ary.data
+        self.shape = cgutils.unpack_tuple(builder, ary.shape, kind.ndim)
+        self.strides = cgutils.unpack_tuple(builder, ary.strides, kind.ndim)
+
+
+class _Builder:
+    """Builds the body of one function where the builder stands."""
+
+    def __init__(self, context: Any, builder: Any, program: Program, module: Mapping[str, Any], kinds: Any, values: Any) -> None:
+        self.context, self.builder, self.program, self.module = context, builder, program, module
+        self.values: dict[Var, Any] = {}
+        self.cells: dict[Var, Any] = {}  # of variables with several definitions, in LLVM's sense
+        self.arrays: dict[Base, _Array] = {}
+        self.frames: dict[Base, tuple[Any, Any]] = {}  # of arrays that the function makes: they change
+        self.owned: dict[Base, Any] = {}  # where the memory is that the function has to free
+        for p, kind, value in zip(program.params, kinds, values, strict=True):
+            if isinstance(p, Base):
+                self.arrays[p] = _Array(context, builder, kind, value)
+            else:
+                self.values[p] = value
+        self.given = frozenset(self.arrays)
+
+    def build(self) -> list[Any]:
+        """The status, unless the function is bare, and the results."""
+        fn, builder = self.program.fn, self.builder
+        self.status = self.cell(nb.int64)
+        self.results = [self.cell(_TYPES[r.dt]) for r in fn.results]
+        builder.store(self.const(OK, "i8"), self.status)
+        for cell, r in zip(self.results, fn.results, strict=True):
+            builder.store(self.atom(zero(r.dt)), cell)
+        self.exit = builder.append_basic_block("exit")
+        self.block(fn.body)
+        for cell, r in zip(self.results, fn.results, strict=True):
+            builder.store(self.atom(r), cell)
+        builder.branch(self.exit)
+        builder.position_at_end(self.exit)
+        for cell in self.owned.values():
+            self.context.nrt.free(builder, builder.load(cell))
+        status = builder.load(self.status)
+        if self.owned:
+            with cgutils.if_unlikely(builder, builder.icmp_signed("==", status, self.const(_NO_MEMORY, "i8"))):
+                self.context.call_conv.return_user_exc(builder, MemoryError, ("an array inside of a step does not fit",))
+        return [*([] if self.program.bare else [status]), *(builder.load(cell) for cell in self.results)]
+
+    # -------------------------------------------------------------------------------------------------------- values
+    def cell(self, kind: Any) -> Any:
+        """A variable of the function, for LLVM to keep in a register."""
+        with self.builder.goto_entry_block():
+            return self.builder.alloca(self.context.get_value_type(kind))
+
+    def const(self, value: Any, dt: str) -> Any:
+        return self.context.get_constant(_TYPES[dt], value)
+
+    def atom(self, a: Atom) -> Any:
+        """A value."""
+        if isinstance(a, Const):
+            return self.const(a.value, a.dt)
+        if a in self.cells:
+            return self.builder.load(self.cells[a])
+        return self.values[a]
+
+    def cast(self, a: Atom, dt: str) -> Any:
+        """A value as one of another dtype."""
+        if isinstance(a, Const) and a.dt in ("i8", "b1") and dt in FLOATS:
+            return self.const(float(a.value), dt)  # type: ignore[arg-type]
+        return self.context.cast(self.builder, self.atom(a), _TYPES[a.dt], _TYPES[dt])
+
+    def define(self, v: Var, value: Any) -> None:
+        """Give a variable of several definitions a value."""
+        if v not in self.cells:
+            self.cells[v] = self.cell(_TYPES[v.dt])
+        self.builder.store(value, self.cells[v])
+
+    def together(self, pairs: Sequence[tuple[Var, Atom]]) -> None:
+        """Assignments that all read before any writes."""
+        for v, value in [(v, self.cast(a, v.dt)) for v, a in pairs if v != a]:
+            self.define(v, value)
+
+    # ---------------------------------------------------------------------------------------------------- statements
+    def block(self, block: Block) -> None:
+        for s in block:
+            _STATEMENTS[type(s)](self, s)
+
+    def leave(self, status: Any) -> None:
+        """Leave the function; what follows is never reached."""
+        self.builder.store(status, self.status)
+        self.builder.branch(self.exit)
+        self.builder.position_at_end(self.builder.append_basic_block("unreached"))
+
+    def _dim(self, s: Dim) -> None:
+        self.values[s.var] = self.array(s.base).shape[s.axis]
+
+    def _pointer(self, base: Base, index: Sequence[Atom], wrap: str) -> tuple[Any, Any]:
+        """The type of the array, and where its cell is."""
+        array = self.array(base)
+        at = [self.cast(i, "i8") for i in index]
+        signed = [wrap != "never" and not (isinstance(i, Const) and i.value >= 0) for i in index]  # type: ignore[operator]
+        at = [_wrapped(self.builder, i, n) if on else i for i, n, on in zip(at, array.shape, signed, strict=True)]
+        args = (array.data, array.shape, array.strides, array.kind.layout, at)
+        return array.kind, cgutils.get_item_pointer2(self.context, self.builder, *args, wraparound=False)
+
+    def _load(self, s: Load) -> None:
+        kind, pointer = self._pointer(s.base, s.index, s.wrap)
+        self.values[s.var] = arrayobj.load_item(self.context, self.builder, kind, pointer)
+
+    def _store(self, s: Store) -> None:
+        kind, pointer = self._pointer(s.base, s.index, s.wrap)
+        value = self.cast(s.value, s.base.dt)
+        if s.mode == "add":
+            before = arrayobj.load_item(self.context, self.builder, kind, pointer)
+            value = self.arithmetic("add", before, value, s.base.dt)
+        arrayobj.store_item(self.context, self.builder, kind, value, pointer)
+
+    def _alloc(self, s: Alloc) -> None:
+        if s.base not in self.given:
+            self._allocated(s)
+        elif s.fill == "none":
+            return
+        array = self.array(s.base)
+        size = self.size(array)
+        bytes_ = self.builder.mul(size, self.const(np.dtype(s.base.dt).itemsize, "i8"))
+        if s.fill == "zero":
+            cgutils.memset(self.builder, array.data, bytes_, 0)
+        elif s.fill == "one":
+            one = self.const(np.dtype(s.base.dt).type(1), s.base.dt)
+            with cgutils.for_range(self.builder, size) as loop:
+                pointer = self.builder.gep(array.data, [loop.index], inbounds=True)
+                arrayobj.store_item(self.context, self.builder, array.kind, one, pointer)
+
+    def _allocated(self, s: Alloc) -> None:
+        """Memory of the function's own, which replaces what an earlier run of the statement has made."""
+        context, builder = self.context, self.builder
+        nothing = ll.Constant(cgutils.voidptr_t, None)
+        if s.base not in self.owned:
+            with builder.goto_entry_block():
+                self.owned[s.base] = builder.alloca(cgutils.voidptr_t)
+                builder.store(nothing, self.owned[s.base])
+        place = self.owned[s.base]
+        kind = nb.Array(_TYPES[s.base.dt], s.base.rank, "C")
+        least = self.const(0, "i8")
+        dims = [self.cast(d, "i8") for d in s.dims]
+        dims = [builder.select(builder.icmp_signed("<", d, least), least, d) for d in dims]
+        strides = [self.const(np.dtype(s.base.dt).itemsize, "i8")]
+        for d in reversed(dims[1:]):
+            strides.insert(0, builder.mul(strides[0], d))
+        bytes_ = builder.mul(strides[0], dims[0])
+        context.nrt.free(builder, builder.load(place))
+        builder.store(nothing, place)
+        data = context.nrt.allocate(builder, builder.add(bytes_, self.const(1, "i8")))
+        with cgutils.if_unlikely(builder, cgutils.is_null(builder, data)):
+            builder.store(self.const(_NO_MEMORY, "i8"), self.status)
+            builder.branch(self.exit)
+        builder.store(data, place)
+        ary = arrayobj.make_array(kind)(context, builder)
+        typed = builder.bitcast(data, context.get_data_type(kind.dtype).as_pointer())
+        arrayobj.populate_array(ary, typed, dims, strides, np.dtype(s.base.dt).itemsize, None)
+        value = ary._getvalue()
+        if s.base not in self.frames:
+            with builder.goto_entry_block():
+                self.frames[s.base] = kind, builder.alloca(value.type)
+        builder.store(value, self.frames[s.base][1])
+
+    def array(self, base: Base) -> _Array:
+        """The memory of a base; where the function makes it, what it made last."""
+        if base in self.frames:
+            kind, frame = self.frames[base]
+            return _Array(self.context, self.builder, kind, self.builder.load(frame))
+        return self.arrays[base]
+
+    def size(self, array: _Array) -> Any:
+        n = array.shape[0]
+        for d in array.shape[1:]:
+            n = self.builder.mul(n, d)
+        return n
+
+    def _raise(self, s: Raise) -> None:
+        self.leave(self.const(1 + s.site, "i8"))
+
+    def _need(self, s: Need) -> None:
+        short = self.builder.icmp_signed("<", self.size(self.array(s.base)), self.cast(s.size, "i8"))
+        with cgutils.if_unlikely(self.builder, short):
+            self.builder.store(self.const(NEED, "i8"), self.status)
+            self.builder.branch(self.exit)
+
+    def _call(self, s: Call) -> None:
+        builder = self.builder
+        kind = nb.Dispatcher(self.module[s.fn])
+        arrays = [self.array(a) if isinstance(a, Base) else None for a in s.args]
+        kinds = [_TYPES[a.dt] if array is None else array.kind for a, array in zip(s.args, arrays, strict=True)]  # type: ignore[union-attr]
+        values = [self.atom(a) if array is None else array.value for a, array in zip(s.args, arrays, strict=True)]  # type: ignore[arg-type]
+        result, value = self.called(kind, kinds, values)
+        if isinstance(result, nb.BaseTuple):
+            parts = cgutils.unpack_tuple(builder, value, len(result))
+        else:
+            parts = [] if result == nb.none else [value]
+        if s.leaves:
+            status, *parts = parts
+            with cgutils.if_unlikely(builder, builder.icmp_signed("!=", status, self.const(OK, "i8"))):
+                builder.store(status, self.status)
+                builder.branch(self.exit)
+        elif len(parts) > len(s.results):  # it has a status for others' sake
+            parts = parts[1:]
+        for v, part in zip(s.results, parts, strict=True):
+            self.values[v] = part
+
+    def called(self, fn: Any, kinds: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
+        """The type and the value of a call of what Numba knows by this type or as this function."""
+        context, builder = self.context, self.builder
+        sig = fn.get_call_type(context.typing_context, tuple(kinds), {})
+        impl = context.get_function(fn, sig)
+        context.add_linking_libs(getattr(impl, "libs", ()))
+        cast = [context.cast(builder, v, k, want) for v, k, want in zip(values, kinds, sig.args, strict=True)]
+        return sig.return_type, impl(builder, cast)
+
+    @contextmanager
+    def _into(self, block: Any, then: Any) -> Iterator[None]:
+        """Build a block that goes on at ``then``."""
+        self.builder.position_at_end(block)
+        yield
+        self.builder.branch(then)
+
+    def _if(self, s: If) -> None:
+        builder = self.builder
+        test = self.cast(s.test, "b1")
+        if not s.then and not s.orelse:
+            for v, a, b in s.phis:
+                self.values[v] = builder.select(test, self.cast(a, v.dt), self.cast(b, v.dt))
+            return
+        then, orelse, end = (builder.append_basic_block(name) for name in ("then", "else", "endif"))
+        builder.cbranch(test, then, orelse)
+        for which, start, block in ((1, then, s.then), (2, orelse, s.orelse)):
+            with self._into(start, end):
+                self.block(block)
+                self.together([(phi[0], phi[which]) for phi in s.phis])
+        builder.position_at_end(end)
+        self._settle(v for v, _, _ in s.phis)
+
+    def _settle(self, variables: Iterator[Var]) -> None:
+        """Variables that are not defined again become plain values."""
+        for v in variables:
+            if v in self.cells:
+                self.values[v] = self.builder.load(self.cells.pop(v))
+
+    def _loop(self, s: For | While) -> None:
+        builder = self.builder
+        for (v, init), _ in zip(s.carries, s.results, strict=True):
+            self.cells.pop(v, None)
+            self.define(v, self.cast(init, v.dt))
+        if s.trips is not None:
+            self.define(s.trips, self.const(0, "i8"))
+        head, body, end = (builder.append_basic_block(name) for name in ("loop", "body", "endloop"))
+        if isinstance(s, For):
+            self._counted(s, head, body, end)
+        else:
+            builder.branch(head)
+            builder.position_at_end(head)
+            self.block(s.head)
+            builder.cbranch(self.cast(s.test, "b1"), body, end)
+            builder.position_at_end(body)
+            self._body(s, end)
+            builder.branch(head)
+        builder.position_at_end(end)
+        for (v, _), r in zip(s.carries, s.results, strict=True):
+            self.values[r] = builder.load(self.cells[v])
+        if s.trips is not None:
+            self._settle(iter((s.trips,)))
+
+    def _counted(self, s: For, head: Any, body: Any, end: Any) -> None:
+        """Iterations by number where the step is not 1 or -1, else by the variable itself, which vectorises better."""
+        builder = self.builder
+        lo, count, step = self.cast(s.lo, "i8"), self.cast(s.count, "i8"), self.cast(s.step, "i8")
+        place = self.cell(nb.int64)
+        unit = isinstance(s.step, Const) and s.step.value in (1, -1)
+        up = not unit or s.step.value == 1  # type: ignore[union-attr]
+        first = lo if unit else self.const(0, "i8")
+        last = (builder.add(lo, count) if up else builder.sub(lo, count)) if unit else count
+        builder.store(first, place)
+        builder.branch(head)
+        builder.position_at_end(head)
+        k = builder.load(place)
+        builder.cbranch(builder.icmp_signed("<" if up else ">", k, last), body, end)
+        builder.position_at_end(body)
+        self.values[s.var] = k if unit else builder.add(lo, builder.mul(k, step))
+        self._body(s, end)
+        builder.store(builder.add(k, self.const(1 if up else -1, "i8"), flags=("nsw",)), place)
+        builder.branch(head)
+
+    def _body(self, s: For | While, end: Any) -> None:
+        builder = self.builder
+        self.block(s.body)
+        if s.trips is not None:
+            self.define(s.trips, builder.add(self.atom(s.trips), self.const(1, "i8")))
+        stop = None if s.stop is None else self.cast(s.stop, "b1")  # before the carries change
+        self.together([(v, y) for (v, _), y in zip(s.carries, s.yields, strict=True)])
+        if stop is not None:
+            go_on = builder.append_basic_block("next")
+            builder.cbranch(stop, end, go_on)
+            builder.position_at_end(go_on)
+
+    # ---------------------------------------------------------------------------------------------------- operations
+    def _let(self, s: Let) -> None:
+        if s.op == "cast" or s.op == "copy":
+            value = self.cast(s.args[0], s.var.dt)
+        else:
+            value = self._instructions(s)
+            if value is None:
+                value = self._compiled(s)
+        self.values[s.var] = value
+
+    def arithmetic(self, op: str, a: Any, b: Any, dt: str) -> Any:
+        """Sum, difference or product of values of a dtype."""
+        return getattr(self.builder, ("f" if dt in FLOATS else "") + op)(a, b)
+
+    def _instructions(self, s: Let) -> Any:
+        """The value, if an instruction or two compute it; else None."""
+        builder, op, dt, args = self.builder, s.op, s.var.dt, s.args
+        if op in _ARITHMETIC and dt != "b1":
+            return self.arithmetic(op, self.cast(args[0], dt), self.cast(args[1], dt), dt)
+        if op == "div" and dt in FLOATS:
+            return builder.fdiv(self.cast(args[0], dt), self.cast(args[1], dt))
+        if op == "neg" and dt in FLOATS:
+            return builder.fneg(self.cast(args[0], dt))
+        if op == "square" and dt in FLOATS:
+            value = self.cast(args[0], dt)
+            return builder.fmul(value, value)
+        if op in _BITS:
+            return getattr(builder, _BITS[op])(self.cast(args[0], dt), self.cast(args[1], dt))
+        if op == "lnot":
+            return builder.not_(self.cast(args[0], "b1"))
+        if op == "select":
+            return builder.select(self.cast(args[0], "b1"), self.cast(args[1], dt), self.cast(args[2], dt))
+        if op == "mulz" and dt in FLOATS:
+            c, k = (self.cast(a, dt) for a in args)
+            used = builder.fcmp_unordered("!=", c, self.const(0.0, dt))
+            return builder.fmul(c, builder.select(used, k, c))
+        if op in _COMPARE:
+            return self._compared(_COMPARE[op], args)
+        if op in ("min2", "max2") and all(a.dt == dt for a in args):
+            a, b = args
+            return builder.select(self._compared("<" if op == "min2" else ">", (b, a)), self.atom(b), self.atom(a))
+        if op in ("abs", "fabs") and dt in FLOATS:
+            value = self.cast(args[0], dt)
+            return builder.call(builder.module.declare_intrinsic("llvm.fabs", [value.type]), [value])
+        if op in _MATH and dt in FLOATS:
+            kind = _TYPES[dt]
+            impl = self.context.get_function(getattr(math, op), signature(kind, kind))
+            self.context.add_linking_libs(getattr(impl, "libs", ()))
+            return impl(builder, [self.cast(args[0], dt)])
+        return None
+
+    def _compared(self, sign: str, args: Sequence[Atom]) -> Any:
+        a, b = args
+        dts = {a.dt, b.dt}
+        dt = a.dt if len(dts) == 1 else "f8" if "f8" in dts else "i8" if dts <= {"b1", "i4", "i8"} else ""
+        if not dt:
+            return None
+        x, y = self.cast(a, dt), self.cast(b, dt)
+        if dt in FLOATS:
+            return (self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered)(sign, x, y)
+        return (self.builder.icmp_signed if dt in ("i4", "i8") else self.builder.icmp_unsigned)(sign, x, y)
+
+    def _compiled(self, s: Let) -> Any:
+        """Numba's own operation, compiled from its text; literal integers are a part of that."""
+        fixed = rules.FIXED.get(s.op, (-1, ""))[0]
+        free = [k for k in range(len(s.args)) if k != fixed]
+        texts = [repr(a.value) if k == fixed and isinstance(a, Const) else f"x{k}" for k, a in enumerate(s.args)]
+        fn = _function(rules.text(s.op, texts, s.var.dt), tuple(f"x{k}" for k in free))
+        kinds = tuple(_TYPES[s.args[k].dt] for k in free)
+        dt = rules.result_dtype(s.op, tuple(a.dt for a in s.args))
+        sig = signature(_TYPES[dt], *kinds)
+        value = self.context.compile_internal(self.builder, fn, sig, [self.atom(s.args[k]) for k in free])
+        return self.context.cast(self.builder, value, _TYPES[dt], _TYPES[s.var.dt])
+
+
+def _wrapped(builder: Any, index: Any, length: Any) -> Any:
+    """An index that counts from the end where it is negative."""
+    negative = builder.icmp_signed("<", index, ll.Constant(index.type, 0))
+    return builder.select(negative, builder.add(index, length), index)
+
+
+_functions: dict[tuple[str, tuple[str, ...]], Callable[..., Any]] = {}
+
+
+def _function(text: str, names: tuple[str, ...]) -> Callable[..., Any]:
+    """The Python function of a text; one for each text, as Numba keeps what it has compiled by the function."""
+    if (text, names) not in _functions:
+        scope = {"math": math, "np": np, "special": special, "operator": operator}
+        _functions[text, names] = eval(f"lambda {', '.join(names)}: {text}", scope)
+    return _functions[text, names]
+
+
+_STATEMENTS: dict[type[Stmt], Callable[[_Builder, Any], None]] = {
+    Let: _Builder._let, Dim: _Builder._dim, Load: _Builder._load, Store: _Builder._store, Alloc: _Builder._alloc,
+    If: _Builder._if, For: _Builder._loop, While: _Builder._loop, Call: _Builder._call, Raise: _Builder._raise,
+    Need: _Builder._need,
+}  # fmt: skip
