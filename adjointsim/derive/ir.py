@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import is_
 
 __all__ = [
     "ONE", "ZERO", "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "Foreign", "If", "Let", "Load",
@@ -296,9 +297,21 @@ class Fn:
     rule: bool = False
 
 
+#: the parts of a statement that hold operands or statements
+_PARTS: dict[type, tuple[str, ...]] = {
+    kind: tuple(f.name for f in fields(kind) if f.type not in ("str", "int", "bool", "tuple[int, ...]"))
+    for kind in (Let, Dim, Load, Store, Alloc, Each, Call, Foreign, If, For, While, Raise, Need)
+}
+
+
+_FLAT = frozenset({Let, Dim, Load, Store, Alloc, Call, Foreign, Raise, Need})  # statements without nested blocks
+
+
 # ----------------------------------------------------------------------------------------------------------- queries
 def blocks_of(s: Stmt) -> tuple[Block, ...]:
     """The blocks nested directly in a statement."""
+    if type(s) in _FLAT:  # most are
+        return ()
     if isinstance(s, If):
         return (s.then, s.orelse)
     if isinstance(s, For):
@@ -314,8 +327,9 @@ def walk(block: Block) -> Iterator[Stmt]:
     """Every statement of a block, nested ones included, outer before inner, in program order."""
     for s in block:
         yield s
-        for inner in blocks_of(s):
-            yield from walk(inner)
+        if type(s) not in _FLAT:
+            for inner in blocks_of(s):
+                yield from walk(inner)
 
 
 def atoms_of(s: Stmt) -> Iterator[Atom]:
@@ -446,13 +460,14 @@ def substitute(block: Block, atom: Callable[[Atom], Atom], base: Callable[[Base]
         if isinstance(x, Base):
             return base(x)
         if isinstance(x, tuple):
-            return tuple(value(i) for i in x)
-        if isinstance(x, (Let, Dim, Load, Store, Alloc, Each, Call, Foreign, If, For, While, Raise, Need)):
-            return stmt(x)
-        return x
+            found = tuple([value(i) for i in x])
+            return x if all(map(is_, x, found)) else found
+        return x if x is None or isinstance(x, int) else stmt(x)  # type: ignore[arg-type]
 
     def stmt(s: Stmt) -> Stmt:
-        return replace(s, **{f.name: value(getattr(s, f.name)) for f in fields(s)})
+        parts = _PARTS[type(s)]
+        changes = {name: found for name in parts if (found := value(old := getattr(s, name))) is not old}
+        return replace(s, **changes) if changes else s  # type: ignore[arg-type]
 
     return tuple(stmt(s) for s in block)
 

@@ -62,7 +62,10 @@ _BITS = {"land": "and_", "lor": "or_", "lxor": "xor", "band": "and_", "bor": "or
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 #: functions of one number whose implementation Numba gives without compiling anything
 _MATH = frozenset(
-    "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh exp expm1 log log1p log10 sqrt fabs erf erfc gamma lgamma".split()
+    [
+        *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+        *("exp", "expm1", "log", "log1p", "log10", "sqrt", "erf", "erfc", "gamma", "lgamma"),
+    ]
 )
 
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
@@ -102,9 +105,9 @@ def native(key: str, arity: int, module: Mapping[str, Any]) -> Any:
 
         return signature(result, *given), codegen
 
-    names = ", ".join(f"a{k}" for k in range(arity))
+    names = ["typingctx", *(f"a{k}" for k in range(arity))]
     scope: dict[str, Any] = {"typed": typed}
-    exec(f"def native(typingctx, {names}):\n    return typed(({names},))" if arity else "def native(typingctx):\n    return typed(())", scope)
+    exec(f"def native({', '.join(names)}): return typed([{', '.join(names[1:])}])", scope)
     return intrinsic(scope["native"])
 
 
@@ -262,7 +265,7 @@ class _Builder:
         bytes_ = builder.mul(strides[0], dims[0])
         context.nrt.free(builder, builder.load(place))
         builder.store(nothing, place)
-        data = context.nrt.allocate(builder, builder.add(bytes_, self.const(1, "i8")))
+        data = context.nrt.allocate_unchecked(builder, builder.add(bytes_, self.const(1, "i8")))
         with cgutils.if_unlikely(builder, cgutils.is_null(builder, data)):
             builder.store(self.const(_NO_MEMORY, "i8"), self.status)
             builder.branch(self.exit)
