@@ -1,8 +1,8 @@
-"""From IR to Python text that Numba compiles.
+"""From IR to Python text: what people read, and what a module's cache is known by.
 
-The text is deterministic, keeps the user's names (``u.3`` becomes ``u_3``) and quotes the user's source lines as comments.
-Every function returns a status: 0, or a positive number for a ``raise`` of the user's (1 + its site), or NEED if an arena
-is too small.
+Numba compiles it, too, for functions that call code of others; the rest is built from the IR (:mod:`.native`).  The text is
+deterministic, keeps the user's names (``u.3`` becomes ``u_3``) and quotes the user's source lines as comments.  Every function
+returns a status: 0, or a positive number for a ``raise`` of the user's (1 + its site), or NEED if an arena is too small.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ the text that the rules' table has for them, so that values are those of the use
 from __future__ import annotations
 
 import hashlib
-import math
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,11 +23,10 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from . import rules, special
 from .build import zero
 from .emit import HEADER, NEED, OK, decorated
+from .instructions import TYPES, Values
 from .ir import (
-    FLOATS,
     Alloc,
     Atom,
     Base,
@@ -55,19 +52,7 @@ __all__ = ["STUBS", "Program", "native"]
 #: the head of a module
 STUBS = HEADER + "from adjointsim.derive.native import native\n"
 
-_TYPES = {"b1": nb.boolean, "i4": nb.int32, "i8": nb.int64, "u8": nb.uint64, "f4": nb.float32, "f8": nb.float64}
 _NO_MEMORY = -2
-_ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul"}
-_BITS = {"land": "and_", "lor": "or_", "lxor": "xor", "band": "and_", "bor": "or_", "bxor": "xor"}
-_COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-#: functions of one number whose implementation Numba gives without compiling anything
-_MATH = frozenset(
-    [
-        *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
-        *("exp", "expm1", "log", "log1p", "log10", "sqrt", "erf", "erfc", "gamma", "lgamma"),
-    ]
-)
-
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 
 
@@ -93,8 +78,8 @@ def native(key: str, arity: int, module: Mapping[str, Any]) -> Any:
 
     def typed(args: Sequence[Any]) -> Any:
         found = program or _programs[key]
-        given = [a if isinstance(p, Base) else _TYPES[p.dt] for p, a in zip(found.params, args, strict=True)]
-        kinds = [*([] if found.bare else [nb.int64]), *(_TYPES[r.dt] for r in found.fn.results)]
+        given = [a if isinstance(p, Base) else TYPES[p.dt] for p, a in zip(found.params, args, strict=True)]
+        kinds = [*([] if found.bare else [nb.int64]), *(TYPES[r.dt] for r in found.fn.results)]
         result = kinds[0] if len(kinds) == 1 else nb.Tuple(tuple(kinds)) if kinds else nb.none
 
         def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
@@ -122,13 +107,12 @@ class _Array:
         self.strides = cgutils.unpack_tuple(builder, ary.strides, kind.ndim)
 
 
-class _Builder:
+class _Builder(Values):
     """Builds the body of one function where the builder stands."""
 
     def __init__(self, context: Any, builder: Any, program: Program, module: Mapping[str, Any], kinds: Any, values: Any) -> None:
-        self.context, self.builder, self.program, self.module = context, builder, program, module
-        self.values: dict[Var, Any] = {}
-        self.cells: dict[Var, Any] = {}  # of variables with several definitions, in LLVM's sense
+        super().__init__(context, builder)
+        self.program, self.module = program, module
         self.arrays: dict[Base, _Array] = {}
         self.frames: dict[Base, tuple[Any, Any]] = {}  # of arrays that the function makes: they change
         self.owned: dict[Base, Any] = {}  # where the memory is that the function has to free
@@ -143,7 +127,7 @@ class _Builder:
         """The status, unless the function is bare, and the results."""
         fn, builder = self.program.fn, self.builder
         self.status = self.cell(nb.int64)
-        self.results = [self.cell(_TYPES[r.dt]) for r in fn.results]
+        self.results = [self.cell(TYPES[r.dt]) for r in fn.results]
         builder.store(self.const(OK, "i8"), self.status)
         for cell, r in zip(self.results, fn.results, strict=True):
             builder.store(self.atom(zero(r.dt)), cell)
@@ -160,40 +144,6 @@ class _Builder:
             with cgutils.if_unlikely(builder, builder.icmp_signed("==", status, self.const(_NO_MEMORY, "i8"))):
                 self.context.call_conv.return_user_exc(builder, MemoryError, ("an array inside of a step does not fit",))
         return [*([] if self.program.bare else [status]), *(builder.load(cell) for cell in self.results)]
-
-    # -------------------------------------------------------------------------------------------------------- values
-    def cell(self, kind: Any) -> Any:
-        """A variable of the function, for LLVM to keep in a register."""
-        with self.builder.goto_entry_block():
-            return self.builder.alloca(self.context.get_value_type(kind))
-
-    def const(self, value: Any, dt: str) -> Any:
-        return self.context.get_constant(_TYPES[dt], value)
-
-    def atom(self, a: Atom) -> Any:
-        """A value."""
-        if isinstance(a, Const):
-            return self.const(a.value, a.dt)
-        if a in self.cells:
-            return self.builder.load(self.cells[a])
-        return self.values[a]
-
-    def cast(self, a: Atom, dt: str) -> Any:
-        """A value as one of another dtype."""
-        if isinstance(a, Const) and a.dt in ("i8", "b1") and dt in FLOATS:
-            return self.const(float(a.value), dt)  # type: ignore[arg-type]
-        return self.context.cast(self.builder, self.atom(a), _TYPES[a.dt], _TYPES[dt])
-
-    def define(self, v: Var, value: Any) -> None:
-        """Give a variable of several definitions a value."""
-        if v not in self.cells:
-            self.cells[v] = self.cell(_TYPES[v.dt])
-        self.builder.store(value, self.cells[v])
-
-    def together(self, pairs: Sequence[tuple[Var, Atom]]) -> None:
-        """Assignments that all read before any writes."""
-        for v, value in [(v, self.cast(a, v.dt)) for v, a in pairs if v != a]:
-            self.define(v, value)
 
     # ---------------------------------------------------------------------------------------------------- statements
     def block(self, block: Block) -> None:
@@ -220,7 +170,8 @@ class _Builder:
 
     def _load(self, s: Load) -> None:
         kind, pointer = self._pointer(s.base, s.index, s.wrap)
-        self.values[s.var] = arrayobj.load_item(self.context, self.builder, kind, pointer)
+        value = arrayobj.load_item(self.context, self.builder, kind, pointer)
+        self.values[s.var] = self.context.cast(self.builder, value, kind.dtype, TYPES[s.var.dt])  # a captured array may change
 
     def _store(self, s: Store) -> None:
         kind, pointer = self._pointer(s.base, s.index, s.wrap)
@@ -255,7 +206,7 @@ class _Builder:
                 self.owned[s.base] = builder.alloca(cgutils.voidptr_t)
                 builder.store(nothing, self.owned[s.base])
         place = self.owned[s.base]
-        kind = nb.Array(_TYPES[s.base.dt], s.base.rank, "C")
+        kind = nb.Array(TYPES[s.base.dt], s.base.rank, "C")
         least = self.const(0, "i8")
         dims = [self.cast(d, "i8") for d in s.dims]
         dims = [builder.select(builder.icmp_signed("<", d, least), least, d) for d in dims]
@@ -305,7 +256,7 @@ class _Builder:
         builder = self.builder
         kind = nb.Dispatcher(self.module[s.fn])
         arrays = [self.array(a) if isinstance(a, Base) else None for a in s.args]
-        kinds = [_TYPES[a.dt] if array is None else array.kind for a, array in zip(s.args, arrays, strict=True)]  # type: ignore[union-attr]
+        kinds = [TYPES[a.dt] if array is None else array.kind for a, array in zip(s.args, arrays, strict=True)]  # type: ignore[union-attr]
         values = [self.atom(a) if array is None else array.value for a, array in zip(s.args, arrays, strict=True)]  # type: ignore[arg-type]
         result, value = self.called(kind, kinds, values)
         if isinstance(result, nb.BaseTuple):
@@ -416,80 +367,6 @@ class _Builder:
             builder.cbranch(stop, end, go_on)
             builder.position_at_end(go_on)
 
-    # ---------------------------------------------------------------------------------------------------- operations
-    def _let(self, s: Let) -> None:
-        if s.op == "cast" or s.op == "copy":
-            value = self.cast(s.args[0], s.var.dt)
-        else:
-            value = self._instructions(s)
-            if value is None:
-                value = self._compiled(s)
-        self.values[s.var] = value
-
-    def arithmetic(self, op: str, a: Any, b: Any, dt: str) -> Any:
-        """Sum, difference or product of values of a dtype."""
-        return getattr(self.builder, ("f" if dt in FLOATS else "") + op)(a, b)
-
-    def _instructions(self, s: Let) -> Any:
-        """The value, if an instruction or two compute it; else None."""
-        builder, op, dt, args = self.builder, s.op, s.var.dt, s.args
-        if op in _ARITHMETIC and dt != "b1":
-            return self.arithmetic(op, self.cast(args[0], dt), self.cast(args[1], dt), dt)
-        if op == "div" and dt in FLOATS:
-            return builder.fdiv(self.cast(args[0], dt), self.cast(args[1], dt))
-        if op == "neg" and dt in FLOATS:
-            return builder.fneg(self.cast(args[0], dt))
-        if op == "square" and dt in FLOATS:
-            value = self.cast(args[0], dt)
-            return builder.fmul(value, value)
-        if op in _BITS:
-            return getattr(builder, _BITS[op])(self.cast(args[0], dt), self.cast(args[1], dt))
-        if op == "lnot":
-            return builder.not_(self.cast(args[0], "b1"))
-        if op == "select":
-            return builder.select(self.cast(args[0], "b1"), self.cast(args[1], dt), self.cast(args[2], dt))
-        if op == "mulz" and dt in FLOATS:
-            c, k = (self.cast(a, dt) for a in args)
-            used = builder.fcmp_unordered("!=", c, self.const(0.0, dt))
-            return builder.fmul(c, builder.select(used, k, c))
-        if op in _COMPARE:
-            return self._compared(_COMPARE[op], args)
-        if op in ("min2", "max2") and all(a.dt == dt for a in args):
-            a, b = args
-            return builder.select(self._compared("<" if op == "min2" else ">", (b, a)), self.atom(b), self.atom(a))
-        if op in ("abs", "fabs") and dt in FLOATS:
-            value = self.cast(args[0], dt)
-            return builder.call(builder.module.declare_intrinsic("llvm.fabs", [value.type]), [value])
-        if op in _MATH and dt in FLOATS:
-            kind = _TYPES[dt]
-            impl = self.context.get_function(getattr(math, op), signature(kind, kind))
-            self.context.add_linking_libs(getattr(impl, "libs", ()))
-            return impl(builder, [self.cast(args[0], dt)])
-        return None
-
-    def _compared(self, sign: str, args: Sequence[Atom]) -> Any:
-        a, b = args
-        dts = {a.dt, b.dt}
-        dt = a.dt if len(dts) == 1 else "f8" if "f8" in dts else "i8" if dts <= {"b1", "i4", "i8"} else ""
-        if not dt:
-            return None
-        x, y = self.cast(a, dt), self.cast(b, dt)
-        if dt in FLOATS:
-            return (self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered)(sign, x, y)
-        return (self.builder.icmp_signed if dt in ("i4", "i8") else self.builder.icmp_unsigned)(sign, x, y)
-
-    def _compiled(self, s: Let) -> Any:
-        """Numba's own operation, compiled from its text; literal integers are a part of that."""
-        fixed = rules.FIXED.get(s.op, (-1, ""))[0]
-        free = [k for k in range(len(s.args)) if k != fixed]
-        texts = [repr(a.value) if k == fixed and isinstance(a, Const) else f"x{k}" for k, a in enumerate(s.args)]
-        fn = _function(rules.text(s.op, texts, s.var.dt), tuple(f"x{k}" for k in free))
-        kinds = tuple(_TYPES[s.args[k].dt] for k in free)
-        dt = rules.result_dtype(s.op, tuple(a.dt for a in s.args))
-        sig = signature(_TYPES[dt], *kinds)
-        value = self.context.compile_internal(self.builder, fn, sig, [self.atom(s.args[k]) for k in free])
-        return self.context.cast(self.builder, value, _TYPES[dt], _TYPES[s.var.dt])
-
 
 def _wrapped(builder: Any, index: Any, length: Any) -> Any:
     """An index that counts from the end where it is negative."""
@@ -497,19 +374,8 @@ def _wrapped(builder: Any, index: Any, length: Any) -> Any:
     return builder.select(negative, builder.add(index, length), index)
 
 
-_functions: dict[tuple[str, tuple[str, ...]], Callable[..., Any]] = {}
-
-
-def _function(text: str, names: tuple[str, ...]) -> Callable[..., Any]:
-    """The Python function of a text; one for each text, as Numba keeps what it has compiled by the function."""
-    if (text, names) not in _functions:
-        scope = {"math": math, "np": np, "special": special, "operator": operator}
-        _functions[text, names] = eval(f"lambda {', '.join(names)}: {text}", scope)
-    return _functions[text, names]
-
-
 _STATEMENTS: dict[type[Stmt], Callable[[_Builder, Any], None]] = {
-    Let: _Builder._let, Dim: _Builder._dim, Load: _Builder._load, Store: _Builder._store, Alloc: _Builder._alloc,
+    Let: _Builder.let, Dim: _Builder._dim, Load: _Builder._load, Store: _Builder._store, Alloc: _Builder._alloc,
     If: _Builder._if, For: _Builder._loop, While: _Builder._loop, Call: _Builder._call, Raise: _Builder._raise,
     Need: _Builder._need,
 }  # fmt: skip
