@@ -16,7 +16,7 @@ from adjointsim.derive.verify import verify
 
 from .harness import Bars, Derived, assert_close, functions
 
-COMPILED = CASES[::12]
+COMPILED = CASES[::24]
 DERIVED = {c.name: Derived(c.fn, c.args) for c in CASES}
 
 
