@@ -122,8 +122,8 @@ def value_and_grad(f: Function, wrt: int | tuple[int, ...] = 0) -> Callable[...,
         chosen = arguments.chosen(wrt, positions, "its gradient would be None")
         cost = ScalarKernel(f, arguments.specs, _name(f), role="function")
         arguments.check(cost.kernel.entry)
-        value = unflatten(cost.kernel.result_spec, cost.kernel.value(arguments.leaves))
-        bars = arguments.split(cost.vjp(arguments.leaves, 1.0))
+        found, leaf_bars = cost.value_and_vjp(arguments.leaves, 1.0)
+        value, bars = unflatten(cost.kernel.result_spec, found), arguments.split(leaf_bars)
         return value, tuple(bars[k] for k in chosen) if isinstance(wrt, tuple) else bars[chosen[0]]
 
     return _like(call, f, "value_and_grad")

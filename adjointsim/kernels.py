@@ -59,6 +59,10 @@ class ScalarKernel:
         """``value_bar`` times the derivative: new arrays, None for inert leaves."""
         return self.kernel.vjp(leaves, [np.full(1, value_bar, self.dt)])
 
+    def value_and_vjp(self, leaves: Leaves, value_bar: float) -> tuple[Leaves, Bars]:
+        """The number, as the leaf of its structure, and what :meth:`vjp` gives, from one run of the function."""
+        return self.kernel.value_and_vjp(leaves, [np.full(1, value_bar, self.dt)])
+
     def vjp_bytes(self, leaves: Leaves) -> tuple[int, bool]:
         """What :meth:`vjp` allocates, and whether that is exact."""
         return self.kernel.vjp_bytes(leaves)

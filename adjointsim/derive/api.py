@@ -189,6 +189,11 @@ class FunctionKernel:
         return self._compiled(lambda entry: vjp_kernel(entry, active))
 
     @cached_property
+    def _value_and_vjp(self) -> Compiled:
+        active = {path for path, base in self.entry.leaves if is_float(base.dt)}
+        return self._compiled(lambda entry: vjp_kernel(entry, active, valued=True))
+
+    @cached_property
     def _vjp_in_lanes(self) -> Compiled | None:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
         try:
@@ -267,17 +272,25 @@ class FunctionKernel:
         found = iter(self._back(self._vjp, counters, rest, captures, result_bars, env))
         return [None if counted else next(found) for counted in self._counted]
 
+    def value_and_vjp(self, leaves: Leaves, result_bars: Bars) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+        """What :meth:`value` and :meth:`vjp` give, of a function that returns numbers, from one run of it."""
+        counters, rest, captures, env = self._arguments(leaves)
+        results = self._results(rest, env)
+        found = iter(self._back(self._value_and_vjp, counters, rest, [*captures, *results], result_bars, env))
+        return results, [None if counted else next(found) for counted in self._counted]
+
     def _back(
         self,
         compiled: Compiled,
         counters: list[int],
         inputs: Leaves,
-        captures: Leaves,
+        others: Leaves,
         result_bars: Bars,
         env: Env,
         lanes: tuple[int, ...] = (),
     ) -> list[np.ndarray | None]:
-        """Run a VJP kernel, or one that is doubled or has ``lanes``, with new memory."""
+        """Run a VJP kernel, or one that is doubled or has ``lanes`` or results, with new memory; ``others`` are captures, and
+        memory for the results."""
         kernel = compiled.kernel
         pairs = [(bar, base) for bar, base in zip(result_bars, kernel.result_bars, strict=True) if base is not None]
         wanted = list(zip(kernel.leaf_bars, inputs, strict=True))
@@ -294,7 +307,7 @@ class FunctionKernel:
         while True:  # all anew if a tape was too short: it may have run out half-way back
             given = [np.array(bar, dtype=base.dt) for bar, base in pairs]
             memory = [*(b for b in bars if b is not None), *(tapes[k] for k in places), *scratch]
-            status = compiled.function(*counters, *inputs, *captures, *given, *memory)
+            status = compiled.function(*counters, *inputs, *others, *given, *memory)
             if status != NEED:
                 break
             tapes, bars = longer(tapes), fresh()

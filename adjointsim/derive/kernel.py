@@ -2,6 +2,7 @@
 
     primal   counters, leaves, captures                                            -> result leaves (written)
     vjp      counters, leaves, captures, result_bars (used up), leaf_bars (+=), arenas
+    both     counters, leaves, captures, result leaves (written), result_bars (used up), leaf_bars (+=), arenas
 
 ``leaf_bars`` are those of the active leaves only; an inactive leaf costs nothing.  Result leaves that are ``handed`` on by
 the caller (inputs as they stand) are none of a kernel's business: it has no parameters for them nor for their cotangents.
@@ -37,7 +38,7 @@ class Kernel:
     fn: Fn
     inputs: tuple[Base, ...]
     captures: tuple[Base, ...]
-    results: tuple[Base | None, ...] = ()  # primal: result leaves; None for one that is handed on
+    results: tuple[Base | None, ...] = ()  # primal and both: result leaves; None for one that is handed on
     result_bars: tuple[Base | None, ...] = ()  # vjp: None for a leaf that is inert or handed on
     leaf_bars: tuple[Base | None, ...] = ()  # vjp: None for an inactive leaf
     arenas: tuple[Base, ...] = ()
@@ -75,10 +76,19 @@ def prepared(entry: Entry, level: int) -> Block:
 
 
 def vjp_kernel(
-    entry: Entry, active: Collection[str], level: int = 1, handed: Collection[int] = (), lanes: bool = False
+    entry: Entry,
+    active: Collection[str],
+    level: int = 1,
+    handed: Collection[int] = (),
+    lanes: bool = False,
+    valued: bool = False,
 ) -> Kernel:
     """The adjoint with respect to the leaves whose paths are in ``active``, of the result leaves not at the places
-    ``handed``; with ``lanes`` for many cotangents at once, along a first axis of all cotangents.  LanesError if it cannot."""
+    ``handed``; with ``lanes`` for many cotangents at once, along a first axis of all cotangents.  LanesError if it cannot.
+
+    ``valued``: it gives the results as well, which are numbers: the way there computes them in any case.  (The way back may
+    restore arrays to what they were before.)
+    """
     chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
     results = [b for k, (_, b) in enumerate(entry.results) if k not in handed]
     body = prepared(entry, level)
@@ -90,11 +100,12 @@ def vjp_kernel(
     # memory that the primal gets from its caller and the adjoint must bring itself: results, and shadows of inactive leaves
     owners = {shadow: b for b, shadow in adj.shadows.items()}
     allocated = {s.base for s in walk((*adj.record, *adj.reverse)) if isinstance(s, Alloc)}
+    outcome = tuple(results) if valued else ()
     missing = dict.fromkeys(
         b
         for s in walk((*adj.record, *adj.reverse))
         for b in bases_of(s)
-        if b not in allocated and (b.role == "result" or (b.role == "shadow" and b not in given))
+        if b not in (*allocated, *outcome) and (b.role == "result" or (b.role == "shadow" and b not in given))
     )
     head: list[Dim | Alloc] = []
     inner: list[Dim | Alloc] = []
@@ -109,10 +120,10 @@ def vjp_kernel(
     else:
         outer = {b: b for b in given}
         body = (*head, *inner, *adj.record, *adj.reverse)
-    # results are read by nobody after an adjoint: a store to one survives only if the adjoint itself loads it
-    body = remove_dead(body, given)
+    # other results are read by nobody after an adjoint: a store to one survives only if the adjoint itself loads it
+    body = remove_dead(body, (*outcome, *given))
     functions: list[Fn] = []
-    name = f"{entry.fn.name}_vjp"
+    name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
         body = raise_loops(mark_indices(hoist(body), set(entry.counters)))
         body, functions = split_loops(body, entry.names, name)
@@ -121,9 +132,9 @@ def vjp_kernel(
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
     captures = tuple(c.base for c in entry.captures)
-    params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *given, *adj.arenas)
+    params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *outcome, *given, *adj.arenas)
     return Kernel(
-        Fn(name, params, body), leaves, captures,
+        Fn(name, params, body), leaves, captures, outcome,
         result_bars=tuple(outer[adj.shadows[b]] if is_float(b.dt) and b in results else None for _, b in entry.results),
         leaf_bars=tuple(outer[adj.shadows[b]] if b in chosen else None for b in leaves),
         arenas=adj.arenas, functions=tuple(functions), lines=calls.lines, opaques=entry.opaques,
