@@ -5,11 +5,12 @@ Every analysis answers "no" (or "unknown") for what it does not list: a new node
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from . import rules
+from .dependence import apart
 from .ir import (
     Atom,
     Base,
@@ -99,6 +100,11 @@ EXACT = frozenset(
 class _Access:
     order: int
     loops: tuple[int, ...]  # ids of the enclosing loops, outermost first; not of loops that run once
+    branches: Branches  # the tests of all branches around it, and what they are there
+
+
+Branches = tuple[tuple[Atom, bool], ...]
+_MANY = 16  # writes to one base, above which nobody looks at its cells
 
 
 @dataclass
@@ -117,27 +123,31 @@ class Layout:
     tests: dict[Var, tuple[Atom, ...]] = field(default_factory=dict)
     heads: set[Var] = field(default_factory=set)  # loop indices and carries
     place: dict[int, _Access] = field(default_factory=dict)  # id(statement) -> where
-    kills: dict[Base, list[_Access]] = field(default_factory=dict)
+    loops: dict[int, Stmt] = field(default_factory=dict)
+    kills: dict[Base, list[Stmt]] = field(default_factory=dict)
     volatile: Collection[Base] = ()  # parameters that the caller may write between a function and its reverse
+    _final: dict[int, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, body: Block, volatile: Collection[Base] = ()) -> Layout:
         layout = cls(volatile=volatile)
-        layout._block(body, (), (), None)
+        layout._block(body, (), (), None, ())
         return layout
 
-    def _block(self, block: Block, loops: tuple[int, ...], tests: tuple[Atom, ...], owner: int | None) -> None:
+    def _block(
+        self, block: Block, loops: tuple[int, ...], tests: tuple[Atom, ...], owner: int | None, branches: Branches
+    ) -> None:
         for s in block:
-            here = _Access(len(self.place), loops)
-            self.place[id(s)] = here
+            self.place[id(s)] = _Access(len(self.place), loops, branches)
             for v in defined(s):
                 self.owner[v] = owner
                 self.made[v] = s
                 self.tests[v] = tests
             for base in written_by(s):
-                self.kills.setdefault(base, []).append(here)
+                self.kills.setdefault(base, []).append(s)
             if isinstance(s, (For, While, Each)):
                 self.parent[id(s)] = owner
+                self.loops[id(s)] = s
                 for v in inner_defined(s):
                     self.owner[v] = id(s)
                     self.made[v] = s
@@ -145,12 +155,14 @@ class Layout:
                     self.heads.add(v)
                 once = isinstance(s, For) and isinstance(s.count, Const) and s.count.value == 1  # has no next iteration
                 inner = loops if once else (*loops, id(s))
+                within = branches
                 if isinstance(s, While):
-                    self._block(s.head, inner, (), id(s))
-                self._block((*s.body, *s.stores) if isinstance(s, Each) else s.body, inner, (), id(s))
+                    self._block(s.head, inner, (), id(s), branches)
+                    within = (*branches, (s.test, True))
+                self._block((*s.body, *s.stores) if isinstance(s, Each) else s.body, inner, (), id(s), within)
             elif isinstance(s, If):
-                self._block(s.then, loops, (*tests, s.test), owner)
-                self._block(s.orelse, loops, (*tests, s.test), owner)
+                self._block(s.then, loops, (*tests, s.test), owner, (*branches, (s.test, True)))
+                self._block(s.orelse, loops, (*tests, s.test), owner, (*branches, (s.test, False)))
 
     def inside(self, v: Var, loop: int | None) -> bool:
         """Whether v is defined in the body of a loop, at any depth."""
@@ -163,21 +175,36 @@ class Layout:
             at = self.parent[at]
         return False
 
-    def final(self, load: Load) -> bool:
-        """Whether the cell that a load reads is never written at a later time."""
-        return self.settled(load, load.base)
+    def final(self, access: Load | Store) -> bool:
+        """Whether the cell that a load reads, or a store writes, is never written at a later time."""
+        if id(access) not in self._final:
+            self._final[id(access)] = self.settled(access, access.base) or self._untouched(access)
+        return self._final[id(access)]
 
     def settled(self, s: Stmt, base: Base) -> bool:
-        """Whether memory is never written at a later time than where a statement stands.
+        """Whether memory is never written at a later time than where a statement stands."""
+        return base not in self.volatile and id(s) in self.place and not any(True for _ in self._later(s, base))
 
-        A write comes later if it stands after the statement, or shares a loop with it (the next iteration).
-        """
-        here = self.place.get(id(s))
-        if here is None or base in self.volatile:
+    def _later(self, s: Stmt, base: Base) -> Iterator[tuple[Stmt, int]]:
+        """The writes to memory at a later time than where a statement stands: those after it, and those that share a loop with
+        it (in a later iteration); and the number of loops around both of which they are in the same iteration."""
+        here = self.place[id(s)]
+        for kill in self.kills.get(base, ()):
+            there = self.place[id(kill)]
+            shared = 0
+            for one, other in zip(here.loops, there.loops, strict=False):
+                if one != other:
+                    break
+                yield kill, shared
+                shared += 1
+            if there.order > here.order:
+                yield kill, shared
+
+    def _untouched(self, access: Load | Store) -> bool:
+        """The same of the one cell of an access, by its index (which may be written later elsewhere)."""
+        if access.base in self.volatile or id(access) not in self.place or len(self.kills[access.base]) > _MANY:
             return False
-        return not any(
-            k.order > here.order or (k.loops and here.loops and k.loops[0] == here.loops[0]) for k in self.kills.get(base, ())
-        )
+        return all(isinstance(kill, Store) and apart(self, access, kill, depth) for kill, depth in self._later(access, access.base))
 
 
 class Callees(Protocol):

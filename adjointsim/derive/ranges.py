@@ -65,9 +65,19 @@ class _Bounds:
             return None
         if s.step.value > 0:  # type: ignore[operator]
             return self.of(s.lo)
+        if s.step.value != -1:
+            return None
+        if isinstance(s.lo, Const) and isinstance(s.count, Const):
+            return int(s.lo.value) - int(s.count.value) + 1  # type: ignore[arg-type]
+        runs = self.made.get(s.count) if isinstance(s.count, Var) else None
+        for a in runs.args if runs is not None and runs.op == "max2" else ():  # lo - end iterations: the last before end
+            left = self.made.get(a) if isinstance(a, Var) and Const(0, "i8") in runs.args else None  # type: ignore[union-attr]
+            if left is not None and left.op == "sub" and left.args[0] == s.lo:
+                end = self.of(left.args[1])
+                return None if end is None else end + 1
         # downwards from lo = first + (count - 1): the last value is first (the loops of the way back)
         made = self.made.get(s.lo) if isinstance(s.lo, Var) else None
-        if s.step.value == -1 and made is not None:
+        if made is not None:
             if made.op == "add":
                 for a, b in (made.args, made.args[::-1]):
                     if self._one_less(b, s.count):

@@ -85,3 +85,28 @@ def index_from_a_branch(a):
     else:
         k = 2
     return a[k] * a[k - 1]
+
+
+@case(args=(A, 0.8), tags="loop overwrite branch")
+def read_above_the_diagonal_before_it_is_written(a, x):
+    u = a.copy()
+    s = x
+    for i in range(len(u)):
+        u[i] = s * x + u[i]
+        for j in range(len(u)):
+            if j < i:
+                s = s + 0.1
+            else:
+                s = 0.3 * s * s + u[j] * s
+    return s
+
+
+@case(args=(A, 0.8), tags="loop overwrite")
+def read_below_before_it_is_written_downwards(a, x):
+    u = a.copy()
+    s = x
+    for i in range(len(u) - 1, -1, -1):
+        u[i] = s * x + u[i]
+        for j in range(i):
+            s = 0.3 * s * s + u[j] * s
+    return s

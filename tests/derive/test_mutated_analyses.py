@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from corpus import CASES, Case
 
-from adjointsim.derive import analysis, deadcode, hoist, interp, ranges, record, reverse, scratch, tapes
+from adjointsim.derive import analysis, deadcode, dependence, hoist, interp, ranges, record, reverse, scratch, tapes
 from adjointsim.derive.ir import Alloc, Base, Dim, If, Let, Load, Need, Var, is_float, walk
 from adjointsim.derive.kernel import Kernel
 from adjointsim.derive.scratch import scratch_of
@@ -64,25 +64,47 @@ def final_always(m: pytest.MonkeyPatch) -> None:
     m.setattr(analysis.Layout, "final", lambda self, load: True)
 
 
+def _later(keep: Callable[[analysis.Layout, Any, Any, int], bool]) -> Patch:
+    """Some of the writes that come later are forgotten."""
+    real = analysis.Layout._later
+
+    def patch(m: pytest.MonkeyPatch) -> None:
+        m.setattr(analysis.Layout, "_later", lambda self, s, base: (x for x in real(self, s, base) if keep(self, s, *x)))
+
+    return patch
+
+
 def final_but_for_later_statements(m: pytest.MonkeyPatch) -> None:
     """The next iteration of a loop around a load is forgotten."""
-
-    def final(self, load):
-        here = self.place.get(id(load))
-        return here is not None and not any(k.order > here.order for k in self.kills.get(load.base, ()))
-
-    m.setattr(analysis.Layout, "final", final)
+    _later(lambda layout, s, kill, depth: layout.place[id(kill)].order > layout.place[id(s)].order)(m)
 
 
 def final_but_for_loops(m: pytest.MonkeyPatch) -> None:
-    """What stands after the loop around a load is forgotten."""
+    """What stands after the loops around a load is forgotten."""
+    _later(lambda layout, s, kill, depth: depth < len(layout.place[id(s)].loops))(m)
 
-    def final(self, load):
-        here = self.place.get(id(load))
-        shared = (k for k in self.kills.get(load.base, ()) if k.loops and here.loops and k.loops[0] == here.loops[0])
-        return here is not None and not any(shared)
 
-    m.setattr(analysis.Layout, "final", final)
+def other_cells_are_always_apart(m: pytest.MonkeyPatch) -> None:
+    m.setattr(analysis, "apart", lambda *accesses: True)
+
+
+def later_iterations_have_the_same_indices(m: pytest.MonkeyPatch) -> None:
+    m.setattr(dependence._Facts, "_mine", lambda self, v: v.name)
+
+
+def branches_are_taken(m: pytest.MonkeyPatch) -> None:
+    real = dependence._Facts.test
+    m.setattr(dependence._Facts, "test", lambda self, test, holds: real(self, test, True))
+
+
+def iterations_come_in_one_order(m: pytest.MonkeyPatch) -> None:
+    """A loop that counts down is taken for one that counts up."""
+    real = dependence._Facts._index
+
+    def index(self, var, lo, count, step, number):
+        real(self, var, lo, count, type(step)(abs(step.value), step.dt) if hasattr(step, "value") else step, number)
+
+    m.setattr(dependence._Facts, "_index", index)
 
 
 def _varied_without(name: str, drop: Callable[[Any], set]) -> Patch:
@@ -201,7 +223,8 @@ MUTANTS: list[Patch] = [
     results_of_loops_are_inert, local_arrays_are_inert, a_snapshot_always_does, nothing_is_carried, heads_are_replayed,
     nothing_is_written, loops_always_run, only_locals_are_written, never_negative, arithmetic_is_never_negative,
     indices_of_loops_are_never_negative, branches_keep_the_larger_bound, stores_to_locals_are_dead,
-    one_pass_finds_all_that_lives,
+    one_pass_finds_all_that_lives, other_cells_are_always_apart, later_iterations_have_the_same_indices, branches_are_taken,
+    iterations_come_in_one_order,
 ]  # fmt: skip
 
 
