@@ -5,13 +5,14 @@ Every analysis answers "no" (or "unknown") for what it does not list: a new node
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from . import rules
 from .dependence import apart
 from .ir import (
+    Alloc,
     Atom,
     Base,
     Block,
@@ -125,6 +126,7 @@ class Layout:
     place: dict[int, _Access] = field(default_factory=dict)  # id(statement) -> where
     loops: dict[int, Stmt] = field(default_factory=dict)
     kills: dict[Base, list[Stmt]] = field(default_factory=dict)
+    readers: dict[Base, list[Stmt]] = field(default_factory=dict)
     volatile: Collection[Base] = ()  # parameters that the caller may write between a function and its reverse
     _final: dict[int, bool] = field(default_factory=dict)
 
@@ -145,6 +147,9 @@ class Layout:
                 self.tests[v] = tests
             for base in written_by(s):
                 self.kills.setdefault(base, []).append(s)
+            if isinstance(s, (Load, Call, Foreign)):
+                for base in bases_of(s):
+                    self.readers.setdefault(base, []).append(s)
             if isinstance(s, (For, While, Each)):
                 self.parent[id(s)] = owner
                 self.loops[id(s)] = s
@@ -183,28 +188,46 @@ class Layout:
 
     def settled(self, s: Stmt, base: Base) -> bool:
         """Whether memory is never written at a later time than where a statement stands."""
-        return base not in self.volatile and id(s) in self.place and not any(True for _ in self._later(s, base))
+        kills = self.kills.get(base, ())
+        return base not in self.volatile and id(s) in self.place and not any(True for _ in self.later(s, kills))
 
-    def _later(self, s: Stmt, base: Base) -> Iterator[tuple[Stmt, int]]:
-        """The writes to memory at a later time than where a statement stands: those after it, and those that share a loop with
-        it (in a later iteration); and the number of loops around both of which they are in the same iteration."""
+    def later(self, s: Stmt, others: Iterable[Stmt], depth: int = 0) -> Iterator[tuple[Stmt, int]]:
+        """Those of other statements that run at a later time than where a statement stands: those after it, and those that
+        share a loop with it (in a later iteration); and the number of loops around both of which they are in the same
+        iteration, which is at least ``depth``."""
         here = self.place[id(s)]
-        for kill in self.kills.get(base, ()):
-            there = self.place[id(kill)]
+        for other in others:
+            there = self.place[id(other)]
             shared = 0
-            for one, other in zip(here.loops, there.loops, strict=False):
-                if one != other:
+            for loop, its in zip(here.loops, there.loops, strict=False):
+                if loop != its:
                     break
-                yield kill, shared
+                read_before = isinstance(self.loops[loop], Each) and isinstance(s, Store) and isinstance(other, Load)
+                if shared >= depth and not read_before:
+                    yield other, shared
                 shared += 1
-            if there.order > here.order:
-                yield kill, shared
+            if there.order > here.order and shared >= depth:
+                yield other, shared
 
     def _untouched(self, access: Load | Store) -> bool:
-        """The same of the one cell of an access, by its index (which may be written later elsewhere)."""
-        if access.base in self.volatile or id(access) not in self.place or len(self.kills[access.base]) > _MANY:
+        """The same of the one cell of an access, by its index (other cells may be written later)."""
+        kills = self.kills[access.base]
+        if access.base in self.volatile or id(access) not in self.place or len(kills) > _MANY:
             return False
-        return all(isinstance(kill, Store) and apart(self, access, kill, depth) for kill, depth in self._later(access, access.base))
+        return all(isinstance(kill, Store) and apart(self, access, kill, depth) for kill, depth in self.later(access, kills))
+
+    def useless(self, store: Store) -> bool:
+        """Whether nobody reads what a store writes, to memory that is made and forgotten in the function."""
+        allocs = [s for s in self.kills[store.base] if isinstance(s, Alloc)]
+        if len(allocs) != 1:
+            return False
+        made = self.place[id(allocs[0])]
+        depth, readers = len(made.loops), self.readers.get(store.base, ())
+        if len(readers) > _MANY or any(self.place[id(s)].loops[:depth] != made.loops for s in (store, *readers)):
+            return False
+        if made.order > min(self.place[id(s)].order for s in (store, *readers)):
+            return False
+        return all(isinstance(s, Load) and apart(self, store, s, shared) for s, shared in self.later(store, readers, depth))
 
 
 class Callees(Protocol):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
+from .analysis import Layout
 from .ir import (
     Alloc,
     Atom,
     Base,
     Block,
     Call,
+    Const,
     Dim,
     Each,
     For,
@@ -31,7 +33,7 @@ from .ir import (
     written_by,
 )  # fmt: skip
 
-__all__ = ["remove_dead"]
+__all__ = ["remove_dead", "remove_dead_stores"]
 
 
 class _Live:
@@ -169,6 +171,28 @@ def _keep(block: Block, live: _Live) -> Block:
         else:
             out.append(s)
     return tuple(out)
+
+
+def remove_dead_stores(body: Block, bases: Collection[Base]) -> Block:
+    """The block without stores of numbers that nobody reads: an adjoint leaves zeros where it has taken a cotangent away.
+
+    ``bases`` are memory that the caller reads afterwards.
+    """
+    layout = Layout.of(body)
+
+    def kept(block: Block) -> Block:
+        return tuple(_with_blocks(s, kept) for s in block if not idle(s))
+
+    def idle(s: Stmt) -> bool:
+        return isinstance(s, Store) and isinstance(s.value, Const) and s.base not in bases and layout.useless(s)
+
+    return kept(body)
+
+
+def _with_blocks(s: Stmt, change: Callable[[Block], Block]) -> Stmt:
+    """A statement with the statements of its blocks changed."""
+    parts = {"If": ("then", "orelse"), "For": ("body",), "While": ("body",), "Each": ("stores",)}.get(type(s).__name__, ())
+    return replace(s, **{name: change(getattr(s, name)) for name in parts}) if parts else s  # type: ignore[arg-type]
 
 
 def remove_dead(body: Block, bases: Iterable[Base], results: Iterable[Atom] = ()) -> Block:

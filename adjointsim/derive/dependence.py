@@ -23,11 +23,11 @@ _INTEGERS = ("i8", "b1")
 _LARGE = 2**31  # a product with more may leave the integers of 64 bits
 
 
-def apart(layout: Layout, one: Load | Store, later: Store, depth: int) -> bool:
-    """Whether a store never meets the cell of an access ``one`` that ran before.
+def apart(layout: Layout, one: Load | Store, later: Load | Store, depth: int) -> bool:
+    """Whether an access never meets the cell of an access ``one`` that ran before.
 
     ``depth`` is the number of loops around both of which the two are in the same iteration; if they share another loop, the
-    store is in a later iteration of that.  Both belong to ``layout``'s function, name the same base, and have indices that
+    later one is in a later iteration of that.  Both belong to ``layout``'s function, name the same base, and have indices that
     are not negative.
     """
     if one.wrap != "never" or later.wrap != "never":

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from .deadcode import remove_dead
+from .deadcode import remove_dead, remove_dead_stores
 from .entry import Entry
 from .fission import split_loops
 from .hoist import hoist
@@ -125,7 +125,8 @@ def vjp_kernel(
     functions: list[Fn] = []
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
-        body = raise_loops(mark_indices(hoist(body), set(entry.counters)))
+        body = remove_dead_stores(mark_indices(hoist(body), set(entry.counters)), (*outcome, *given))
+        body = raise_loops(remove_dead(body, (*outcome, *given)))
         body, functions = split_loops(body, entry.names, name)
         body = mark_indices(body, set(entry.counters))
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]

@@ -27,17 +27,18 @@ def each_to_loops(block: Block, names: Names, chosen: Callable[[Each], bool] = l
     return tuple(out)
 
 
-def nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]] | None = None) -> list[Stmt]:
-    """An Each as loops; ``innermost`` makes statements of an Each of one axis, by default a single loop."""
+def nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]] | None = None, most: int = 1) -> list[Stmt]:
+    """An Each as loops; ``innermost`` makes statements of an Each of one axis, or at ``most`` so many, by default a single
+    loop."""
     innermost = innermost or (lambda each: [_loop(each, (*each.body, *each.stores), names)])
-    return [*_apart(s, names, innermost)] if overlaps(s) else _nest(s, names, innermost)
+    return [*_apart(s, names, innermost, most)] if overlaps(s) else _nest(s, names, innermost, most)
 
 
-def _nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]]) -> list[Stmt]:
-    if len(s.axes) == 1:
+def _nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]], most: int) -> list[Stmt]:
+    if len(s.axes) <= most:
         return innermost(s)
     inner_sums = tuple((names.var(v.name, v.dt), names.var(v.name, v.dt), terms) for v, _, terms in s.sums)
-    inner = _nest(replace(s, axes=s.axes[1:], sums=inner_sums), names, innermost)
+    inner = _nest(replace(s, axes=s.axes[1:], sums=inner_sums), names, innermost, most)
     carries = tuple((c, init) for (_, c, _), (_, init, _) in zip(inner_sums, s.sums, strict=True))
     (var, lo, count), results = s.axes[0], tuple(v for v, _, _ in s.sums)
     yields = tuple(r for r, _, _ in inner_sums)
@@ -81,7 +82,7 @@ def apart(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> bool:
     )
 
 
-def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]]) -> list[Stmt]:
+def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]], most: int) -> list[Stmt]:
     """Two nests: one that computes, one that stores what waited.  Indices are computed in both."""
     read = {x.base for x in walk(s.body) if isinstance(x, Load)}
     b = Builder(names, s.part, number=False)
@@ -107,4 +108,4 @@ def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]]) -> li
     axes = tuple((fresh[v], lo, count) for v, lo, count in s.axes)
     body = tuple(x for x in again if not isinstance(x, Store))
     store = replace(s, axes=axes, body=body, stores=tuple(x for x in again if isinstance(x, Store)), sums=())  # type: ignore[arg-type]
-    return [*b.stmts, *_nest(compute, names, innermost), *_nest(store, names, innermost)]
+    return [*b.stmts, *_nest(compute, names, innermost, most), *_nest(store, names, innermost, most)]

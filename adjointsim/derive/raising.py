@@ -14,6 +14,7 @@ Whatever is not listed stays a loop: correct, and slower.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .build import const
@@ -44,7 +45,7 @@ Sums = tuple[tuple[Var, Atom, tuple[Atom, ...]], ...]
 
 
 def raise_loops(block: Block, lets: dict[Var, Let] | None = None) -> Block:
-    """Replace every innermost loop that is proved to be an Each."""
+    """Replace every loop that is proved to be an Each, from the innermost outwards."""
     lets = {} if lets is None else lets
     out: list[Stmt] = []
     for s in block:
@@ -53,8 +54,8 @@ def raise_loops(block: Block, lets: dict[Var, Let] | None = None) -> Block:
         if isinstance(s, If):
             out.append(replace(s, then=raise_loops(s.then, lets), orelse=raise_loops(s.orelse, lets)))
         elif isinstance(s, For):
-            raised = _raised(s, lets)
-            out.append(replace(s, body=raise_loops(s.body, lets)) if raised is None else raised)
+            s = replace(s, body=raise_loops(s.body, lets))
+            out.append(_raised(s, lets) or s)
         elif isinstance(s, While):
             out.append(replace(s, body=raise_loops(s.body, lets)))
         else:
@@ -63,16 +64,40 @@ def raise_loops(block: Block, lets: dict[Var, Let] | None = None) -> Block:
 
 
 def _raised(s: For, lets: dict[Var, Let]) -> Each | None:
-    if s.stop is not None or s.trips is not None or not all(isinstance(st, Store) or _pure(st) for st in s.body):
+    if s.stop is not None or s.trips is not None:
+        return None
+    if s.body and isinstance(s.body[-1], Each):
+        return _around(s, s.body[-1], lets)
+    if not all(isinstance(st, Store) or _pure(st) for st in s.body):
         return None
     lo = _first(s, lets)
     found = _sums(s)
-    if lo is None or found is None or not _ordered(s.body) or not _independent(s):
+    if lo is None or found is None or not _ordered(s.body) or not _independent(s.body, [s.var]):
         return None
     sums, chain = found
     stores = tuple(st for st in s.body if isinstance(st, Store))
     body = tuple(st for st in s.body if not isinstance(st, Store) and not (isinstance(st, Let) and st.var in chain))
     return Each(((s.var, lo, s.count),), body, stores, "any", sums, s.line, s.part)
+
+
+def _around(s: For, each: Each, lets: dict[Var, Let]) -> Each | None:
+    """A loop around an Each as an Each with one axis more: its bounds are the same in every iteration, and nothing is loaded
+    between the two loops (that would be loaded anew for each index)."""
+    body, stores = (*s.body[:-1], *each.body), each.stores
+    lo, carried = _first(s, lets), dict(s.carries)
+    bound = {v for st in s.body for v in defined(st)} | {s.var, *carried}
+    if lo is None or each.order != "any" or each.part != s.part or not all(isinstance(st, (Let, Dim)) for st in s.body[:-1]):
+        return None
+    if any(a in bound for _, first, count in each.axes for a in (first, count)):
+        return None
+    totals = tuple(v for v, _, _ in each.sums)
+    if tuple(s.yields) != totals or tuple(carried) != tuple(init for _, init, _ in each.sums):
+        return None  # it carries something that is no sum
+    used = {a for st in walk((*body, *stores)) for a in atoms_of(st)} | {a for _, _, terms in each.sums for a in terms}
+    if used & {*carried, *totals} or not _independent((*body, *stores), [s.var, *(v for v, _, _ in each.axes)]):
+        return None
+    sums = tuple((r, carried[init], terms) for r, (_, init, terms) in zip(s.results, each.sums, strict=True))  # type: ignore[index]
+    return Each(((s.var, lo, s.count), *each.axes), body, stores, "any", sums, s.line, s.part)
 
 
 def _pure(s: Stmt) -> bool:
@@ -117,34 +142,37 @@ def _ordered(body: Block) -> bool:
     return True
 
 
-def _independent(s: For) -> bool:
-    inner = {v for st in walk(s.body) for v in defined(st)}
+def _independent(body: Block, axes: Sequence[Var]) -> bool:
+    inner = {v for st in walk(body) for v in defined(st)}
     stores: dict[Base, list[Store]] = {}
-    for st in s.body:
+    for st in body:
         if isinstance(st, Store):
             stores.setdefault(st.base, []).append(st)
-    loads = [st for st in walk(s.body) if isinstance(st, Load)]
+    loads = [st for st in walk(body) if isinstance(st, Load)]
     for base, group in stores.items():
         reads = [x for x in loads if x.base == base]
         if not reads and all(st.mode == "add" for st in group):
             continue
         index = group[0].index
-        if any(x.index != index or x.wrap != "never" for x in (*group, *reads)) or not _injective(index, s, inner):
+        if any(x.index != index or x.wrap != "never" for x in (*group, *reads)) or not _injective(index, body, axes, inner):
             return False
     return True
 
 
-def _injective(index: tuple[Atom, ...], s: For, inner: set[Var]) -> bool:
-    """Whether an index differs between any two iterations: an axis is the loop's own index, the others do not vary."""
-    shift = {st.var: st for st in s.body if isinstance(st, Let) and st.op in ("add", "sub")}
+def _injective(index: tuple[Atom, ...], body: Block, axes: Sequence[Var], inner: set[Var]) -> bool:
+    """Whether an index differs between any two iterations: each of the loops' own indices is an axis of it, shifted perhaps,
+    and its other axes do not vary."""
+    shift = {st.var: st for st in body if isinstance(st, Let) and st.op in ("add", "sub")}
+    varying = {*inner, *axes}
 
-    def moves(a: Atom) -> bool:
-        if a == s.var:
-            return True
+    def mover(a: Atom) -> Atom | None:
+        if a in axes:
+            return a
         made = shift.get(a) if isinstance(a, Var) else None
-        return made is not None and made.args[0] == s.var and made.args[1] != s.var and made.args[1] not in inner
+        return made.args[0] if made is not None and made.args[0] in axes and made.args[1] not in varying else None
 
-    return any(moves(a) for a in index) and all(moves(a) or a not in inner for a in index)
+    moved = [mover(a) for a in index]
+    return set(axes) <= set(moved) and all(m is not None or a not in inner for m, a in zip(moved, index, strict=True))
 
 
 def _sums(s: For) -> tuple[Sums, set[Var]] | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corpus import CASES
 
-from adjointsim.derive import dense, fission, interp, loops, raising
+from adjointsim.derive import analysis, dense, fission, gather, interp, loops, raising
 from adjointsim.derive import kernel as kernels
 from adjointsim.derive.build import Names
 from adjointsim.derive.ir import Alloc, Dim, Each, Fn, For, walk
@@ -264,14 +264,17 @@ def test_sums_keep_their_order():
 
 
 # ------------------------------------------------------------------------------------------- analyses that claim too much
+SHIFT = gather._shift
 MUTATED = {
-    "independent": (raising, "_independent", lambda s: True),
+    "independent": (raising, "_independent", lambda body, axes: True),
     "ordered": (raising, "_ordered", lambda body: True),
-    "injective": (raising, "_injective", lambda index, s, inner: True),
+    "injective": (raising, "_injective", lambda index, body, axes, inner: True),
     "pure": (raising, "_pure", lambda s: not isinstance(s, For)),
     "dense": (dense, "_dense", lambda stmts: True),
     "separable": (fission, "_separable", lambda loads, adds, sets: True),
-    "shift": (fission, "_shift", lambda a, var, body: 0 if a == var else 1),
+    "shift": (gather, "_shift", lambda index, s: (found := SHIFT(index, s)) and (tuple(-c for c in found[0]), found[1])),
+    "outside": (gather, "_outside", lambda s, shift, bounds, b: []),
+    "useless": (analysis.Layout, "useless", lambda self, store: True),
 }
 
 

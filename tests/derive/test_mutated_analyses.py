@@ -66,10 +66,10 @@ def final_always(m: pytest.MonkeyPatch) -> None:
 
 def _later(keep: Callable[[analysis.Layout, Any, Any, int], bool]) -> Patch:
     """Some of the writes that come later are forgotten."""
-    real = analysis.Layout._later
+    real = analysis.Layout.later
 
     def patch(m: pytest.MonkeyPatch) -> None:
-        m.setattr(analysis.Layout, "_later", lambda self, s, base: (x for x in real(self, s, base) if keep(self, s, *x)))
+        m.setattr(analysis.Layout, "later", lambda self, s, *others: (x for x in real(self, s, *others) if keep(self, s, *x)))
 
     return patch
 
