@@ -128,6 +128,8 @@ class Layout:
     kills: dict[Base, list[Stmt]] = field(default_factory=dict)
     readers: dict[Base, list[Stmt]] = field(default_factory=dict)
     volatile: Collection[Base] = ()  # parameters that the caller may write between a function and its reverse
+    #: loops whose iterations are run again on the way back, and the arrays that are then as at the end of an iteration
+    rerun: dict[int, Collection[Base]] = field(default_factory=dict)
     _final: dict[int, bool] = field(default_factory=dict)
 
     @classmethod
@@ -181,15 +183,28 @@ class Layout:
         return False
 
     def final(self, access: Load | Store) -> bool:
-        """Whether the cell that a load reads, or a store writes, is never written at a later time."""
+        """Whether the cell that a load reads, or a store writes, is never written between then and the way back."""
         if id(access) not in self._final:
             self._final[id(access)] = self.settled(access, access.base) or self._untouched(access)
         return self._final[id(access)]
 
     def settled(self, s: Stmt, base: Base) -> bool:
-        """Whether memory is never written at a later time than where a statement stands."""
-        kills = self.kills.get(base, ())
-        return base not in self.volatile and id(s) in self.place and not any(True for _ in self.later(s, kills))
+        """Whether memory is never written between where a statement stands and the way back."""
+        if id(s) not in self.place:
+            return False
+        depth = self._depth(s, base)
+        return (depth > 0 or base not in self.volatile) and not any(True for _ in self.later(s, self.kills.get(base, ()), depth))
+
+    def run_again(self, loop: Stmt, bases: Collection[Base]) -> None:
+        """Note that the iterations of a loop will be run again on the way back; what was said of them may change."""
+        self.rerun[id(loop)] = bases
+        self._final.clear()
+
+    def _depth(self, s: Stmt, base: Base) -> int:
+        """The number of loops around a statement up to the last whose iteration is run again before its way back: there, what
+        other iterations of that write to memory does not matter."""
+        again = [k for k, loop in enumerate(self.place[id(s)].loops, 1) if base in self.rerun.get(loop, ())]
+        return again[-1] if again else 0
 
     def later(self, s: Stmt, others: Iterable[Stmt], depth: int = 0) -> Iterator[tuple[Stmt, int]]:
         """Those of other statements that run at a later time than where a statement stands: those after it, and those that
@@ -211,10 +226,13 @@ class Layout:
 
     def _untouched(self, access: Load | Store) -> bool:
         """The same of the one cell of an access, by its index (other cells may be written later)."""
-        kills = self.kills[access.base]
-        if access.base in self.volatile or id(access) not in self.place or len(kills) > _MANY:
+        base, kills = access.base, self.kills[access.base]
+        if id(access) not in self.place or len(kills) > _MANY:
             return False
-        return all(isinstance(kill, Store) and apart(self, access, kill, depth) for kill, depth in self.later(access, kills))
+        depth = self._depth(access, base)
+        if not depth and base in self.volatile:
+            return False
+        return all(isinstance(s, Store) and apart(self, access, s, shared) for s, shared in self.later(access, kills, depth))
 
     def useless(self, store: Store) -> bool:
         """Whether nobody reads what a store writes, to memory that is made and forgotten in the function."""

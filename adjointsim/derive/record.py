@@ -87,6 +87,10 @@ class Recording:
         written = dict.fromkeys(b for st in walk(s.body) for b in written_by(st))
         return [b for b in written if b in read and b not in own]
 
+    def _remade(self, s: For | While) -> set[Base]:
+        """Arrays that are as at the end of an iteration when it has been run again."""
+        return {*self._carried_arrays(s), *(st.base for st in walk(s.body) if isinstance(st, Alloc))}
+
     def _time_like(self, s: For | While, record: list[Stmt]) -> bool:
         """Whether a snapshot an iteration is less than what its inner loops record.
 
@@ -94,7 +98,9 @@ class Recording:
         """
         if self.level == 0 or (isinstance(s, For) and s.count == ONE):  # (a helper is reversed as a loop of one iteration)
             return False
-        safe = {*self._carried_arrays(s), *(st.base for st in walk(s.body) if isinstance(st, Alloc))}
+        if id(s) in self.layout.rerun:
+            return True
+        safe = self._remade(s)
         if not all(b in safe or self.layout.settled(st, b) for st in walk(s.body) for b in self.calls.reads(st)):
             return False
         inner = {v for st in walk(s.body) for v in (*defined(st), *inner_defined(st))}

@@ -222,19 +222,20 @@ class Reverser(Dense):
         record = [self.statement(s) for s in reversed(block)]
         return [s for group in reversed(record) for s in group]
 
-    def shadows_of(self, block: Block) -> None:
+    def shadows_of(self, block: Block, rerun: bool = False) -> None:
         """Zeroed shadows of the arrays that one run of a body allocates, in branches too, but not in inner loops.
 
-        They must stand at the very start of the way back: an array that is allocated in a branch may be used after it.
+        They must stand at the very start of the way back: an array that is allocated in a branch may be used after it.  The
+        arrays themselves are there if the body was ``rerun``.
         """
         for s in block:
-            if isinstance(s, Alloc) and s.base.role == "local" and self.layout.place[id(s)].loops:
+            if not rerun and isinstance(s, Alloc) and s.base.role == "local" and self.layout.place[id(s)].loops:
                 self.b.add(Alloc(s.base, s.dims, "none", s.line))  # of this iteration's length, should it be restored
             if isinstance(s, Alloc) and s.base in self.memory and s.base.role == "local":
                 self.b.add(Alloc(self.shadow(s.base), s.dims, "zero", s.line, "linear"))
             elif isinstance(s, If):
-                self.shadows_of(s.then)
-                self.shadows_of(s.orelse)
+                self.shadows_of(s.then, rerun)
+                self.shadows_of(s.orelse, rerun)
 
     def statement(self, s: Stmt) -> list[Stmt]:
         self.b.line = s.line
@@ -313,14 +314,13 @@ class Reverser(Dense):
         """Reverse a loop: the same number of iterations, last first."""
         after = [self.take(r) for r in s.results]
         live = {k for k, t in enumerate(after) if t is not None}
-        while True:  # a carry whose final value is unused may still matter: its cotangent may come from the next iteration
+        while True:
             out = self._try_loop(s, after, live)
-            if isinstance(out, set):
-                live |= out
-                continue
-            return out
+            if out is not None:
+                return out
 
-    def _try_loop(self, s: For | While, after: list[Atom | None], live: set[int]) -> list[Stmt] | set[int]:
+    def _try_loop(self, s: For | While, after: list[Atom | None], live: set[int]) -> list[Stmt] | None:
+        """The same with the carries of ``live`` places; None if more is known now than when this began."""
         params = {k: self.b.new(bar_name(s.carries[k][0]), s.carries[k][0].dt) for k in sorted(live)}
         counted = isinstance(s, For) and isinstance(s.step, Const) and abs(s.step.value) == 1 and s.stop is None  # type: ignore[arg-type]
         trips: Atom = s.trips if s.trips is not None else s.count  # type: ignore[union-attr]
@@ -329,24 +329,30 @@ class Reverser(Dense):
         with self._inside(s) as loop, self.b.block(loop=True) as stmts:
             for k in sorted(live):
                 self.add(s.yields[k], params[k])
-            self.shadows_of(s.body)
+            self.shadows_of(s.body, id(s) in self.layout.rerun)
             record = self.block(s.body)
             out_bars = {k: self.take(v) for k, (v, _) in enumerate(s.carries)}
             missing = {k for k, t in out_bars.items() if t is not None and k not in live and s.carries[k][0] in self.scalars}
             sums = dict(loop.sums)
             leftover = {x: loop.bars.get(x, sums[x]) for x in sums}
-        if missing:
+        if missing:  # a carry whose final value is unused may still matter: its cotangent may come from the next iteration
             self.loop.bars = snapshot
-            return missing
+            live |= missing
+            return None
         if not stmts and not sums and not live:
             return [replace(s, body=tuple(record))]  # nothing flows back through it
+        rerun = self._time_like(s, record)
+        if rerun and id(s) not in self.layout.rerun:  # then less need be recorded inside
+            self.loop.bars = snapshot
+            self.layout.run_again(s, self._remade(s))
+            return None
         self.b.line = s.line
         yields = [out_bars[k] or zero(params[k].dt) for k in sorted(live)]
         carries: list[tuple[Var, Atom]] = [(params[k], after[k] or zero(params[k].dt)) for k in sorted(live)]
         for x in sums:
             carries.append((sums[x], self._get(x, self.loop) or zero(x.dt)))
             yields.append(leftover[x])
-        provide = self._rerun if self._time_like(s, record) else self._provide
+        provide = self._rerun if rerun else self._provide
         record, prefix, rename, around = provide(s, record, tuple(stmts), [*yields], index, trips)
         body = (*prefix, *substitute(tuple(stmts), lambda a: rename.get(a, a)))  # type: ignore[arg-type]
         yields = [rename.get(y, y) for y in yields]  # type: ignore[arg-type]
