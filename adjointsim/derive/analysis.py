@@ -127,6 +127,7 @@ class Layout:
     loops: dict[int, Stmt] = field(default_factory=dict)
     kills: dict[Base, list[Stmt]] = field(default_factory=dict)
     readers: dict[Base, list[Stmt]] = field(default_factory=dict)
+    direct: set[int] = field(default_factory=set)  # ids of statements that stand in the body of a loop, or of the function
     volatile: Collection[Base] = ()  # parameters that the caller may write between a function and its reverse
     #: loops whose iterations are run again on the way back, and the arrays that are then as at the end of an iteration
     rerun: dict[int, Collection[Base]] = field(default_factory=dict)
@@ -143,6 +144,8 @@ class Layout:
     ) -> None:
         for s in block:
             self.place[id(s)] = _Access(len(self.place), loops, branches)
+            if not tests:
+                self.direct.add(id(s))
             for v in defined(s):
                 self.owner[v] = owner
                 self.made[v] = s
@@ -192,7 +195,7 @@ class Layout:
         """Whether memory is never written between where a statement stands and the way back."""
         if id(s) not in self.place:
             return False
-        depth = self._depth(s, base)
+        depth = self.depth(s, base)
         return (depth > 0 or base not in self.volatile) and not any(True for _ in self.later(s, self.kills.get(base, ()), depth))
 
     def run_again(self, loop: Stmt, bases: Collection[Base]) -> None:
@@ -200,7 +203,7 @@ class Layout:
         self.rerun[id(loop)] = bases
         self._final.clear()
 
-    def _depth(self, s: Stmt, base: Base) -> int:
+    def depth(self, s: Stmt, base: Base) -> int:
         """The number of loops around a statement up to the last whose iteration is run again before its way back: there, what
         other iterations of that write to memory does not matter."""
         again = [k for k, loop in enumerate(self.place[id(s)].loops, 1) if base in self.rerun.get(loop, ())]
@@ -229,7 +232,7 @@ class Layout:
         base, kills = access.base, self.kills[access.base]
         if id(access) not in self.place or len(kills) > _MANY:
             return False
-        depth = self._depth(access, base)
+        depth = self.depth(access, base)
         if not depth and base in self.volatile:
             return False
         return all(isinstance(s, Store) and apart(self, access, s, shared) for s, shared in self.later(access, kills, depth))

@@ -68,7 +68,7 @@ class Dense(Recording):
         prefix.line = self.b.line = s.line
         rename: dict[Atom, Atom] = {v: self.names.var(v.name, v.dt) for v, _, _ in s.axes}
         axes = tuple((rename[v], lo, count) for v, lo, count in s.axes)
-        replay(s.body, plan, prefix, rename)
+        replay(s.body, plan.replayed, prefix, rename)
         reverse = substitute(tuple(stmts), lambda a: rename.get(a, a))
         body = (*prefix.stmts, *(st for st in reverse if not isinstance(st, Store)))
         sums: list[tuple[Var, Atom, tuple[Atom, ...]]] = []

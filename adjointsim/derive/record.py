@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from .ir import (
     Load,
     Need,
     Stmt,
+    Store,
     Var,
     While,
     defined,
@@ -35,6 +37,7 @@ from .ir import (
 
 if TYPE_CHECKING:
     from .split import Calls
+    from .undo import Undone
 
 __all__ = ["NOT", "Around", "Plan", "Recording", "lift", "replay"]
 
@@ -53,14 +56,21 @@ class Recording:
     tops: Base
     used: set[Base]
     calls: Calls
+    undone: Undone
+    restores: dict[int, list[tuple[Store, Var]]]  # loop id -> its stores that are undone first, and what they overwrote
+    lost: dict[Var, Load]  # loads whose values were recorded
 
     def _provide(
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
     ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], Around]:
         """Make the primal values that a reversed body names available at its start."""
-        plan = Plan(self.layout, id(s), self.level)
+        plan = Plan(self.layout, id(s), self.level, self.undone)
+        restores = self.restores.get(id(s), [])
+        early = plan.for_stores([store for store, _ in restores])
+        plan.recorded.update((old, None) for _, old in restores)
         for v in self._needs(s, stmts, yields):
             plan.visit(v)
+        self.lost.update((v, made) for v in plan.recorded if isinstance(made := self.layout.made[v], Load))
         prefix = Builder(self.names)
         prefix.line = s.line
         rename: dict[Atom, Atom] = {}
@@ -70,7 +80,11 @@ class Recording:
             rename[s.var] = prefix.op("add", s.lo, prefix.op("mul", index, s.step), root=s.var.name)
         if recorded:
             record = self._record(s, record, recorded, prefix, rename, around, index)
-        replay(s.body, plan, prefix, rename)
+        if restores:
+            replay(s.body, early, prefix, rename)
+            for store, old in restores:
+                prefix.store(store.base, tuple(rename.get(a, a) for a in store.index), rename[old], "set", store.wrap)
+        replay(s.body, plan.replayed - early, prefix, rename)
         return record, prefix.stmts, rename, around
 
     def _needs(self, s: For | While | Each, stmts: Block, yields: list[Atom]) -> list[Var]:
@@ -81,9 +95,10 @@ class Recording:
     # a loop in time inside a step: its iterations would record whole arrays cell by cell, several values a cell.  One
     # snapshot of what an iteration reads and overwrites is less; the reversed iteration runs the body again from it
     def _carried_arrays(self, s: For | While) -> list[Base]:
-        """Arrays from outside of a loop that its body both reads and writes."""
+        """Arrays from outside of a loop that its body both reads and writes (a store that is undone reads, too)."""
         own = {st.base for st in walk(s.body) if isinstance(st, Alloc)}
         read = {b for st in walk(s.body) for b in self.calls.reads(st)}
+        read.update(self.undone.stores[id(st)].base for st in walk(s.body) if id(st) in self.undone.stores)
         written = dict.fromkeys(b for st in walk(s.body) for b in written_by(st))
         return [b for b in written if b in read and b not in own]
 
@@ -272,12 +287,20 @@ class Around:
 class Plan:
     """Which values of one iteration are replayed and which are recorded."""
 
-    def __init__(self, layout: Layout, loop: int, level: int) -> None:
-        self.layout, self.loop, self.level = layout, loop, level
+    def __init__(self, layout: Layout, loop: int, level: int, undone: Undone | None = None) -> None:
+        self.layout, self.loop, self.level, self.undone = layout, loop, level, undone
         self.replayed: set[Var] = set()
         self.recorded: dict[Var, None] = {}
         self.direct: set[Var] = set()
         self._inexact: dict[Var, bool] = {}
+
+    def for_stores(self, stores: Iterable[Store]) -> set[Var]:
+        """Visit what the indices of stores need that are undone before anything is loaded from there; what is replayed then."""
+        undone, self.undone = self.undone, None
+        for a in (a for s in stores for a in s.index):
+            self.visit(a)
+        self.undone = undone
+        return set(self.replayed)
 
     def visit(self, v: Atom) -> None:
         if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.replayed or v in self.recorded:
@@ -289,7 +312,7 @@ class Plan:
         if self.level == 0 or v in self.layout.heads or (not is_float(v.dt) and self.inexact(v)):
             self.recorded[v] = None
             return
-        if isinstance(s, (Let, Dim)) or (isinstance(s, Load) and self.layout.final(s)):
+        if isinstance(s, (Let, Dim)) or (isinstance(s, Load) and self._loads(s)):
             self.replayed.add(v)
             for a in (*(s.args if isinstance(s, Let) else s.index if isinstance(s, Load) else ()), *self.layout.tests[v]):
                 self.visit(a)
@@ -301,6 +324,10 @@ class Plan:
                 self.visit(x)
             return
         self.recorded[v] = None
+
+    def _loads(self, s: Load) -> bool:
+        """Whether a load gives the same on the way back."""
+        return self.layout.final(s) or (self.undone is not None and self.undone.back(s))
 
     def inexact(self, v: Atom) -> bool:
         """Whether an integer or bool rests on float arithmetic that need not give the same bits when it is compiled again."""
@@ -357,7 +384,7 @@ def _snapshot(b: Builder, tape: Base, at: Atom, base: Base, *, store: bool) -> A
     return b.op("add", at, _length(b, base))
 
 
-def replay(block: Block, plan: Plan, b: Builder, rename: dict[Atom, Atom]) -> None:
+def replay(block: Block, replayed: Collection[Var], b: Builder, rename: dict[Atom, Atom]) -> None:
     """Copy the replayed slice of a block; values inside branches are lifted out of them."""
 
     def get(a: Atom) -> Atom:
@@ -365,15 +392,15 @@ def replay(block: Block, plan: Plan, b: Builder, rename: dict[Atom, Atom]) -> No
 
     for s in block:
         b.line = s.line
-        if isinstance(s, Let) and s.var in plan.replayed:
+        if isinstance(s, Let) and s.var in replayed:
             rename[s.var] = b.op(s.op, *map(get, s.args), root=s.var.name, dt=s.var.dt)
-        elif isinstance(s, Dim) and s.var in plan.replayed:
+        elif isinstance(s, Dim) and s.var in replayed:
             rename[s.var] = b.dim(s.base, s.axis)
-        elif isinstance(s, Load) and s.var in plan.replayed:
+        elif isinstance(s, Load) and s.var in replayed:
             rename[s.var] = b.load(s.base, tuple(map(get, s.index)), s.var.name, s.wrap)
         elif isinstance(s, If):
-            inner = [v for side in (s.then, s.orelse) for st in walk(side) for v in defined(st) if v in plan.replayed]
-            phis = [p for p in s.phis if p[0] in plan.replayed]
+            inner = [v for side in (s.then, s.orelse) for st in walk(side) for v in defined(st) if v in replayed]
+            phis = [p for p in s.phis if p[0] in replayed]
             if not inner and not phis:
                 continue
             sides: list[list[Stmt]] = []
@@ -381,7 +408,7 @@ def replay(block: Block, plan: Plan, b: Builder, rename: dict[Atom, Atom]) -> No
             for side in (s.then, s.orelse):
                 with b.block() as stmts:
                     local = dict(rename)
-                    replay(side, plan, b, local)
+                    replay(side, replayed, b, local)
                 sides.append(stmts)
                 names.append(local)
             pairs = [(v.name, names[0].get(x, x), names[1].get(y, y)) for v, x, y in phis]

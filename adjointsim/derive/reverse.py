@@ -58,6 +58,7 @@ from .ir import (
 )  # fmt: skip
 from .loops import each_to_loops
 from .record import NOT, lift
+from .undo import Undone, worth_undoing
 
 if TYPE_CHECKING:
     from .split import Calls
@@ -161,6 +162,7 @@ class Reverser(Dense):
         memory: set[Base],
         level: int,
         calls: Calls,
+        undone: Iterable[Base] = (),
     ) -> None:
         self.names = names
         self.root = root
@@ -176,6 +178,9 @@ class Reverser(Dense):
         self.arenas = {dt: Base(names.fresh("tape" if dt == "f8" else "itape"), dt, 1, "arena") for dt in ("f8", "i8")}
         self.tops = Base(names.fresh("tops"), "i8", 1, "arena")
         self.used: set[Base] = set()
+        self.undone = Undone(layout, undone)
+        self.restores: dict[int, list[tuple[Store, Var]]] = {}
+        self.lost: dict[Var, Load] = {}
 
     # ---------------------------------------------------------------------------------------------------- cotangents
     def shadow(self, base: Base) -> Base:
@@ -257,6 +262,8 @@ class Reverser(Dense):
                     self.add(s.value, self.b.shadow_load(shadow, s.index, f"{_root(s.base)}_bar"))
                 if s.mode == "set":
                     self.b.shadow_store(shadow, s.index, zero(s.base.dt), "set", s.wrap)
+            if id(s) in self.undone.stores:
+                return [self._undo(s), s]
         elif isinstance(s, If):
             return self._if(s)
         elif isinstance(s, Each):
@@ -268,6 +275,18 @@ class Reverser(Dense):
         elif not isinstance(s, (Dim, Alloc, Raise)):
             raise NotImplementedError(type(s).__name__)
         return [s]
+
+    def _undo(self, s: Store) -> Load:
+        """Put back what a store overwrites; returns the load that keeps it."""
+        old = Load(self.names.var(f"{_root(s.base)}_old", s.base.dt), s.base, s.index, s.wrap, s.line)
+        self.layout.owner[old.var], self.layout.made[old.var], self.layout.tests[old.var] = self.loop.id, old, ()
+        loop = self.layout.loops.get(self.loop.id)  # type: ignore[arg-type]
+        if isinstance(loop, (For, While)) and self.undone.first(loop, s.base):
+            self.restores.setdefault(id(loop), []).append((s, old.var))
+        else:
+            self.b.part = "primal"
+            self.b.store(s.base, s.index, old.var, "set", s.wrap)
+        return old
 
     def _if(self, s: If) -> list[Stmt]:
         bars = [(a, b, self.take(v)) for v, a, b in s.phis]
@@ -326,6 +345,7 @@ class Reverser(Dense):
         trips: Atom = s.trips if s.trips is not None else s.count  # type: ignore[union-attr]
         index = s.var if isinstance(s, For) and counted else self.names.var("k", "i8")
         snapshot = dict(self.loop.bars)
+        self.restores.pop(id(s), None)
         with self._inside(s) as loop, self.b.block(loop=True) as stmts:
             for k in sorted(live):
                 self.add(s.yields[k], params[k])
@@ -339,7 +359,7 @@ class Reverser(Dense):
             self.loop.bars = snapshot
             live |= missing
             return None
-        if not stmts and not sums and not live:
+        if not stmts and not sums and not live and id(s) not in self.restores:
             return [replace(s, body=tuple(record))]  # nothing flows back through it
         rerun = self._time_like(s, record)
         if rerun and id(s) not in self.layout.rerun:  # then less need be recorded inside
@@ -392,22 +412,38 @@ def adjoint(
     must match.  An Each whose reverse is none, because it overwrites what its adjoint needs, is reversed as a loop.
     """
     active, results = set(active), tuple(results)
+    undone: list[Base] = []
     start = names.copy()
     while True:
         try:
-            return _adjoint(root, body, names, active, results, level, calls)
-        except Sequential as found:
-            names.restart(start)
-            body = each_to_loops(body, names, lambda s, each=found.each: s is each)  # type: ignore[misc]
-            start = names.copy()
+            found, back = _adjoint(root, body, names, active, results, level, calls, undone)
+        except Sequential as sequential:
+            loops = [sequential.each]
+        else:
+            if undone or not level:
+                return found
+            undone = worth_undoing(back.layout, back.lost.values())
+            if not undone:
+                return found
+            loops = [s for s in walk(body) if isinstance(s, Each) and any(st.base in undone for st in s.stores)]
+        names.restart(start)
+        body = each_to_loops(body, names, lambda s, chosen=loops: any(s is each for each in chosen))  # type: ignore[misc]
+        start = names.copy()
 
 
 def _adjoint(
-    root: str, body: Block, names: Names, active: set[Base], results: tuple[Base, ...], level: int, calls: Calls
-) -> Adjoint:
+    root: str,
+    body: Block,
+    names: Names,
+    active: set[Base],
+    results: tuple[Base, ...],
+    level: int,
+    calls: Calls,
+    undone: Iterable[Base],
+) -> tuple[Adjoint, Reverser]:
     layout = Layout.of(body)
     scalars, memory = varied(body, active, everything=level == 0, callees=calls)
-    pass_ = Reverser(names, root, body, layout, scalars, memory, level, calls)
+    pass_ = Reverser(names, root, body, layout, scalars, memory, level, calls, undone)
     for base in (*results, *active):
         if is_float(base.dt):
             pass_.shadow(base)
@@ -427,4 +463,5 @@ def _adjoint(
         for k in (0, 1):
             head.store(pass_.tops, (const(k, "i8"),), ZERO, "set", "never")
     order = [*pass_.arenas.values(), pass_.tops]
-    return Adjoint((*head.stmts, *record), reverse, pass_.shadows, tuple(b for b in order if b in pass_.used))
+    found = Adjoint((*head.stmts, *record), reverse, pass_.shadows, tuple(b for b in order if b in pass_.used))
+    return found, pass_

@@ -179,15 +179,17 @@ class Calls:
         return found
 
     def recorded(self, block: Block, inner: bool = False) -> int:
-        """How many values the loops inside of a recording block record in an iteration."""
+        """How many values the innermost loops inside of a recording block record in an iteration: what others record is little
+        beside the work of an iteration."""
         total = 0
+        inner = inner and not any(isinstance(s, (For, While, Each)) for s in walk(block))
         for s in block:
             if isinstance(s, Store):
                 total += inner and s.base.role == "arena" and not s.base.name.startswith("tops")
             elif isinstance(s, (For, While)):
                 total += self.recorded(s.body, True)
             elif isinstance(s, If):
-                total += self.recorded((*s.then, *s.orelse))
+                total += self.recorded((*s.then, *s.orelse), inner)
             elif isinstance(s, Call):
                 total += sum(self.recorded(fn.body, inner) for fn in self.made if fn.name == s.fn)
         return total
