@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .analysis import EXACT
-from .build import Names, const
+from .build import Names, const, zero
 from .deadcode import remove_dead
 from .gather import fresh, gather, part
 from .ir import (
@@ -36,12 +36,14 @@ from .ir import (
     Var,
     While,
     bases_of,
+    defined,
     free_vars,
     is_float,
     substitute,
     walk,
 )  # fmt: skip
 from .loops import nest
+from .promote import if_run
 
 __all__ = ["split_loops"]
 
@@ -98,6 +100,10 @@ def _small_power(s: Let) -> bool:
 def _split(s: Each, parts: _Parts) -> list[Stmt]:
     """An Each of one axis or two, in parts; of two axes those that gather are nests of their own, the others share rows."""
     names = parts.names
+    if len(s.axes) == 1:
+        s, after = _summed(s, names)
+    else:
+        after = []
     loads = {x.base for x in walk(s.body) if isinstance(x, Load)}
     adds: dict[Base, list[Store]] = {}
     sets: list[Store] = []
@@ -106,10 +112,11 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
             adds.setdefault(st.base, []).append(st)
         else:
             sets.append(st)
-    if not _separable(loads, set(adds), {st.base for st in sets}):
-        return nest(s, names)
-    if max([len(g) for g in adds.values()], default=0) + bool(s.sums) + bool(sets) < 2 and not s.sums:
-        return nest(s, names)
+    most = max([len(g) for g in adds.values()], default=0)
+    passes = most + bool(s.sums) + bool(sets)
+    whole = not _separable(loads, set(adds), {st.base for st in sets}) or (passes < 2 and not s.sums)
+    if whole or (passes > 2 and _slow(s.body)):
+        return [*(_rows(s, parts) if len(s.axes) > 1 and not s.sums else nest(s, names)), *after]
     out: list[Stmt] = []
     for base in list(adds):
         gathered = gather(s, adds[base], names)
@@ -118,16 +125,44 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
             del adds[base]
     if len(s.axes) > 1:
         rest = tuple(st for st in s.stores if st.mode != "add" or st.base in adds)
-        if rest or s.sums:
-            out += nest(part(s, rest, names, s.sums), names, lambda each: _split(each, parts))
-        return out
+        return [*out, *(_rows(part(s, rest, names, s.sums), parts) if rest or s.sums else ())]
     for k in range(max([len(g) for g in adds.values()], default=0)):
         out += nest(part(s, [g[k] for g in adds.values() if k < len(g)], names), names)
     if s.sums:
         out += _sum_call(s, parts)
     if sets:
         out += nest(part(s, sets, names), names)
-    return out
+    return [*out, *after]
+
+
+def _rows(s: Each, parts: _Parts) -> list[Stmt]:
+    """An Each of two axes as a loop over its rows, each in parts."""
+    return nest(s, parts.names, lambda each: _split(each, parts))
+
+
+def _summed(s: Each, names: Names) -> tuple[Each, list[Stmt]]:
+    """What an Each adds to cells that do not vary, as sums of it, and the statements that add these."""
+    inside = {s.axes[0][0], *(v for st in walk(s.body) for v in defined(st))}
+    fixed = [st for st in s.stores if st.mode == "add" and not any(a in inside for a in st.index)]
+    others = {x.base for x in (*walk(s.body), *s.stores) if isinstance(x, (Load, Store)) and x not in fixed}
+    cells: dict[tuple[Base, tuple[Atom, ...]], list[Store]] = {}
+    for st in fixed:
+        if st.base not in others:
+            cells.setdefault((st.base, st.index), []).append(st)
+    if not cells:
+        return s, []
+    sums, after = [], []
+    for (base, _), group in cells.items():
+        total = names.var(base.name, base.dt)
+        sums.append((total, zero(base.dt), tuple(st.value for st in group)))
+        after.append(replace(group[0], value=total))
+    stores = tuple(st for st in s.stores if (st.base, st.index) not in cells)
+    return replace(s, stores=stores, sums=(*s.sums, *sums)), if_run(s.axes[0][2], s.axes[0][0], after, names, s.line)
+
+
+def _slow(body: Block) -> bool:
+    """Whether a body divides or takes roots of numbers of its own: work that is not repeated lightly."""
+    return any(isinstance(x, Let) and x.op in ("div", "sqrt") and is_float(x.var.dt) for x in walk(body))
 
 
 def _separable(loads: set[Base], adds: set[Base], sets: set[Base]) -> bool:

@@ -24,6 +24,7 @@ from .ir import (
     defined,
     inner_defined,
     may_leave,
+    substitute,
     walk,
     written_by,
 )
@@ -37,8 +38,40 @@ def hoist(block: Block) -> Block:
     Arithmetic cannot fail and moves freely.  A load moves if its memory is never written in the function; where the loop
     may run no iteration it is guarded, because its index need not be valid then.
     """
+    block = _unchanged(block)
     written = {b for s in walk(block) for b in written_by(s)}
     return _block(block, written)
+
+
+def _unchanged(block: Block) -> Block:
+    """Without the carries that every iteration hands on as they are."""
+    known: dict[Var, Atom] = {}
+
+    def now(a: Atom) -> Atom:
+        while isinstance(a, Var) and a in known:
+            a = known[a]
+        return a
+
+    def visit(block: Block) -> Block:
+        out: list[Stmt] = []
+        for s in block:
+            if isinstance(s, If):
+                s = replace(s, then=visit(s.then), orelse=visit(s.orelse))
+            elif isinstance(s, (For, While)):
+                s = replace(s, body=visit(s.body))
+                same = [now(y) == v for (v, _), y in zip(s.carries, s.yields, strict=True)]
+                if any(same):
+                    for on, (v, init), r in zip(same, s.carries, s.results, strict=True):
+                        if on:
+                            known.update({v: init, r: init})
+                    rest = [k for k, on in enumerate(same) if not on]
+                    carries, yields, results = ([x[k] for k in rest] for x in (s.carries, s.yields, s.results))
+                    s = replace(s, carries=tuple(carries), yields=tuple(yields), results=tuple(results))  # type: ignore[arg-type]
+            out.append(s)
+        return tuple(out)
+
+    found = visit(block)
+    return substitute(found, now) if known else block
 
 
 def _block(block: Block, written: set[Base]) -> Block:
@@ -102,8 +135,6 @@ def _guarded(moved: list[Stmt], count: Atom, var: Var, line: int) -> list[Stmt]:
         else:
             free.append(s)
     names = {v: Var(v.name + "_", v.dt) for s in held for v in defined(s)}
-    from .ir import substitute
-
     inner = substitute(tuple(held), lambda a: names.get(a, a))  # type: ignore[arg-type, call-overload]
     runs = Var(f"{var.name}_runs", "b1")
     phis = tuple((v, names[v], zero(v.dt)) for v in names)

@@ -22,9 +22,11 @@ from .lanes import in_lanes, with_lanes
 from .loops import each_to_loops
 from .opaque import Opaque
 from .outline import reachable
+from .promote import promote
 from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import adjoint
+from .setting import set_instead
 from .split import Calls
 from .tangent import Tangent, Tangents
 
@@ -126,9 +128,9 @@ def vjp_kernel(
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
         body = remove_dead_stores(mark_indices(hoist(body), set(entry.counters)), (*outcome, *given))
-        body = raise_loops(remove_dead(body, (*outcome, *given)))
+        body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))))
         body, functions = split_loops(body, entry.names, name)
-        body = mark_indices(body, set(entry.counters))
+        body = mark_indices(promote(body, entry.names), set(entry.counters))
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)

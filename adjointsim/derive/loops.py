@@ -31,7 +31,50 @@ def nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]] | None =
     """An Each as loops; ``innermost`` makes statements of an Each of one axis, or at ``most`` so many, by default a single
     loop."""
     innermost = innermost or (lambda each: [_loop(each, (*each.body, *each.stores), names)])
-    return [*_apart(s, names, innermost, most)] if overlaps(s) else _nest(s, names, innermost, most)
+    return [*_apart(s, names, innermost, most)] if overlaps(s) else _nest(interchanged(s), names, innermost, most)
+
+
+def interchanged(s: Each) -> Each:
+    """An Each with the axis innermost along which most memory is contiguous; the others stay in their order.
+
+    Primal sums, and primal additions to one cell, are added in the same order as before: that is the user's.
+    """
+    axes = [v for v, _, _ in s.axes]
+    if len(axes) < 2 or s.order != "any" or (s.part != "linear" and s.sums):
+        return s
+    movers = _movers(s)
+    accesses = [x for x in (*walk(s.body), *s.stores) if isinstance(x, (Load, Store))]
+    moved = [[movers(a) for a in x.index] for x in accesses]
+
+    def cost(axis: Var) -> int:
+        return sum(0 if not any(axis in a for a in m) else -1 if not any(axis in a for a in m[:-1]) else 4 for m in moved)
+
+    def kept(axis: Var) -> bool:
+        """Whether the iterations that add to one cell keep their order: along all axes but one they are the same, or along
+        this one."""
+        own = [{a for a in st.index if a in axes} for st in s.stores if st.mode == "add"]
+        return s.part == "linear" or all(axis in used or len(used) == len(axes) - 1 for used in own)
+
+    best = min(reversed(axes), key=cost)
+    if cost(best) >= cost(axes[-1]) or not kept(best):
+        return s
+    ranges = {axis[0]: axis for axis in s.axes}
+    return replace(s, axes=(*(ranges[v] for v in axes if v != best), ranges[best]))
+
+
+def _movers(s: Each) -> Callable[[Atom], set[Var]]:
+    """What tells the axes of an Each that a value depends on."""
+    axes = {v for v, _, _ in s.axes}
+    made = {v: x for x in walk(s.body) for v in defined(x)}
+    found: dict[Atom, set[Var]] = {v: {v} for v in axes}
+
+    def movers(a: Atom) -> set[Var]:
+        if a not in found:
+            x = made.get(a) if isinstance(a, Var) else None
+            found[a] = set().union(*map(movers, x.args)) if isinstance(x, Let) else axes if x is not None else set()
+        return found[a]
+
+    return movers
 
 
 def _nest(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]], most: int) -> list[Stmt]:

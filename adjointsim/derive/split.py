@@ -56,9 +56,11 @@ from .ir import (
 from .loops import each_to_loops
 from .opaque import Opaque, Rule
 from .outline import Helper
+from .promote import promote
 from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import Reverser, bar_name
+from .setting import set_instead
 
 if TYPE_CHECKING:
     from .entry import Entry
@@ -389,7 +391,8 @@ class Calls:
     def _optimised(self, body: Block, names: Names, name: str, root: str) -> Block:
         """The body of a function ``name`` made of the function ``root``."""
         if self.level:
-            body, sums = split_loops(raise_loops(self._marked(hoist(body), root)), names, name)
+            body, sums = split_loops(raise_loops(set_instead(self._marked(hoist(body), root))), names, name)
+            body = promote(body, names)
             self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]
         return self._marked(body, root)
 
