@@ -229,7 +229,7 @@ class Layout:
 
     def _untouched(self, access: Load | Store) -> bool:
         """The same of the one cell of an access, by its index (other cells may be written later)."""
-        base, kills = access.base, self.kills[access.base]
+        base, kills = access.base, self.kills.get(access.base, ())
         if id(access) not in self.place or len(kills) > _MANY:
             return False
         depth = self.depth(access, base)
