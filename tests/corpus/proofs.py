@@ -110,3 +110,30 @@ def read_below_before_it_is_written_downwards(a, x):
         for j in range(i):
             s = 0.3 * s * s + u[j] * s
     return s
+
+
+@case(args=(np.zeros(0), np.zeros(0), 0.8), id="none", tags="loop zero-size")
+@case(args=(A, A + 1.0, 0.8), id="some", tags="loop")
+def first_cell_of_a_copy_read_in_a_loop(a, b, x):
+    w = a.copy()
+    s = x
+    for i in range(len(b)):
+        s = 0.5 * s + w[0] * b[i] * s
+    for i in range(len(w)):
+        w[i] = s
+        s += w[i] * x
+    return s
+
+
+@case(args=(A, 0.8, 1), tags="loop overwrite")
+def overwritten_between_its_load_and_its_store(a, x, m):
+    w = a.copy()
+    s = x
+    for i in range(len(w)):
+        t = w[i]
+        w[m] += 2.0 * s
+        w[i] = t * t * x
+        s = s + w[m]
+    for i in range(len(w)):
+        s += w[i] * x
+    return s

@@ -14,13 +14,13 @@ import trianglenests
 from corpus import CASES
 from strategies import load
 
-from adjointsim.derive import interp
+from adjointsim.derive import analysis, interp, promote, record, setting, undo
 from adjointsim.derive.analysis import Layout
 from adjointsim.derive.inequalities import CONSTANT, Form, impossible
 from adjointsim.derive.ir import Alloc, Block, Load, Store, walk
 from adjointsim.derive.kernel import prepared
 
-from .harness import Derived, functions
+from .harness import Derived, assert_close, functions
 from .test_corpus import DERIVED
 from .test_random_programs import EVERYTHING, check
 
@@ -134,3 +134,45 @@ def test_triangular_nests(start):
             error.add_note(program.source)
             raise
     assert cells > 2, cells
+
+
+# ------------------------------------------------------------------------------------------- proofs that claim too much
+def _without_undone(m: pytest.MonkeyPatch) -> None:
+    """A snapshot leaves out what stores keep."""
+    real = record.Recording._carried_arrays
+
+    def carried(self, s):
+        undone, self.undone = self.undone, undo.Undone(self.layout, ())
+        try:
+            return real(self, s)
+        finally:
+            self.undone = undone
+
+    m.setattr(record.Recording, "_carried_arrays", carried)
+
+
+MUTANTS = {
+    "loads come back": lambda m: m.setattr(undo.Undone, "back", lambda self, load: True),
+    "stores are undone first": lambda m: m.setattr(undo.Undone, "first", lambda self, loop, base: True),
+    "what stores keep is not carried": _without_undone,
+    "other iterations do not matter": lambda m: m.setattr(
+        analysis.Layout, "depth", lambda self, s, base: len(self.place[id(s)].loops)
+    ),
+    "a cell is only added to": lambda m: m.setattr(promote, "_free", lambda s, base, index: True),
+    "a loop runs": lambda m: m.setattr(promote, "if_run", lambda count, var, after, names, line: after),
+    "memory is not read meanwhile": lambda m: m.setattr(setting, "bases_of", lambda s: ()),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_proof_of_everything_is_caught(name, monkeypatch):
+    MUTANTS[name](monkeypatch)
+    nests = ((load(p), p.args) for p in map(trianglenests.program, range(100)))
+    for fn, args in (*((c.fn, c.args) for c in CASES if c.name.startswith("proofs.")), *nests):
+        try:
+            derived = Derived(fn, args)
+            found = derived.run_vjp(derived.vjp(1), derived.leaves, derived.bars)
+            assert_close(found, derived.run_vjp(derived.vjp(0), derived.leaves, derived.bars))
+        except Exception:
+            return
+    pytest.fail(f"no program notices: {name}")
