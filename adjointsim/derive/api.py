@@ -28,6 +28,7 @@ from .native import STUBS, Program
 from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
+from .stored import stored
 from .tangent import Tangent
 from .tapes import ARENAS, FIRST_TAPE, TapeCount, arena_of
 
@@ -110,7 +111,7 @@ class Compiled:
         if any(isinstance(s, Foreign) for s in f.body):
             self._stubs.append(text)
             return text
-        program = Program(f, scratch, text, bare)
+        program = Program.of(f, scratch, text, bare)
         self._programs.append(program)
         self._stubs.append(program.stub(options))
         return text
@@ -175,24 +176,24 @@ class FunctionKernel:
         """Whether a name that the function uses from outside means something else than when it was lowered."""
         return self.entry.stale()
 
-    def _compiled(self, make: Callable[[Entry], Kernel]) -> Compiled:
+    def _compiled(self, what: str, make: Callable[[Entry], Kernel]) -> Compiled:
         entry = self.entry.anew()
-        return Compiled(make(entry), entry, [b for _, b in entry.leaves])
+        return stored([entry], [what], lambda: Compiled(make(entry), entry, [b for _, b in entry.leaves]))
 
     @cached_property
     def _primal(self) -> Compiled:
-        return self._compiled(primal_kernel)
+        return self._compiled("primal", primal_kernel)
 
     @cached_property
     def _vjp(self) -> Compiled:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
-        return self._compiled(lambda entry: vjp_kernel(entry, active))
+        return self._compiled("vjp", lambda entry: vjp_kernel(entry, active))
 
     @cached_property
     def _vjp_in_lanes(self) -> Compiled | None:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
         try:
-            return self._compiled(lambda entry: vjp_kernel(entry, active, lanes=True))
+            return self._compiled("lanes", lambda entry: vjp_kernel(entry, active, lanes=True))
         except LanesError:
             return None
 
@@ -208,7 +209,8 @@ class FunctionKernel:
         """The tangent of the VJP kernel; cotangents of the results vary if it is ``seeded``."""
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
         groups, outcome = [len(self.entry.leaves)], [b for _, b in self.entry.results]
-        return self._compiled(lambda entry: doubled(vjp_kernel(entry, active), groups, outcome, seeded=seeded).kernel)
+        what = "seeded hvp" if seeded else "hvp"
+        return self._compiled(what, lambda entry: doubled(vjp_kernel(entry, active), groups, outcome, seeded=seeded).kernel)
 
     @cached_property
     def _jvp(self) -> tuple[Compiled, Tangent]:

@@ -57,13 +57,19 @@ _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 
 
 class Program:
-    """An IR function to be built, with the memory that its caller brings, known to generated modules by a hash of its text."""
+    """An IR function to be built, with the memory that its caller brings, known to generated modules by its key."""
 
-    def __init__(self, fn: Fn, scratch: Sequence[Base], text: str, bare: bool) -> None:
-        self.fn, self.bare = fn, bare
-        self.params = (*fn.params, *scratch)
-        self.key = hashlib.sha256(text.encode()).hexdigest()[:32]
-        _programs[self.key] = self
+    def __init__(self, fn: Fn, params: Sequence[Var | Base], key: str, bare: bool) -> None:
+        self.fn, self.params, self.key, self.bare = fn, tuple(params), key, bare
+        _programs[key] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Program, (self.fn, self.params, self.key, self.bare)
+
+    @classmethod
+    def of(cls, fn: Fn, scratch: Sequence[Base], text: str, bare: bool) -> Program:
+        """The program of a function: its key is a hash of its text."""
+        return cls(fn, (*fn.params, *scratch), hashlib.sha256(text.encode()).hexdigest()[:32], bare)
 
     def stub(self, options: Mapping[str, object]) -> str:
         """The text of the function in its module."""
