@@ -23,6 +23,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from .blas import add_products, products
 from .build import zero
 from .emit import HEADER, NEED, OK, decorated
 from .instructions import TYPES, Values
@@ -317,6 +318,13 @@ class _Builder(Values):
             if v in self.cells:
                 self.values[v] = self.builder.load(self.cells.pop(v))
 
+    def _for(self, s: For) -> None:
+        nest = products(s)
+        if nest is None:
+            self._loop(s)
+        else:
+            add_products(self, nest, lambda: self._loop(s))
+
     def _loop(self, s: For | While) -> None:
         builder = self.builder
         for (v, init), _ in zip(s.carries, s.results, strict=True):
@@ -382,6 +390,6 @@ def _wrapped(builder: Any, index: Any, length: Any) -> Any:
 
 _STATEMENTS: dict[type[Stmt], Callable[[_Builder, Any], None]] = {
     Let: _Builder.let, Dim: _Builder._dim, Load: _Builder._load, Store: _Builder._store, Alloc: _Builder._alloc,
-    If: _Builder._if, For: _Builder._loop, While: _Builder._loop, Call: _Builder._call, Raise: _Builder._raise,
+    If: _Builder._if, For: _Builder._for, While: _Builder._loop, Call: _Builder._call, Raise: _Builder._raise,
     Need: _Builder._need,
 }  # fmt: skip
