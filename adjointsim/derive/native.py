@@ -323,7 +323,7 @@ class _Builder(Values):
         if nest is None:
             self._loop(s)
         else:
-            add_products(self, nest, lambda: self._loop(s))
+            add_products(self, nest, self._loop)
 
     def _loop(self, s: For | While) -> None:
         builder = self.builder

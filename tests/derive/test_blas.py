@@ -77,6 +77,47 @@ def test_gradients(fn, lengths):
         np.testing.assert_allclose(bar, expected, rtol=1e-12, atol=1e-12)
 
 
+def row_sums(a, x, w):
+    return np.sum(w * (a @ x))
+
+
+def column_sums(a, x, w):
+    return np.sum(w * (x @ a.T))
+
+
+def in_turns(a, x, w):
+    """A part of a matrix, and two vectors that are rows of another."""
+    pair = np.zeros((2, len(x)))
+    pair[0] = x
+    for k in range(2):
+        pair[1] = pair[0]
+    return np.sum(w[1:] * (a[1:] @ pair[1])) + w[0] * np.sum(a[0] * x)
+
+
+@pytest.mark.parametrize("lengths", [(2, 3), (40, 30), (300, 1), (3, 300), (150, 200), (0, 600), (600, 0)], ids=str)
+@pytest.mark.parametrize("fn", [row_sums, column_sums, in_turns], ids=lambda fn: fn.__name__)
+def test_matrix_and_vector(fn, lengths):
+    """Of sum(w * a x): w x^T, a^T w and a x."""
+    n, m = lengths
+    a, x, w = sample(n, m), sample(m), sample(n)
+    if fn is in_turns and n == 0:
+        return
+    value, bars = adj.value_and_grad(fn, wrt=(0, 1, 2))(a, x, w)
+    assert value == pytest.approx(w @ (a @ x), rel=1e-12, abs=1e-12)
+    for bar, expected in zip(bars, (np.outer(w, x), a.T @ w, a @ x), strict=True):
+        np.testing.assert_allclose(bar, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_only_rows_are_summed_up_by_blas():
+    """What else the loops do stays in loops: w x^T and, along columns, a^T w."""
+    args = sample(40, 30), sample(30), sample(40)
+    by_rows = kernel_of(row_sums, *args)
+    assert [(len(n.products), n.rest) for n in nests(by_rows._primal)] == [(1, None)]
+    assert not [n for n in nests(by_rows._vjp) if n.rest is not None]
+    found = [n for n in nests(kernel_of(lambda a, x, w: np.sum(w * (x @ a)), sample(30, 40), *args[1:])._vjp) if n.rest]
+    assert [len(n.products) for n in found] == [1]
+
+
 def test_single_precision():
     a, b, w = sample(40, 50, dt="f4"), sample(50, 60, dt="f4"), sample(40, 60, dt="f4")
     bars = adj.grad(plain, wrt=(0, 1))(a, b, w)
@@ -192,7 +233,7 @@ def test_other_loops_are_none(fn):
     """What reads what it writes, has lengths of its own, or multiplies something else."""
     args = [sample(12, 12)] * fn.__code__.co_argcount
     kernel = kernel_of(fn, *args)
-    assert not nests(kernel._primal) and not nests(kernel._vjp)
+    assert not nests(kernel._primal)
     bars = kernel.vjp(args, [np.ones(1)])
     dots = [sample(12, 12, 1)[..., 0]] * len(args)
     change = sum(float(np.sum(bar * dot)) for bar, dot in zip(bars, dots, strict=True))
