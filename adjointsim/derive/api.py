@@ -75,10 +75,10 @@ class Compiled:
     """A kernel with its text, its scratch memory and its compiled function.
 
     ``fixed`` are the inputs whose contents are known before the first step; the scalars of ``p``, which go by value, are
-    among them in any case.
+    among them in any case.  An ``internal`` one is called by a driver only.
     """
 
-    def __init__(self, kernel: Kernel, entry: Entry, fixed: Sequence[Base]) -> None:
+    def __init__(self, kernel: Kernel, entry: Entry, fixed: Sequence[Base], internal: bool = False) -> None:
         self.kernel = kernel
         self.entry = entry
         parameters = kernel.fn.params[len(entry.counters) :]
@@ -92,7 +92,7 @@ class Compiled:
         self._stubs: list[str] = []
         #: the functions that the kernel calls, by name
         self.called = {f.name: self._text(f) for f in kernel.functions}
-        self.own_text = self._written(kernel.fn, None, self.scratch.bases, entry.lines)
+        self.own_text = self._written(kernel.fn, INTERNAL if internal else None, self.scratch.bases, entry.lines)
         self.text = "\n\n".join([*self.called.values(), self.own_text])
         #: what the module holds, stubs around programs that are built when they are compiled
         self.module_text = "\n\n".join(self._stubs)
@@ -100,7 +100,7 @@ class Compiled:
     def _text(self, f: Fn) -> str:
         lines = self.kernel.lines.get(f.name)
         if lines is None:  # a sum
-            return self._written(f, {"fastmath": {"nsz", "reassoc"}}, (), self.entry.lines, bare=True)
+            return self._written(f, {**INTERNAL, "fastmath": {"nsz", "reassoc"}}, (), self.entry.lines, bare=True)
         return self._written(f, INTERNAL, (), lines, bare=not effects(f.params, f.body)[1])
 
     def _written(

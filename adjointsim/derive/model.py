@@ -160,7 +160,7 @@ class CompiledModel:
             values |= {bar for base, bar in pairs if bar is not None and base in scalar and base not in own}
         fixed = [b for path, b in entry.leaves if _argument(path) == "p" and b not in scalar]
         names = FreshNames(kernel.fn) if self.second else entry.names
-        return Compiled(by_value(kernel, scalar | values, names), entry, fixed), kernel
+        return Compiled(by_value(kernel, scalar | values, names), entry, fixed, internal=True), kernel
 
     def _with_tangents(self, leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
         return (*leaves, *(leaf for leaf in leaves if self.second and not leaf.inert))
