@@ -28,6 +28,7 @@ from .native import STUBS, Program
 from .returned import ShapeSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
+from .stored import stored
 from .tangent import Tangent
 from .tapes import ARENAS, FIRST_TAPE, TapeCount, arena_of
 
@@ -74,10 +75,10 @@ class Compiled:
     """A kernel with its text, its scratch memory and its compiled function.
 
     ``fixed`` are the inputs whose contents are known before the first step; the scalars of ``p``, which go by value, are
-    among them in any case.
+    among them in any case.  An ``internal`` one is called by a driver only.
     """
 
-    def __init__(self, kernel: Kernel, entry: Entry, fixed: Sequence[Base]) -> None:
+    def __init__(self, kernel: Kernel, entry: Entry, fixed: Sequence[Base], internal: bool = False) -> None:
         self.kernel = kernel
         self.entry = entry
         parameters = kernel.fn.params[len(entry.counters) :]
@@ -91,7 +92,7 @@ class Compiled:
         self._stubs: list[str] = []
         #: the functions that the kernel calls, by name
         self.called = {f.name: self._text(f) for f in kernel.functions}
-        self.own_text = self._written(kernel.fn, None, self.scratch.bases, entry.lines)
+        self.own_text = self._written(kernel.fn, INTERNAL if internal else None, self.scratch.bases, entry.lines)
         self.text = "\n\n".join([*self.called.values(), self.own_text])
         #: what the module holds, stubs around programs that are built when they are compiled
         self.module_text = "\n\n".join(self._stubs)
@@ -99,7 +100,7 @@ class Compiled:
     def _text(self, f: Fn) -> str:
         lines = self.kernel.lines.get(f.name)
         if lines is None:  # a sum
-            return self._written(f, {"fastmath": {"nsz", "reassoc"}}, (), self.entry.lines, bare=True)
+            return self._written(f, {**INTERNAL, "fastmath": {"nsz", "reassoc"}}, (), self.entry.lines, bare=True)
         return self._written(f, INTERNAL, (), lines, bare=not effects(f.params, f.body)[1])
 
     def _written(
@@ -110,7 +111,7 @@ class Compiled:
         if any(isinstance(s, Foreign) for s in f.body):
             self._stubs.append(text)
             return text
-        program = Program(f, scratch, text, bare)
+        program = Program.of(f, scratch, text, bare)
         self._programs.append(program)
         self._stubs.append(program.stub(options))
         return text
@@ -175,18 +176,18 @@ class FunctionKernel:
         """Whether a name that the function uses from outside means something else than when it was lowered."""
         return self.entry.stale()
 
-    def _compiled(self, make: Callable[[Entry], Kernel]) -> Compiled:
+    def _compiled(self, what: str, make: Callable[[Entry], Kernel]) -> Compiled:
         entry = self.entry.anew()
-        return Compiled(make(entry), entry, [b for _, b in entry.leaves])
+        return stored([entry], [what], lambda: Compiled(make(entry), entry, [b for _, b in entry.leaves]))
 
     @cached_property
     def _primal(self) -> Compiled:
-        return self._compiled(primal_kernel)
+        return self._compiled("primal", primal_kernel)
 
     @cached_property
     def _vjp(self) -> Compiled:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
-        return self._compiled(lambda entry: vjp_kernel(entry, active))
+        return self._compiled("vjp", lambda entry: vjp_kernel(entry, active))
 
     @cached_property
     def _value_and_vjp(self) -> Compiled:
@@ -197,7 +198,7 @@ class FunctionKernel:
     def _vjp_in_lanes(self) -> Compiled | None:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
         try:
-            return self._compiled(lambda entry: vjp_kernel(entry, active, lanes=True))
+            return self._compiled("lanes", lambda entry: vjp_kernel(entry, active, lanes=True))
         except LanesError:
             return None
 
@@ -213,7 +214,8 @@ class FunctionKernel:
         """The tangent of the VJP kernel; cotangents of the results vary if it is ``seeded``."""
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
         groups, outcome = [len(self.entry.leaves)], [b for _, b in self.entry.results]
-        return self._compiled(lambda entry: doubled(vjp_kernel(entry, active), groups, outcome, seeded=seeded).kernel)
+        what = "seeded hvp" if seeded else "hvp"
+        return self._compiled(what, lambda entry: doubled(vjp_kernel(entry, active), groups, outcome, seeded=seeded).kernel)
 
     @cached_property
     def _jvp(self) -> tuple[Compiled, Tangent]:

@@ -50,6 +50,10 @@ class Names:
         names._next = dict(self._next)
         return names
 
+    def state(self) -> dict[str, int]:
+        """The numbers that come next."""
+        return dict(self._next)
+
     def restart(self, earlier: Names) -> None:
         """Go on from where a copy was made: what was named since is given up."""
         self._next = dict(earlier._next)

@@ -128,7 +128,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """``base[index] = value`` (mode "set") or ``base[index] += value`` (mode "add"): one cell."""
+    """``base[index] = value`` (mode "set") or ``base[index] += value`` (mode "add"): one cell.
+
+    ``free``: the order in which what is added to a cell is rounded is not said by anybody (linear additions always are so).
+    """
 
     base: Base
     index: tuple[Atom, ...]
@@ -137,6 +140,7 @@ class Store:
     wrap: str = "maybe"
     line: int = 0
     part: str = "primal"
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)

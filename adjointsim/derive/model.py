@@ -19,6 +19,7 @@ from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .native import STUBS
 from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
+from .stored import stored
 from .summary import Leaf, Route, StepSummary, SweepSummary, bar_modes, calling, routes_of
 from .tangent import FreshNames
 
@@ -106,6 +107,11 @@ class CompiledModel:
         return [isinstance(leaf, ScalarSpec) and verb != "observe" for leaf in leaves_of(spec)]
 
     def _model(self, reverse: bool) -> Model:
+        structures = [[(path, repr(leaf)) for path, leaf in leaf_specs(spec, "")] for spec in (self.y_spec, self.p_spec)]
+        request = [[*self.entries], structures, sorted(self.active), self.second, reverse]
+        return stored([*self.entries.values()], request, lambda: self._derived(reverse))
+
+    def _derived(self, reverse: bool) -> Model:
         made: dict[str, tuple[Compiled, Kernel]] = {}  # and each kernel before numbers go by value
         bars: tuple[str | None, ...] = ()
         routes = routes_of(self.entries["step"], self._leaves("step", "y"), self._leaves("step", "p"))
@@ -154,7 +160,7 @@ class CompiledModel:
             values |= {bar for base, bar in pairs if bar is not None and base in scalar and base not in own}
         fixed = [b for path, b in entry.leaves if _argument(path) == "p" and b not in scalar]
         names = FreshNames(kernel.fn) if self.second else entry.names
-        return Compiled(by_value(kernel, scalar | values, names), entry, fixed), kernel
+        return Compiled(by_value(kernel, scalar | values, names), entry, fixed, internal=True), kernel
 
     def _with_tangents(self, leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
         return (*leaves, *(leaf for leaf in leaves if self.second and not leaf.inert))

@@ -23,7 +23,7 @@ import numpy as np
 
 from .sealed import seal
 
-__all__ = ["NOT_CACHED", "cache_directory", "load_module"]
+__all__ = ["NOT_CACHED", "cache_directory", "load_module", "name_of", "write"]
 
 #: marks a text whose compiled code holds addresses of this process
 NOT_CACHED = "  # not cached on disk: its code is known by its address"
@@ -57,11 +57,16 @@ def _library_hash() -> str:
 _library: str = ""
 
 
-def module_name(text: str) -> str:
+def name_of(text: str, kind: str) -> str:
+    """The name of what is made from a text by this version of the library and of what it stands on."""
     global _library
     _library = _library or _library_hash()
     versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version(), platform.machine(), _library)
-    return "adjointsim_" + hashlib.sha256("\0".join([text, *versions]).encode()).hexdigest()[:24]
+    return f"{kind}_" + hashlib.sha256("\0".join([text, *versions]).encode()).hexdigest()[:24]
+
+
+def module_name(text: str) -> str:
+    return name_of(text, "adjointsim")
 
 
 def load_module(text: str) -> ModuleType:
@@ -75,7 +80,7 @@ def load_module(text: str) -> ModuleType:
     with _LOCK:
         if name in sys.modules:
             return sys.modules[name]
-        path = _write(name, text)
+        path = write(f"{name}.py", text.encode())
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -89,22 +94,23 @@ def load_module(text: str) -> ModuleType:
         return module
 
 
-def _write(name: str, text: str) -> Path:
+def write(file: str, content: bytes) -> Path:
+    """Where the file is, with this content, in the cache folder."""
     global _fallback
     for folder in (cache_directory(), None):
         if folder is None:
             if _fallback is None:
                 _fallback = Path(tempfile.mkdtemp(prefix="adjointsim_"))
             folder = _fallback
-        path = folder / f"{name}.py"
+        path = folder / file
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):
                 continue
-            if not path.exists() or path.read_text() != text:
+            if not path.exists() or path.read_bytes() != content:
                 handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-                with os.fdopen(handle, "w") as f:
-                    f.write(text)
+                with os.fdopen(handle, "wb") as f:
+                    f.write(content)
                 os.replace(temporary, path)
             return path
         except OSError:

@@ -23,6 +23,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from .blas import add_products, products
 from .build import zero
 from .emit import HEADER, NEED, OK, decorated
 from .instructions import TYPES, Values
@@ -57,13 +58,19 @@ _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 
 
 class Program:
-    """An IR function to be built, with the memory that its caller brings, known to generated modules by a hash of its text."""
+    """An IR function to be built, with the memory that its caller brings, known to generated modules by its key."""
 
-    def __init__(self, fn: Fn, scratch: Sequence[Base], text: str, bare: bool) -> None:
-        self.fn, self.bare = fn, bare
-        self.params = (*fn.params, *scratch)
-        self.key = hashlib.sha256(text.encode()).hexdigest()[:32]
-        _programs[self.key] = self
+    def __init__(self, fn: Fn, params: Sequence[Var | Base], key: str, bare: bool) -> None:
+        self.fn, self.params, self.key, self.bare = fn, tuple(params), key, bare
+        _programs[key] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Program, (self.fn, self.params, self.key, self.bare)
+
+    @classmethod
+    def of(cls, fn: Fn, scratch: Sequence[Base], text: str, bare: bool) -> Program:
+        """The program of a function: its key is a hash of its text."""
+        return cls(fn, (*fn.params, *scratch), hashlib.sha256(text.encode()).hexdigest()[:32], bare)
 
     def stub(self, options: Mapping[str, object]) -> str:
         """The text of the function in its module."""
@@ -311,6 +318,13 @@ class _Builder(Values):
             if v in self.cells:
                 self.values[v] = self.builder.load(self.cells.pop(v))
 
+    def _for(self, s: For) -> None:
+        nest = products(s)
+        if nest is None:
+            self._loop(s)
+        else:
+            add_products(self, nest, self._loop)
+
     def _loop(self, s: For | While) -> None:
         builder = self.builder
         for (v, init), _ in zip(s.carries, s.results, strict=True):
@@ -376,6 +390,6 @@ def _wrapped(builder: Any, index: Any, length: Any) -> Any:
 
 _STATEMENTS: dict[type[Stmt], Callable[[_Builder, Any], None]] = {
     Let: _Builder.let, Dim: _Builder._dim, Load: _Builder._load, Store: _Builder._store, Alloc: _Builder._alloc,
-    If: _Builder._if, For: _Builder._loop, While: _Builder._loop, Call: _Builder._call, Raise: _Builder._raise,
+    If: _Builder._if, For: _Builder._for, While: _Builder._loop, Call: _Builder._call, Raise: _Builder._raise,
     Need: _Builder._need,
 }  # fmt: skip

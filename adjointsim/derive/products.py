@@ -38,7 +38,8 @@ class Products(Arguments):
         out = self.alloc(root or "product", a.base.dt, tuple(n for k, n in enumerate(lens) if k != mid), "zero")
         with self.b.block(loop=True) as body:
             x = self.b.op("mul", self.element(a, index[: mid + 1]), self.element(c, index[mid:]))
-        store = Store(out.base, tuple(i for k, i in enumerate(index) if k != mid), x, "add", "never", self.b.line)
+        at = tuple(i for k, i in enumerate(index) if k != mid)
+        store = Store(out.base, at, x, "add", "never", self.b.line, free=True)
         self.b.add(Each(axes, tuple(body), (store,), "any", (), self.b.line))
         return out
 

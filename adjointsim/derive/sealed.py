@@ -15,17 +15,27 @@ from typing import Any
 
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-__all__ = ["seal"]
+__all__ = ["seal", "sealed", "unsealed"]
 
 
-def _read(path: str) -> Any:
+def sealed(body: bytes) -> bytes:
+    """The content of a sealed file."""
+    return hashlib.sha256(body).digest() + body
+
+
+def unsealed(path: str | Path) -> bytes | None:
     """What a sealed file holds; None if there is none, or if the seal is broken."""
     try:
         content = Path(path).read_bytes()
     except OSError:
         return None
     digest, body = content[:32], content[32:]
-    return pickle.loads(body) if hashlib.sha256(body).digest() == digest else None
+    return body if hashlib.sha256(body).digest() == digest else None
+
+
+def _read(path: str) -> Any:
+    body = unsealed(path)
+    return None if body is None else pickle.loads(body)
 
 
 class _SealedFiles(IndexDataCacheFile):
@@ -41,7 +51,7 @@ class _SealedFiles(IndexDataCacheFile):
     def _write(self, path: str, content: Any) -> None:
         body = self._dump(content)
         with self._open_for_write(path) as f:
-            f.write(hashlib.sha256(body).digest() + body)
+            f.write(sealed(body))
 
     def load(self, key: Any) -> Any:
         """The code of a key; None if it must be compiled."""

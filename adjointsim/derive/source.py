@@ -24,6 +24,9 @@ __all__ = ["MISSING", "Source", "plain_function", "read", "reachable"]
 MISSING: Any = object()
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """A function with its syntax tree."""
@@ -31,7 +34,7 @@ class Source:
     fn: types.FunctionType
     filename: str
     lines: tuple[str, ...] = field(repr=False)
-    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda = field(repr=False)
+    node: Function = field(repr=False)
     text: str
 
     @property
@@ -78,8 +81,10 @@ def plain_function(obj: Any) -> types.FunctionType | None:
 
 
 @lru_cache(maxsize=256)
-def _parse(filename: str, text: str) -> tuple[ast.Module, types.CodeType]:
-    return ast.parse(text, filename), compile(text, filename, "exec", dont_inherit=True)
+def _parse(filename: str, text: str) -> tuple[list[Function], list[types.CodeType]]:
+    """The functions of a file, as syntax and as bytecode."""
+    found = [node for node in ast.walk(ast.parse(text, filename)) if isinstance(node, Function)]
+    return found, [*_codes(compile(text, filename, "exec", dont_inherit=True))]
 
 
 def _same_code(a: types.CodeType, b: types.CodeType) -> bool:
@@ -103,7 +108,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(const)
 
 
-def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> int:
+def _first_line(node: Function) -> int:
     return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
 
 
@@ -120,10 +125,10 @@ def read(fn: types.FunctionType) -> Source:
     if not lines:
         raise SourceUnavailableError(f"{fn.__name__}: its source text cannot be read ({filename}); {advice}")
     try:
-        tree, module_code = _parse(filename, "".join(lines))
+        nodes, codes = _parse(filename, "".join(lines))
     except SyntaxError:  # IPython magics, or a file edited into something else
         raise SourceUnavailableError(f"{fn.__name__}: {filename} does not parse; {advice}") from None
-    here = [c for c in _codes(module_code) if c.co_name == code.co_name and c.co_firstlineno == code.co_firstlineno]
+    here = [c for c in codes if c.co_name == code.co_name and c.co_firstlineno == code.co_firstlineno]
     if not any(_same_code(c, code) for c in here):
         wrong = f"{fn.__name__}: the text in {filename} is not what is running"
         message = f"{wrong}; was the file edited after it was imported? Restart or reload"
@@ -132,9 +137,8 @@ def read(fn: types.FunctionType) -> Source:
         raise SourceUnavailableError(message, filename, code.co_firstlineno)
     found = [
         node
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        and _first_line(node) == code.co_firstlineno
+        for node in nodes
+        if _first_line(node) == code.co_firstlineno
         and ("<lambda>" if isinstance(node, ast.Lambda) else node.name) == code.co_name
     ]
     if len(found) > 1:  # several lambdas on a line: the column of the body tells them apart

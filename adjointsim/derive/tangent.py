@@ -188,7 +188,8 @@ class _Pass(Builder):
     def block_of(self, block: Block) -> None:
         for s in block:
             self.line = s.line
-            getattr(self, f"do_{type(s).__name__}")(replace(s, part="primal"))
+            changes = {"free": True} if isinstance(s, ir.Store) and s.part == "linear" else {}
+            getattr(self, f"do_{type(s).__name__}")(replace(s, part="primal", **changes))
 
     def same(self, s: Stmt) -> None:
         """Nothing of these statements varies."""

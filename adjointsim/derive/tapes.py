@@ -34,6 +34,7 @@ from .ir import (
     While,
     atoms_of,
     bases_of,
+    blocks_of,
     defined,
     is_float,
     walk,
@@ -74,14 +75,24 @@ class TapeCount:
         self.fn, self.fixed = fn, frozenset(fixed)
         self.fns = {f.name: f for f in fns}
         self._inner: dict[str, TapeCount] = {}
-        self.touching = {id(s) for s in walk(fn.body) if self._touches(s)}
+        self.touching: set[int] = set()
+        self._touch(fn.body)
         self.needed = self._needed_vars()
         self._grown: dict[tuple[tuple[int, ...], ...], Sizes] = {}
         self._found: list[tuple[tuple[Any, ...], dict[Base | Var, bytes], Sizes | None]] = []
 
-    def _touches(self, s: Stmt) -> bool:
-        """Whether a statement, or one inside it, moves a stack top or needs tape."""
-        return any(isinstance(x, Need) or any(map(_is_tops, written_by(x))) for x in walk((s,)))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TapeCount, (self.fn, self.fixed, tuple(self.fns.values()))
+
+    def _touch(self, block: Block) -> bool:
+        """Find the statements that move a stack top or need tape, or have one inside that does; whether there are any."""
+        found = False
+        for s in block:
+            inside = [self._touch(inner) for inner in blocks_of(s)]
+            if isinstance(s, Need) or any(inside) or any(map(_is_tops, written_by(s))):
+                self.touching.add(id(s))
+                found = True
+        return found
 
     def inner(self, name: str) -> TapeCount:
         """The count of a function that this one calls."""

@@ -9,7 +9,8 @@ from .summary import SweepSummary
 
 __all__ = ["OPTIONS", "Writer", "array_functions"]
 
-OPTIONS = "@njit(error_model='numpy', nogil=True, cache=True)"
+OPTIONS = "@njit(error_model='numpy', nogil=True, cache=True, no_cfunc_wrapper=True)"
+_INTERNAL = OPTIONS[:-1] + ", no_cpython_wrapper=True)"
 
 _BODIES = {"copy": "dst[{0}] = src[{0}]", "add": "dst[{0}] += src[{0}]", "zero": "dst[{0}] = 0"}
 
@@ -22,7 +23,7 @@ def array_functions(lines: Iterable[str]) -> list[str]:
 
 
 def _array_function(what: str, rank: str) -> str:
-    out = [f"{OPTIONS}\ndef {what}_{rank}({'dst' if what == 'zero' else 'dst, src'}):"]
+    out = [f"{_INTERNAL}\ndef {what}_{rank}({'dst' if what == 'zero' else 'dst, src'}):"]
     for axis in range(int(rank)):
         out.append("    " * (axis + 1) + f"for z{axis} in range(dst.shape[{axis}]):")
     index = ", ".join(f"U(z{axis})" for axis in range(int(rank)))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,10 +81,10 @@ def program(warm: Path, tmp_path: Path) -> Path:
     return shutil.copytree(warm, tmp_path / "program")
 
 
-def start(program: Path, cache: str | Path = "cache") -> dict[str, float]:
+def start(program: Path, cache: str | Path = "cache", run: str = RUN) -> dict[str, Any]:
     """Run the program in a process of its own, in the cache folder ``cache`` of it."""
     env = {**os.environ, "ADJOINTSIM_CACHE_DIR": str(program / cache), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-c", RUN, str(program)], env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", run, str(program)], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -344,3 +345,138 @@ def test_equal_text_is_one_module(model):
     text = api.function_kernel(model.g, [spec_of(0.5, "x")]).source("vjp")
     assert module.module_name(text) == module.module_name(text)
     assert module.module_name(text) != module.module_name(text + "# another\n")
+
+
+# ------------------------------------------------------------------------------------------------------ long programs
+#: a function that is long enough to be kept in the IR, with a captured number and a helper in it
+LONG_MODEL = (
+    "import math, os\n\nimport helpers\n\nARGS = (0.5,)\n"
+    "RATE = float(os.environ.get('RATE', '2.0'))\n"
+    "if 'KIND' in os.environ:\n    RATE = int(RATE)\n\n\n"
+    "def f(x):\n    y = x\n"
+    + 150 * "    y = math.sin(y) + RATE * x\n"
+    + "    return y - y + RATE * (math.sin(x) + helpers.gain(x)) / 2.0\n"
+)
+#: as RUN, and what passes over the IR ran
+DERIVING = """\
+from adjointsim.derive import api
+ran = []
+for name in ("primal_kernel", "vjp_kernel"):
+    def passes(*args, made=getattr(api, name), name=name, **options):
+        ran.append(name)
+        return made(*args, **options)
+    setattr(api, name, passes)
+""" + RUN.replace('"misses":', '"ran": len(ran), "text": kernel.source(), "misses":')
+
+
+@pytest.fixture(scope="module")
+def long_and_warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "model.py").write_text(LONG_MODEL)
+    (folder / "helpers.py").write_text(HELPERS)
+    first = start(folder, run=DERIVING)
+    assert first["slope"] == pytest.approx(slope(0.5), rel=1e-13)
+    assert (first["ran"], first["misses"]) == (2, 2)
+    return folder
+
+
+@pytest.fixture
+def long(long_and_warm: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(long_and_warm, tmp_path / "program")
+
+
+def test_a_long_program_is_not_derived_again(long):
+    first = start(long, "another", run=DERIVING)
+    before = files(long)
+    second = start(long, run=DERIVING)
+    assert (second["ran"], second["misses"]) == (0, 0)
+    assert (second["slope"], second["value"], second["text"]) == (first["slope"], first["value"], first["text"])
+    assert files(long) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "factor"),
+    [
+        ("helpers.py", "3.0", "4.0", 4.0),
+        ("model.py", "y - y", "y - 1.0 * y", 3.0),
+        ("model.py", " / 2.0", " / 2.0  # the same", 3.0),
+    ],
+)
+def test_another_program_is_derived(long, file, old, new, factor):
+    path = long / file
+    text = path.read_text()
+    path.write_text(text.replace(old, new))
+    edited = start(long, run=DERIVING)
+    assert edited["slope"] == pytest.approx(slope(0.5, factor), rel=1e-13)
+    assert edited["ran"] == 2
+    assert file == "helpers.py" or new in edited["text"]
+    path.write_text(text)
+    assert start(long, run=DERIVING)["ran"] == 0
+
+
+def test_a_captured_number_of_another_value(long, monkeypatch):
+    """It is an input of the program, which is the same."""
+    monkeypatch.setenv("RATE", "5.0")
+    found = start(long, run=DERIVING)
+    assert found["slope"] == pytest.approx(2.5 * slope(0.5), rel=1e-13)
+    assert found["ran"] == 0
+    monkeypatch.setenv("KIND", "int")
+    found = start(long, run=DERIVING)
+    assert found["slope"] == pytest.approx(2.5 * slope(0.5), rel=1e-13)
+    assert found["ran"] == 2
+
+
+@pytest.mark.parametrize("how", [shorten, empty, flip])
+def test_damaged_programs(long, how):
+    damage(long, ".ir", how)
+    repaired = start(long, run=DERIVING)
+    assert repaired["slope"] == pytest.approx(slope(0.5), rel=1e-13)
+    assert (repaired["ran"], repaired["misses"]) == (2, 0)
+    assert start(long, run=DERIVING)["ran"] == 0
+
+
+def test_compiled_code_of_a_program_from_the_disk_is_damaged(long):
+    """The program is built again from what was read."""
+    damage(long, ".nbc", flip)
+    repaired = start(long, run=DERIVING)
+    assert repaired["slope"] == pytest.approx(slope(0.5), rel=1e-13)
+    assert (repaired["ran"], repaired["misses"]) == (0, 2)
+
+
+LONG_STEP = (
+    "import math\n\nimport adjointsim as adj\n\n\n@adj.step\ndef step(n, y, p):\n    x = y\n"
+    + 150 * "    x = math.sin(x) + p * y\n"
+    + "    if n == 3:\n        raise ValueError('no such step')\n"
+    + "    return 0.5 * y + x - x\n"
+)
+SWEEPING = """\
+import json, sys, traceback
+sys.path.insert(0, sys.argv[1])
+import adjointsim as adj
+from adjointsim.derive import model as kernels
+from model import step
+ran = []
+for name in ("primal_kernel", "vjp_kernel"):
+    def passes(*args, made=getattr(kernels, name), name=name, **options):
+        ran.append(name)
+        return made(*args, **options)
+    setattr(kernels, name, passes)
+value, grad = adj.Simulation(step, 3, terminal=lambda y, p: y * p).value_and_grad(2.0, 3.0)
+try:
+    adj.Simulation(step, 4, terminal=lambda y, p: y * p).value_and_grad(2.0, 3.0)
+except ValueError as e:
+    error = str(e), e.__notes__
+print(json.dumps({"value": value, "grad": [grad.y0, grad.p], "ran": len(ran), "error": error}))
+"""
+
+
+def test_a_long_step(tmp_path):
+    (tmp_path / "model.py").write_text(LONG_STEP)
+    (tmp_path / "run.py").write_text(SWEEPING)
+    run = "import runpy, sys; runpy.run_path(sys.argv[1] + '/run.py')"
+    first, second = start(tmp_path, run=run), start(tmp_path, run=run)
+    assert first["ran"] and not second["ran"]
+    assert {**first, "ran": 0} == second
+    assert second["value"] == pytest.approx(0.75)
+    assert second["grad"] == pytest.approx([0.375, 0.25])
+    assert second["error"][0] == "no such step" and "line 160" in second["error"][1][0]
