@@ -1,12 +1,10 @@
-"""The reference against mpmath and finite differences, and the corpus against Python, Numba and the reference.
+"""The reference against mpmath and finite differences, and the corpus against Python and the reference.
 
-Compiling every case takes minutes, so a fixed sample is compiled; ``CORPUS=all`` compiles everything.
+(Against Numba it is run where it is derived, in derive/test_corpus_callers.py.)
 """
 
 from __future__ import annotations
 
-import os
-import warnings
 from typing import Any
 
 import mpmath
@@ -18,8 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from reference import RULES, Dual, apply, reference_grad, reference_jvp, reference_value, reference_vjp
 from refused import REFUSED, Refused
 from strategies import Program, load, programs
-
-COMPILED = CASES if os.environ.get("CORPUS") == "all" else CASES[3::17]
 
 #: the same functions in mpmath, and a point for each
 MPMATH = {
@@ -170,15 +166,6 @@ def test_reference_against_finite_differences(case: Case) -> None:
         h, tolerance = (1e-3, 1e-2) if "float32" in case.tags else (1e-6, 1e-5)
         up, down = (pairing(bar, reference_value(case.fn, moved(case.args, dot, s * h))) for s in (1.0, -1.0))
         assert (up - down) / (2 * h) == pytest.approx(pairing(bar, value_dot), rel=tolerance, abs=tolerance)
-
-
-@named([c for c in COMPILED if c.tags.isdisjoint({"plain", "overlap"})])
-def test_numba_agrees(case: Case) -> None:
-    compiled = numba.njit(error_model="numpy")(case.fn)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)  # products of views: slow, and right
-        plain, fast = case.fn(*case.fresh_args()), compiled(*case.fresh_args())
-    assert_same(fast, plain, case)
 
 
 QUICK = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))

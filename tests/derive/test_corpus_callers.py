@@ -30,7 +30,7 @@ from .test_corpus import COMPILED, DERIVED, each, same_bits
 EVERYTHING = os.environ.get("CORPUS") == "all"
 PLACE = {c.name: k for k, c in enumerate(CASES)}
 #: Numba compiles these with what calls them: half a second a case and more
-JITTED = [c for c in (CASES if EVERYTHING else CASES[3::24]) if c.tags.isdisjoint({"plain", "overlap"})]
+JITTED = [c for c in (CASES if EVERYTHING else CASES[3::20]) if c.tags.isdisjoint({"plain", "overlap"})]
 
 pytestmark = pytest.mark.filterwarnings("ignore::adjointsim.errors.OverlapWarning")  # has a test of its own
 
@@ -55,7 +55,7 @@ def leaves_in(value: Any, spec: Spec) -> Bars:
         return [None for _ in leaves_of(spec)]
     if isinstance(spec, TupleSpec):
         return [leaf for item, sub in zip(value, spec.items, strict=True) for leaf in leaves_in(item, sub)]
-    return [np.asarray(value)]
+    return [np.atleast_1d(value)]
 
 
 def verbs(case: Case, f: Callable[..., Any], args: tuple, bar: Any, dots: tuple) -> list[Bars]:
@@ -69,7 +69,7 @@ def verbs(case: Case, f: Callable[..., Any], args: tuple, bar: Any, dots: tuple)
     found = [leaves_in(value, out), leaves_in(bars, taken), leaves_in(value_dot, out)]
     assert same_bits(found[0], leaves_in(again, out))
     for x, b in zip(leaves_in(args, taken), found[1], strict=True):
-        assert b is None or (b.shape == x.shape and b.dtype == x.dtype.newbyteorder("="))
+        assert b is None or (b.shape == x.shape and b.dtype == x.dtype.newbyteorder("=")), "as what it belongs to, in C order"
     if isinstance(value, (float, np.floating)):
         floats = tuple(k for k, spec in enumerate(taken.items) if any(map(differentiable, leaves_of(spec))))
         same, gradient = adj.value_and_grad(f, floats)(*args)
@@ -108,6 +108,32 @@ def test_layouts(case, interpreted):
     assert_same_bits(laid_out_alike(case), plainly(case.name))
 
 
+def bytes_of(value: Any) -> list[bytes]:
+    """All numbers of a structure."""
+    return [b for item in value for b in bytes_of(item)] if isinstance(value, tuple) else [np.asarray(value).tobytes()]
+
+
+def step_verbs(case: Case, first: int | None) -> list[bytes]:
+    """What a step's verbs give for its state and parameters; in other layouts, beginning with the ``first``."""
+    step, (n, *given) = adj.step(case.fn), case.args
+    bar, dots = pieces(case)
+    given += [bar, *dots[1:]]
+    if first is not None:
+        given = [laid_out(x, first + k) for k, x in enumerate(given)]
+    before = memory_of(tuple(given))
+    y, p, bar, y_dot, p_dot = given
+    found = (step(n, y, p), step.vjp(n, y, p, bar), step.jvp(n, y, p, y_dot, p_dot))
+    assert all(a.flags.carray and a.dtype.isnative for a in arrays_of(found))
+    assert not any(np.may_share_memory(a, b) for a in arrays_of(found) for b in arrays_of(tuple(given)))
+    assert memory_of(tuple(given)) == before
+    return bytes_of(found)
+
+
+@each([c for c in tagged("step") if arrays_of(c.args)])
+def test_layouts_of_steps(case, interpreted):
+    assert step_verbs(case, PLACE[case.name]) == step_verbs(case, None)
+
+
 # ---------------------------------------------------------------------------------------------------------- jit, and calls
 CALLER = """\
 def f({args}):
@@ -128,3 +154,40 @@ def test_callers(case, interpreted):
     assert kernel_of(f.__globals__["target"], DERIVED[case.name].specs, role="function") is DERIVED[case.name].compiled
     for ours, theirs in zip(verbs(case, f, case.args, *pieces(case)), plainly(case.name), strict=True):
         assert_close(ours, theirs, DERIVED[case.name].single)
+
+
+# -------------------------------------------------------------------------------------------------------------- compiled
+def check_layouts_compiled(case: Case) -> None:
+    derived = DERIVED[case.name]
+    value, bars, value_dot = laid_out_alike(case)
+    assert_close(value, derived.expected, derived.single)
+    assert_close(bars, derived.reference_bars, derived.single)
+    if "singular" not in case.tags:  # there a tangent is infinite before it meets its factor 0
+        assert_close(value_dot, derived.reference_dots, derived.single)
+
+
+@each([c for c in COMPILED if arrays_of(c.args)])
+def test_layouts_compiled(case):
+    check_layouts_compiled(case)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not EVERYTHING, reason="takes minutes: CORPUS=all")
+@each([c for c in CASES if arrays_of(c.args) and c not in COMPILED])
+def test_all_layouts_compiled(case):
+    check_layouts_compiled(case)
+
+
+@each(JITTED)
+def test_callers_compiled(case):
+    """The caller under ``jit``, too: what Numba makes of it returns what Python does, and what is derived from it."""
+    derived, f = DERIVED[case.name], numba.njit(error_model="numpy")(caller(case))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)  # products of views: slow, and right
+        theirs = f(*case.fresh_args())
+    value, pullback = adj.vjp(f, *case.args)
+    out = derived.entry.result_spec
+    for found in (theirs, value):
+        assert_close(leaves_in(found, out), derived.expected, derived.single)
+    bars = pullback(pieces(case)[0])
+    assert_close(leaves_in(bars, TupleSpec(tuple(derived.specs))), derived.reference_bars, derived.single)
