@@ -44,14 +44,17 @@ def rotated(x: np.ndarray) -> np.ndarray:
     return view
 
 
-def foreign(x: np.ndarray) -> np.ndarray:
-    """Read-only, bytes in the other order, at an odd address."""
-    swapped = x.astype(x.dtype.newbyteorder())
-    odd = np.frombuffer(b"\xff" + swapped.tobytes(), np.uint8)[1:]
-    return odd.view(swapped.dtype).reshape(x.shape)
+def unaligned(x: np.ndarray) -> np.ndarray:
+    """Read-only, at an odd address."""
+    return np.frombuffer(b"\xff" + x.tobytes(), np.uint8)[1:].view(x.dtype).reshape(x.shape)
 
 
-LAYOUTS: dict[str, Layout] = {f.__name__: f for f in (strided, backwards, columns, rotated, foreign)}
+def swapped(x: np.ndarray) -> np.ndarray:
+    """Bytes in the other order."""
+    return x.astype(x.dtype.newbyteorder())
+
+
+LAYOUTS: dict[str, Layout] = {f.__name__: f for f in (strided, backwards, columns, rotated, unaligned, swapped)}
 
 
 def _full(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

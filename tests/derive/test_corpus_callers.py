@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import pytest
 from corpus import CASES, Case, tagged
-from layouts import arrays_of, laid_out, memory_of
+from layouts import LAYOUTS, arrays_of, laid_out, memory_of
 from strategies import load
 
 import adjointsim as adj
@@ -132,6 +132,26 @@ def step_verbs(case: Case, first: int | None) -> list[bytes]:
 @each([c for c in tagged("step") if arrays_of(c.args)])
 def test_layouts_of_steps(case, interpreted):
     assert step_verbs(case, PLACE[case.name]) == step_verbs(case, None)
+
+
+TABLE = np.array([[0.3, 0.4, 0.5], [0.6, -0.7, 0.9]])
+PHASES = np.array([0.3 + 0.4j, -0.2j, 0.5 + 0j])
+CAPTURING = """
+import numpy as np
+
+def f(x):
+    return np.sum((TABLE @ x) ** 2 * TABLE[:, 1]) + np.sum(np.abs(PHASES * x) ** 2)
+"""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_captured_arrays(layout, interpreted):
+    f, x = load(CAPTURING), np.array([0.1, -0.2, 0.3])
+    f.__globals__.update(TABLE=LAYOUTS[layout](TABLE), PHASES=LAYOUTS[layout](PHASES))
+    value, gradient = adj.value_and_grad(f)(x)
+    rows = TABLE @ x
+    assert value == pytest.approx(np.sum(rows**2 * TABLE[:, 1]) + np.sum(np.abs(PHASES) ** 2 * x**2), rel=1e-14)
+    np.testing.assert_allclose(gradient, 2.0 * (rows * TABLE[:, 1]) @ TABLE + 2.0 * np.abs(PHASES) ** 2 * x, rtol=1e-13)
 
 
 # ---------------------------------------------------------------------------------------------------------- jit, and calls
