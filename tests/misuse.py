@@ -19,18 +19,19 @@ from adjointsim.derive.linalg import LINALG
 __all__ = ["program"]
 
 VALUES = (
-    "a", "m", "c", "q", "o", "x", "n", "z", "w", "t", "a[1:]", "m[0]", "m.T", "a + 1.0", "a > 0.5", "w * 2.0", "m[o[:2]]", "q[:2]",
-    "[x, 1.0]", "[i * x for i in range(3)]", "(a, a)", "(2, 2)", "(0, 1)", "(a, x)", "[a, a]", "Pair(x, 2.0)", "None", "True", "False",
-    "'s'", "np", "np.float64", "complex", "twice", "Pair", "2", "-1", "0", "1.5", "2j", "1 - 2j", "a.shape", "len(a)", "range(3)", "...",
-    "np.zeros(3)", "np.zeros((2, 0))", "np.arange(4)", "a.sum()", "x > 0.5", "math.pi", "math.inf", "slice(1, 2)",
+    "a", "m", "c", "q", "o", "x", "n", "z", "w", "t", "a[1:]", "m[0]", "m.T", "a + 1.0", "a > 0.5", "w * 2.0", "q[:2]",
+    "[x, 1.0]", "[i * x for i in range(3)]", "(a, a)", "(2, 2)", "(0, 1)", "(a, x)", "[a, a]", "Pair(x, 2.0)", "None", "m.size",
+    "True", "m[o[:2]]", "False", "'s'", "np", "np.float64", "complex", "twice", "Pair", "2", "-1", "0", "1.5", "2j", "1 - 2j",
+    "a.shape", "...", "range(3)", "np.zeros(3)", "np.zeros((2, 0))", "np.arange(4)", "a.sum()", "x > 0.5", "math.pi", "math.inf",
+    "slice(1, 2)",
 )  # fmt: skip
-PARTS = (":", "1:", "::-1", "::2", "::n", "x:", "None", "...", "0", "-1", "n", "q", "o", "a > 0.5", "x", "(0, 1)", "5", "z", "m > 0.5", "a")
+PARTS = (":", "1:", "::-1", "::2", "::n", "x:", "None", "...", "0", "-1", "n", "q", "o", "a > 0.5", "x", "(0, 1)", "z", "m > 0")
 METHODS = (
-    "sum", "mean", "var", "std", "max", "min", "prod", "any", "all", "argmax", "argmin", "copy", "astype", "reshape", "ravel", "flatten",
-    "transpose", "dot", "clip", "argsort", "sort", "fill", "conj", "conjugate", "real", "T", "shape", "size", "ndim", "dtype", "cumsum", "item",
-    "append", "_replace", "one", "nothing",
+    "sum", "mean", "var", "std", "max", "min", "prod", "any", "all", "argmax", "argmin", "copy", "astype", "reshape", "ravel",
+    "flatten", "transpose", "dot", "clip", "argsort", "sort", "fill", "conj", "conjugate", "real", "T", "shape", "size", "ndim",
+    "dtype", "cumsum", "item", "append", "_replace", "one", "nothing",
 )  # fmt: skip
-KEYWORDS = ("axis", "keepdims", "dtype", "k", "weights", "ord", "num", "start", "shape", "kind", "decimals", "out", "a_min", "side")
+KEYWORDS = ("axis", "keepdims", "dtype", "k", "weights", "ord", "num", "start", "shape", "kind", "decimals", "out", "a_min")
 BINARY = ("+", "-", "*", "/", "//", "%", "**", "@", "&", "|", "^", "<<", ">>", "<", "==", "!=", "and", "or", "in", "is", "not in")
 
 
@@ -47,7 +48,8 @@ def _names(objects: Iterator[object]) -> list[str]:
     return sorted(set(found))
 
 
-FUNCTIONS = [*_names(iter([*calls._CALLS, *rules.FUNCTIONS, *LINALG])), "twice", "zeroed", "Pair", "enumerate", "zip", "reversed", "print"]
+FUNCTIONS = _names(iter([*calls._CALLS, *rules.FUNCTIONS, *LINALG]))
+FUNCTIONS += ["twice", "zeroed", "Pair", "enumerate", "zip", "reversed", "print"]
 
 
 class _Writer:

@@ -16,7 +16,7 @@ from . import rules
 from .arrays import Arrays, Elements
 from .ir import ONE, ZERO, Atom, Const, Each, For, Stmt, Store, Var, is_float
 from .loops import overlaps
-from .values import Axis, Lazy, Ref, Value
+from .values import Axis, Lazy, Ref, Value, describe
 from .views import Part
 
 __all__ = ["Gathers"]
@@ -107,6 +107,8 @@ class Gathers(Arrays):
             arrays, count, most = self.index_arrays(p)
             rooms[count] = most
             found += arrays
+        if axis > source.rank:
+            raise self.error(f"{axis} indices for a {source.rank}-d array", node)
         return found, rooms
 
     def index_arrays(self, mask: Elements) -> tuple[tuple[Ref | Lazy, ...], Atom, Atom]:
@@ -143,6 +145,8 @@ class Gathers(Arrays):
     # ------------------------------------------------------------------------------------------------------- storing
     def store(self, target: Ref, parts: list[Part], v: Value, node: ast.AST) -> None:
         """``target[parts] = v``."""
+        if not isinstance(v, (Var, Const, Ref, Lazy)):
+            raise self.error(f"cannot store {describe(v)} in an array", node)
         arrays = _arrays(parts)
         self.writable(target, node)
         self._keeps(target, self.dtype(v), node)

@@ -168,9 +168,11 @@ class Lowering(Outlining):
 
     def _element(self, value: Value, ref: Ref, listed: bool, node: ast.AST) -> Atom:
         """A number as an array keeps it, or a list, in which every one keeps its own type."""
-        if listed and is_float(self.dtype(value)) and not is_float(ref.base.dt):
+        if not isinstance(value, (Var, Const)):
+            raise self.error(f"cannot store {describe(value)} in an element", node)
+        if listed and is_float(value.dt) and not is_float(ref.base.dt):
             raise self.error("a float is put into a list of ints: write its numbers as floats, 1.0 for 1", node)
-        return self.store_cast(value, ref.base.dt, node)
+        return self.store_cast(value, ref.base.dt)
 
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""
@@ -192,15 +194,11 @@ class Lowering(Outlining):
                 return self.store(ref, parts, value, target)
             index: tuple[Atom, ...] = self.view(ref, parts, target).index  # type: ignore[assignment]
             self.writable(ref, target)
-            if not isinstance(value, (Var, Const)):
-                raise self.error(f"cannot store {describe(value)} in an element", target)
             self.b.store(ref.base, index, self._element(value, ref, listed, target))
         else:
             raise self.error("assignment to an attribute is not supported: a step changes only its own state", target)
 
-    def store_cast(self, value: Value, dt: str, node: ast.AST) -> Atom:
-        if not isinstance(value, (Var, Const)):
-            raise self.error(f"cannot store {describe(value)} in an element", node)
+    def store_cast(self, value: Atom, dt: str) -> Atom:
         if is_float(value.dt) and not is_float(dt):
             return self.b.op("cast", value, dt=dt)  # as Numba does: truncation towards zero, inert
         return self.b.cast(value, dt)
