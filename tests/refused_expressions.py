@@ -127,7 +127,9 @@ says("a[x:]", "a bound of a slice must be an int, got a float")
 says("a[m > 0.0]", "a mask of 2 axes does not fit a 1-d array")
 says("a[m > 0.0] = 0.0", "a mask of 2 axes does not fit a 1-d array")
 says("t[0, 1]", "2 indices for a 1-d array")
-says("t[0:1, 0]", "y")
+says("t[q]", "a tuple of 2 cannot be indexed like this")
+says("a['s']", "an index must be an int, got a string")
+says("m[..., m > 0.0, ::1]", "3 indices for a 2-d array")
 says("t[2]", "index 2 is out of range for a tuple")
 says("x[0] = 1.0", "cannot assign to an item of a float")
 says("z[0]", "a complex number cannot be indexed")
@@ -146,9 +148,14 @@ says("x > 0.0 or x", "'or' of a bool and a float as a value is not supported")
 says("range(3)[1]", "range(...) is supported only in 'for ... in range(...)'")
 says("len(x)", "len() of a float")
 says("divmod(x)", "divmod takes 2 arguments here")
+says("divmod(x, t)", "expected a number, got a tuple of 2")
+says("math.sin(x, dtype=x)", "argument 'dtype' of math.sin is not supported")
+says("np.bitwise_and(x, 1.0)", "band has no value for arguments of dtype f8, f8")
+says("x @= 2.0", "operator MatMult is not supported")
 says("y = 1.0 if a else 2.0", "the truth of a 1-d array is not defined")
 says("y = 1.0 if z else 2.0", "the truth of a complex number: write z != 0")
-says("y = a if x > 0.0 else x  # here\nreturn 1.0", "on one side and")
+says("y = a if x > 0.0 else x  # here\nreturn 1.0", "a 1-d array on one side and a float on the other")
+says("y = a if x > 0.0 else m[0]  # here\nreturn y", "one of two arrays, chosen at run time: copy the chosen one")
 says("{'a': x}", "dictionaries are not supported")
 says("[i for i in range(3)][:2]", "a list is indexed by one int: use an array")
 says("math.nothing(x)", "module math has no attribute 'nothing'")
@@ -178,7 +185,9 @@ says("w.argsort()", "method 'argsort' of")
 says("w.nothing", "attribute 'nothing' of")
 says("z[0] = 1.0", "cannot assign to an item of a complex number")
 says("w[q] = 1.0", "stores of complex numbers by an array of indices or a mask are not supported: write the loop")
-says("w[0] = w", "cannot store")
+says("w[0] = w", "cannot store a 1-d complex array in an element")
+says("w[:] = t", "cannot store a tuple of 2 in an array")
+says("w == t", "complex arithmetic with a tuple of 2 is not supported")
 says("y, v = z", "cannot be unpacked: index it")
 
 # ---------------------------------------------------------------------------------------------------------- statements
@@ -197,3 +206,31 @@ says("for i in zip():  # here\n    x += 1.0\nreturn x", "zip takes iterables by 
 says("for i in np.ndindex(x):  # here\n    x += 1.0\nreturn x", "np.ndindex takes ints, or a tuple of ints")
 says("for v in (x, a):  # here\n    break", "break and continue in a loop over a tuple are not supported: loop over range")
 says("for v in (x, a):  # here\n    return x", "return in a loop over a tuple is not supported: loop over range(len(...))")
+
+# ---------------------------------------------------------------------------------- arrays in branches, loops and calls
+says("np.where(o, a + x, zeroed(a))", "an array expression waits for a call that writes arrays: give it a name")
+says("a[q] += zeroed(a)", "the right side writes arrays while elements wait to be updated: give it a name first")
+says("""\
+if x > 0.0:  # here
+    y = a[a > 0.5]
+else:
+    y = a[a < 0.2]
+return y""", "'y' is one of two arrays, both made in a branch: make them before the branch")
+says("""\
+for i in range(n):
+    a[0] += 1.0
+    if x > i:  # here
+        y = a
+    else:
+        y = m[0]
+    x += y[1]
+return x""", "'y' is one of two arrays, chosen at run time, and 'a' is written: copy it instead")
+says("""\
+if x > 0.5:  # here
+    k = len(a[a > 0.3])
+    for i in range(n):
+        y = a[:k] * i
+        if x > i:
+            return y
+    return a
+return a""", "the return value is made in a branch: make it before the branch")

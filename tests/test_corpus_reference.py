@@ -15,6 +15,8 @@ from corpus import CASES, Case
 from hypothesis import HealthCheck, given, settings
 from reference import RULES, Dual, apply, reference_grad, reference_jvp, reference_value, reference_vjp
 from refused import REFUSED, Refused
+from refused_custom import CUSTOM
+from refused_expressions import EXPRESSIONS
 from strategies import Program, load, programs
 
 #: the same functions in mpmath, and a point for each
@@ -193,7 +195,7 @@ def test_random_programs_compile(program: Program) -> None:
     assert_same(numba.njit(error_model="numpy")(f)(*case.fresh_args()), f(*case.fresh_args()), case)
 
 
-@pytest.mark.parametrize("entry", REFUSED, ids=lambda r: r.name)
+@pytest.mark.parametrize("entry", [*REFUSED, *EXPRESSIONS, *CUSTOM], ids=lambda r: r.name)
 def test_refused_sources_are_programs(entry: Refused) -> None:
     assert callable(load(entry.source))
     assert len(entry.linenos) == len(entry.lines)

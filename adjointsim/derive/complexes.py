@@ -426,8 +426,7 @@ class Complexes(Iteration):
     def store_complex(self, target: Tup, parts: list[Any], v: Value, node: ast.AST) -> None:
         """``target[parts] = v`` of a complex array."""
         re = target.items[0]
-        if not isinstance(re, Ref):
-            raise self.error(f"cannot assign to an item of {describe(target)}", node)
+        assert isinstance(re, Ref)
         if any(isinstance(p, (Ref, Lazy)) for p in parts):
             raise self.error("stores of complex numbers by an array of indices or a mask are not supported: write the loop", node)
         for t in target.items:
