@@ -188,7 +188,7 @@ def test_random_programs_run(program: Program) -> None:
 
 
 @settings(QUICK, max_examples=4)
-@given(programs(calls=False))
+@given(programs(calls=False, whole=False))  # (operators in place on overlapping views are not NumPy's in Numba)
 def test_random_programs_compile(program: Program) -> None:
     f = load(program)
     case = Case("program", f, program.args, frozenset())
