@@ -10,17 +10,18 @@ from __future__ import annotations
 import ast
 import types
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 from . import fence, rules
 from .build import const, zero
 from .complexes import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
+from .ir import ZERO, Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness
 from .outline import Outlining
 from .source import read
-from .values import Lazy, Listed, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, shape_of
+from .values import Lazy, Listed, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
 from .views import Part
 
 __all__ = ["Lowering"]
@@ -309,6 +310,7 @@ class Lowering(Outlining):
         shapes: list[tuple[str, tuple[Any, ...]]] = []
         self.merged = []
         self.changing = [n for n in names if env_then.get(n) is not env_else.get(n)]
+        self.leaving = tuple(code if isinstance(code := e[EXIT], Var) else None for e in (env_then, env_else))  # type: ignore[assignment]
         for name in names:
             a, c = env_then.get(name), env_else.get(name)
             if a is c:
@@ -320,6 +322,7 @@ class Lowering(Outlining):
             shape, both = self._unify(a, c, then_stmts, else_stmts, name, node)
             shapes.append((name, shape))
             pairs += [(name.lstrip("%"), x, y) for x, y in both]
+        self.made_before([r.base for _, shape in shapes for r in refs_in(rebuild(shape, repeat(ZERO)))], [then_stmts, else_stmts])
         merged = iter(self.b.phi(test, then_stmts, else_stmts, pairs))
         for name, shape in shapes:
             self.env[name] = rebuild(shape, merged)
