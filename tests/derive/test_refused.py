@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import linecache
 import os
 import sys
 import warnings
@@ -17,6 +18,7 @@ from refused_custom import CUSTOM
 from refused_expressions import ARGS, EXPRESSIONS
 from strategies import load
 
+import adjointsim as adj
 from adjointsim import derive as package
 from adjointsim.derive import fence, interp
 from adjointsim.derive.api import function_kernel, raise_site
@@ -25,7 +27,7 @@ from adjointsim.derive.entry import lower_entry
 from adjointsim.derive.kernel import vjp_kernel
 from adjointsim.derive.source import Source, plain_function
 from adjointsim.derive.verify import verify
-from adjointsim.errors import DerivationError
+from adjointsim.errors import DerivationError, SourceUnavailableError
 from adjointsim.leaves import spec_of
 
 from .harness import Derived, functions
@@ -152,6 +154,26 @@ def test_misuse(first):
 def test_much_misuse():
     for seed in range(1000, 20_000):
         check_misuse(seed)
+
+
+@pytest.mark.parametrize(
+    "shown, words",
+    [
+        (None, "its source text cannot be read (<shown>); put the function in a file, or give its text"),
+        ("def f(x:\n", "<shown> does not parse; put the function in a file"),
+        ("def f(x):\n    return 2.0 * x\n", "the text in <shown> is not what is running; was the file edited"),
+    ],
+)
+def test_text_that_is_not_there(shown, words, monkeypatch):
+    scope: dict = {}
+    exec(compile("def f(x):\n    return x\n", "<shown>", "exec"), scope)
+    if shown is not None:
+        monkeypatch.setitem(linecache.cache, "<shown>", (len(shown), None, shown.splitlines(keepends=True), "<shown>"))
+    with pytest.raises(SourceUnavailableError) as caught:
+        function_kernel(scope["f"], [spec_of(0.5, "x")])
+    assert words in caught.value.msg
+    with pytest.raises(SourceUnavailableError, match="source= defines no function"):
+        adj.step(source="x = 1")
 
 
 @pytest.mark.parametrize("name", UNBOUND)
