@@ -86,6 +86,15 @@ refuse("try", """
         return y
     """, "try:", "try exception")  # fmt: skip
 
+refuse("try with exception groups", """
+    def f(x):
+        try:
+            x = 1.0 / x
+        except* ZeroDivisionError:
+            x = 0.0
+        return x
+    """, "try:", "try/except*")  # fmt: skip
+
 refuse("with", """
     import contextlib
 
@@ -953,3 +962,26 @@ refuse("one of two lists", """
             values = [3.0, x]
         return values[0]
     """, "if x > 0.0", "list", (0.7,))  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------- what is around a function
+refuse("a captured value that is no number", """
+    WORDS = ("a", 2.0)
+
+    def f(x):
+        return x * WORDS[1]
+    """, "return x * WORDS[1]", "only numbers, arrays of numbers and tuples of these")  # fmt: skip
+
+refuse("arguments that can be given by name only", """
+    def f(*, x):
+        return x
+    """, "def f", "must take")  # fmt: skip
+
+refuse("a step without parameters", """
+    def f(n, y):
+        return y
+    """, "def f", "must take 3 arguments (n, y, p), it takes (n, y)", (0, 0.5, None), step=True)  # fmt: skip
+
+refuse("a step that returns another structure", """
+    def f(n, y, p):
+        return y, y
+    """, "return y, y", "where a step returns the structure of its state", (0, 0.5, None), step=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Random programs in the language of scalars and array elements, as source text with arguments.
+"""Random programs in the language of scalars, array elements and array statements, as source text with arguments.
 
 ``programs()`` is a Hypothesis strategy of :class:`Program`; :func:`load` makes its function.  A program
 
@@ -63,6 +63,21 @@ UPDATES = (
     "{x} -= 0.2 * {x} ** 3", "{x} = 0.5 * {x} * {v}",
 )  # fmt: skip
 SWAPS = ("{x}, {y} = {y}, {x}", "{x}, {y} = {y}, 0.5 * ({x} + {y})", "{x} = {y} = {t}")
+#: of a vector {V} or {W} of the length that is wanted
+VECTORS = (
+    "{V}", "0.5 * ({V} + {W})", "np.sin(0.6 * {V} + {W} * 0.4)", "0.25 * {V} * {W}", "np.where({V} > {c}, {W}, 0.5 * {V})",
+    "0.4 * {V} / (1.0 + {W} ** 2)", "0.5 * ({V} - {v})", "np.minimum({d}, {V})", "-{V}", "0.2 * np.cumsum({V})",
+)  # fmt: skip
+#: overwrite a part {T} of an array, by vectors {E} or numbers
+STORES = (
+    "{T} = {E}", "{T} = {E}", "{T} += 0.5 * ({E} - {T})", "{T} *= 0.5 * np.cos({V}) + 0.25", "{T} -= 0.2 * {T} ** 3", "{T} = {v}",
+    "{T} /= 1.0 + {V} ** 2",
+)  # fmt: skip
+REDUCTIONS = (
+    "{x} = 0.7 * np.tanh(np.sum({E}))", "{x} = 0.25 * ({V} * {W}).mean()", "{x} += 0.3 * np.tanh(np.dot({V}, {W}))",
+    "{x} = 0.2 * np.sum(np.where({V} > {c}, {W}, 0.1))", "{x} -= 0.1 * ({E})[0]",
+)  # fmt: skip
+MASKED = ("{a}[{a} > {c}] = {d}", "{a}[{V} < {c}] = {v}", "{a}[{a} > {c}] *= 0.5", "{a}[({V} > {c}) | ({a} < {c})] = 0.25")
 RESULTS = ("(x, s), (a, b)", "s, a, b", "a, s * y + x", "b, a, x", "s", "s + x * y - 0.5 * a[0] * a[-1]", "a", "b")
 #: integer variables that are always reduced modulo this bound, so that their interval is known everywhere
 MODULUS = 4
@@ -95,8 +110,8 @@ _integers = lru_cache(None)(st.integers)
 class _Writer:
     """Writes one function; every choice is drawn, so that Hypothesis can shrink it."""
 
-    def __init__(self, draw: Callable, calls: bool) -> None:
-        self.draw, self.calls = draw, calls
+    def __init__(self, draw: Callable, calls: bool, whole: bool) -> None:
+        self.draw, self.calls, self.whole = draw, calls, whole
         self.lines: list[str] = []
         self.depth = 1
         self.floats: list[str] = []
@@ -183,7 +198,72 @@ class _Writer:
     def simple(self) -> str:
         return self.expand(self.pick(CONDITIONS))
 
+    # -------------------------------------------------------------------------------------------------------- vectors
+    def parts(self, name: str) -> list[tuple[str, int]]:
+        """Views of one axis of an array, with their lengths."""
+        *rows, size = self.arrays[name]
+        found = [(f"{name}[{self.index(rows[0])}, {{}}]" if rows else f"{name}[{{}}]", size)]
+        if rows:
+            found.append((f"{name}[{{}}, {self.index(size)}]", rows[0]))
+        texts = []
+        for text, n in found:
+            slices = [(":", n), ("::-1", n), ("::2", (n + 1) // 2), ("1:", n - 1), (":-1", n - 1), ("-2:", 2), (":2", 2)]
+            slices += [(f"{i}:{i} + 2", 2) for i, (low, high) in self.ints.items() if 0 <= low and high + 2 <= n]
+            texts += [(text.format(part), length) for part, length in slices if 0 < length <= n]
+        return texts
+
+    def vector(self, size: int) -> str:
+        """A view of ``size`` elements, or as many equal ones."""
+        fitting = [text for name in self.arrays for text, length in self.parts(name) if length == size]
+        fitting += [name for name, shape in self.arrays.items() if shape == (size,)] * 2
+        return self.pick(fitting) if fitting else f"np.full({size}, {self.atom()})"
+
+    def fill(self, template: str, size: int, **fixed: str) -> str:
+        """Fill in a template with vectors of a length."""
+        names = [field for _, field, _, _ in Formatter().parse(template) if field]
+        if "E" in names:
+            fixed["E"] = self.fill(self.pick(VECTORS), size)
+        return self.expand(template, **{name: self.vector(size) for name in ("V", "W") if name in names}, **fixed)
+
     # ---------------------------------------------------------------------------------------------------- statements
+    def array_statement(self) -> None:
+        """Slices, masks, reductions and operators in place."""
+        name = self.pick(self.arrays)
+        kind = self.number(0, 6)
+        if kind <= 2:
+            target, size = self.pick(self.parts(name))
+            self.put(self.fill(self.pick(STORES), size, T=target))
+        elif kind == 3:
+            _, size = self.pick(self.parts(name))
+            self.put(self.fill(self.pick(REDUCTIONS), size, x=self.pick(self.floats)))
+        elif kind == 4 and len(self.arrays[name]) == 1:
+            self.put(self.fill(self.pick(MASKED), self.arrays[name][0], a=name))
+        elif kind == 5:
+            _, size = self.pick(self.parts(name))
+            new = self.fresh("v")
+            self.put(f"{new} = {self.fill(self.pick(VECTORS), size)}")
+            if self.lines[-1].endswith("]"):  # else it might be a view, and what is seen under two names must stay
+                self.lines[-1] += " + 0.0"
+            self.arrays[new] = (size,)
+        else:
+            form = self.pick(("{a} *= 0.75", "{a} += 0.1 * np.sin({a})", "{a}[1:] = 0.5 * {a}[:-1]", "{a} -= 0.3 * {v}"))
+            self.put(self.expand(form, a=name))
+
+    def each(self) -> None:
+        """A loop over the elements of a vector, which it may change as it goes."""
+        vectors = [name for name, shape in self.arrays.items() if len(shape) == 1]
+        e, i = self.fresh("e"), self.fresh("i")
+        name = self.pick(vectors)
+        heads = (f"for {e} in {name}:", f"for {i}, {e} in enumerate({name}):", f"for {e} in {name}[::-1]:")
+        head = self.pick(heads)
+        self.put(head)
+        with self.block(loop=True):
+            self.floats.append(e)
+            if head == heads[1]:
+                self.ints[i] = (0, self.arrays[name][0] - 1)
+                self.fixed.add(i)
+            self.body()
+
     def update(self) -> None:
         """Overwrite a scalar or a cell."""
         target = self.cell() if self.number(0, 2) else self.pick(self.floats)
@@ -300,16 +380,20 @@ class _Writer:
                 kinds.append(self.call)
             if self.loops == 0:
                 kinds.append(self.array)
+            if self.whole:
+                kinds += [self.array_statement] * 5
+                kinds += [self.each] * (self.depth <= 4 and self.budget > 0 and self.loops < 3)
             if self.depth <= 4 and self.budget > 0:
                 kinds += [self.branch] * 3 + [self.while_loop] + [self.for_loop] * (4 if self.loops < 3 else 0)
             self.pick(kinds)()
 
 
 @st.composite
-def programs(draw: Callable, calls: bool | None = None) -> Program:
+def programs(draw: Callable, calls: bool | None = None, whole: bool | None = None) -> Program:
     """Programs ``f(a, b, x, y, n)``: two float arrays (``b`` of rank 1 or 2), two floats, an integer 0..3.
 
-    ``calls`` says whether helper functions are called (None: drawn).  The result is a float, an array or a tuple.
+    ``calls`` says whether helper functions are called, and ``whole`` whether there are statements on whole arrays and their
+    slices (None: drawn).  The result is a float, an array or a tuple.
     """
 
     def values(*shape: int) -> np.ndarray:
@@ -317,7 +401,7 @@ def programs(draw: Callable, calls: bool | None = None) -> Program:
         ticks = draw(st.lists(st.integers(-9, 9), min_size=size, max_size=size))
         return np.array([0.1379 * k + 0.0193 for k in ticks]).reshape(shape)
 
-    writer = _Writer(draw, draw(st.booleans()) if calls is None else calls)
+    writer = _Writer(draw, *(draw(st.booleans()) if on is None else on for on in (calls, whole)))
     shapes = {"a": (writer.number(3, 5),), "b": writer.pick(((3,), (2, 3), (4,)))}
     writer.arrays, writer.ints, writer.floats = dict(shapes), {"n": (0, 3), "m": (0, MODULUS - 1)}, ["x", "y", "s"]
     writer.fixed.add("n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from derived import ROD, RODS, SWING, SWINGS, bits, numbers, rods, swinging
+from layouts import LAYOUTS, laid_out, memory_of
 from models import Explicit
 
 import adjointsim as adj
@@ -62,6 +63,15 @@ def test_the_same_bits_for_every_schedule(model):
             ledger = grad.ledger
             assert (ledger.forward_steps, ledger.vjp_steps, ledger.slots) == (P(n, s), n, min(s, max(n, 1))), (n, s)
             assert ledger.recomputed_steps == P(n, s) - max(n - 1, 0)
+
+
+@pytest.mark.parametrize("first", range(len(LAYOUTS)))
+def test_arrays_in_any_layout(model, first):
+    make, y0, p = model
+    given = laid_out(y0, first), laid_out(p, first + 1)
+    before = memory_of(given)
+    assert bits(*make(9, checkpoints=3).value_and_grad(*given)) == bits(*make(9, checkpoints=3).value_and_grad(y0, p))
+    assert memory_of(given) == before
 
 
 ODD = {  # for 6 steps, what no schedule of ours does

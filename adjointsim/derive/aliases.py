@@ -7,7 +7,8 @@ copied.  A copy stands for the original as long as nobody can tell them apart; w
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,8 @@ class Aliases(OpaqueCalls):
                     if None in dims:
                         raise self.error(f"{what} is made in a branch: make it before the branch", node)
                     self.b.add(replace(made, dims=tuple(dims)))  # type: ignore[arg-type]
-                self._move(kept, other, what, node)
+                with self._unless_left(name, self.leaving[kept is a]):
+                    self._move(kept, other, what, node)
             self.stands_for(kept.base, other.base, ())
             return shape_of(kept), []
         inner = {x.base for block in (in_a, in_c) for x in walk(tuple(block)) if isinstance(x, Alloc)}
@@ -80,9 +82,9 @@ class Aliases(OpaqueCalls):
                     f"{what} is one of two arrays, chosen at run time, and '{other}' is written: copy it instead", node
                 )
         ref = self.alloc(name.lstrip("%"), a.base.dt, dims, "none")
-        for r, block in ((a, in_a), (c, in_c)):
+        for r, block, code in ((a, in_a, self.leaving[0]), (c, in_c, self.leaving[1])):
             known = [self._recomputed(n, tuple(block)) for n in self.shape(r)]
-            with self.b.into(block):
+            with self.b.into(block), self._unless_left(name, code):
                 for have, want, same in zip(self.shape(r), dims, known, strict=True):
                     if have != want and same != want:
                         self.check(self.b.op("ne", have, want), node, f"ValueError({f'{what} has two shapes'!r})")
@@ -95,6 +97,32 @@ class Aliases(OpaqueCalls):
                 self.link(ref.base, m)
         self.merged.append((ref.base, a.base, c.base))
         return shape_of(ref), []
+
+    @contextmanager
+    def _unless_left(self, name: str, code: Var | None) -> Iterator[None]:
+        """What is written for a name at the end of a side, which may have left before the name's array was made.
+
+        A name matters where the side has not returned, the return value where it has.
+        """
+        with self.b.block() as stmts:
+            yield
+        if code is None:
+            self.b.stmts.extend(stmts)
+        else:
+            self.b.phi(self.b.op("eq" if name == RET else "ne", code, RETURN), stmts, [], [])
+
+    def made_before(self, bases: Sequence[Base], blocks: Sequence[list[Stmt]]) -> None:
+        """Arrays that are made in a branch and seen after it are made before it, if their lengths are known there."""
+        for base in dict.fromkeys(bases):
+            for block in blocks:
+                made = next((s for s in block if isinstance(s, Alloc) and s.base == base), None)
+                dims = [self._recomputed(n, tuple(block)) for n in made.dims] if made is not None else [None]
+                if made is not None and None not in dims:
+                    self.dims[base] = tuple(dims)  # type: ignore[arg-type]
+                    self.b.add(replace(made, dims=self.dims[base]))
+                    for other in blocks:
+                        other[:] = [s for s in other if not (isinstance(s, Alloc) and s.base == base)]
+                    break
 
     def _outer(self, i: Atom, in_a: list[Any], in_c: list[Any]) -> bool:
         return not any(i in defined(x) for block in (in_a, in_c) for x in walk(tuple(block)))

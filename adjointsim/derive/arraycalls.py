@@ -34,7 +34,9 @@ class ArrayCalls(Ordered):
             raise self.error("np.where takes a condition, or a condition and two values, here", node)
         if not any(isinstance(v, (Ref, Lazy)) for v in given):
             raise self.error("np.where of numbers: write 'a if condition else b'", node)
-        bit = self.elementwise("ne", [given[0], const(False, "b1")], node) if self.dtype(given[0]) != "b1" else given[0]
+        bit = given[0]
+        if not isinstance(bit, (Var, Const, Ref, Lazy)) or self.dtype(bit) != "b1":
+            bit = self.elementwise("ne", [bit, const(False, "b1")], node)
         return self.elementwise("select", [bit, given[1], given[2]], node)
 
     def _clip(self, node: ast.Call, root: str | None) -> Value:

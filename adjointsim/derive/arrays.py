@@ -53,7 +53,7 @@ class Arrays(Views):
             return v
         assert isinstance(v, (Ref, Lazy))
         if isinstance(v, Lazy) and v.made != self.writes:
-            raise self.error("an array expression waits for a call that writes arrays: give it a name of its own first")
+            raise self.error("an array expression waits for a call that writes arrays: give it a name", self.frame.current)
         own = index[len(index) - v.rank :]
         one = [n == ONE or n in self.singles for n in self.lengths(v)]
         own = [ZERO if single else i for i, single in zip(own, one, strict=True)]

@@ -247,7 +247,7 @@ class Calls(Expressions):
         items = value.items if isinstance(value, Tup) else (value,)
         dims: list[Atom] = []
         for item in items:
-            if not isinstance(item, (Var, Const)) or is_float(item.dt):
+            if not isinstance(item, (Var, Const)) or is_float(item.dt) or item.dt == "b1":
                 raise self.error(f"a shape is an int or a tuple of ints, got {describe(item)}", node)
             if isinstance(item, Const):
                 if item.value < 0:  # type: ignore[operator]
@@ -303,7 +303,7 @@ class Calls(Expressions):
 
     def _filled(self, root: str | None, dt: str, dims: tuple[Atom, ...], value: Atom) -> Ref:
         ref = self.alloc(root or "array", dt, dims, "none")
-        self.assign(ref, self.store_cast(value, dt, self.frame.source.node))
+        self.assign(ref, self.store_cast(value, dt))
         return ref
 
     def _array(self, node: ast.expr) -> Ref:

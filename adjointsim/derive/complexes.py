@@ -99,9 +99,11 @@ class Complexes(Iteration):
         return ComplexSpec("c8" if dts == {"f4"} else "c16", re.rank if isinstance(re, (Ref, Lazy)) else 0)
 
     def both(self, v: Value) -> tuple[Any, Any]:
-        """The real and imaginary parts of a complex or real value."""
+        """The real and imaginary parts of a complex or real value; twice the value, if it is neither."""
         if is_complex(v):
             return v.items  # type: ignore[union-attr, return-value]
+        if not isinstance(v, (Var, Const, Ref, Lazy)):
+            return v, v
         dt = self.dtype(v)
         nothing = zero(dt if is_float(dt) else "f8")
         if isinstance(v, (Ref, Lazy)):
@@ -137,9 +139,7 @@ class Complexes(Iteration):
     def complexly(self, rule: Callable[..., Two], operands: Sequence[Value], node: ast.AST) -> Tup:
         """A rule of pairs of numbers, of numbers or element by element; a real operand is (x, None)."""
         flat = [p for v in operands for p in (v.items if is_complex(v) else (v,))]  # type: ignore[union-attr]
-        for p in flat:
-            if not isinstance(p, (Var, Const, Ref, Lazy)):
-                raise self.error(f"complex arithmetic with {describe(p)} is not supported", node)
+        self._numeric(flat, node)
         if not any(isinstance(p, (Ref, Lazy)) for p in flat):
             return pair(*rule(*(self._as_two(v, lambda p: p) for v in operands)))
         floats = {self.dtype(p) for p in flat if is_float(self.dtype(p)) and isinstance(p, (Ref, Lazy))}
@@ -155,6 +155,11 @@ class Complexes(Iteration):
             return kept[0][2]
 
         return pair(self.lazily(lens, dt, lambda i: element(i)[0]), self.lazily(lens, dt, lambda i: element(i)[1]))
+
+    def _numeric(self, parts: Sequence[Any], node: ast.AST) -> None:
+        for p in parts:
+            if not isinstance(p, (Var, Const, Ref, Lazy)):
+                raise self.error(f"complex arithmetic with {describe(p)} is not supported", node)
 
     def _as_two(self, v: Value, read: Callable[[Any], Atom]) -> tuple[Atom, Atom | None]:
         def real(p: Any) -> Atom:
@@ -184,6 +189,7 @@ class Complexes(Iteration):
     def really_of_two(self, name: str, left: Value, right: Value, node: ast.AST) -> Value:
         """Whether two numbers, or the elements of arrays, are equal (or not)."""
         (a, b), (c, d) = self.both(left), self.both(right)
+        self._numeric((a, b, c, d), node)
         op = (lambda n, *v: self.elementwise(n, list(v), node)) if any(isinstance(v, (Ref, Lazy)) for v in (a, c)) else self.b.op
         return op("land" if name == "eq" else "lor", op(name, a, c), op(name, b, d))
 
@@ -274,7 +280,10 @@ class Complexes(Iteration):
 
     def complex_function(self, op: str, args: Sequence[Value], node: ast.AST) -> Value:
         """A function of complex arguments, by the name of the operation."""
-        if op in ("add", "sub", "mul", "div", "pow", "eq", "ne"):
+        binary = op in ("add", "sub", "mul", "div", "pow", "eq", "ne")
+        if len(args) != 1 + binary:
+            raise self.error(f"'{op}' of {len(args)} complex numbers is not supported", node)
+        if binary:
             return self.complex_binary(op, args[0], args[1], node)
         if op == "neg":
             return self.complexly(lambda z: (self.b.op("neg", z[0]), self.b.op("neg", z[1])), args, node)
@@ -283,7 +292,7 @@ class Complexes(Iteration):
         real: dict[str, Callable[[Any], Atom]] = {
             "abs": lambda z: self.b.op("hypot", *z), "angle": lambda z: self.b.op("atan2", z[1], z[0]),
         }  # fmt: skip
-        if op in real and len(args) == 1:
+        if op in real:
             return self.really(real[op], args[0], node)
         if op in ("real", "imag"):
             return self.both(args[0])[op == "imag"]
@@ -293,7 +302,7 @@ class Complexes(Iteration):
             "tan": lambda z: self._div(self._sin(z), self._cos(z)), "tanh": lambda z: self._div(self._sinh(z), self._cosh(z)),
             "reciprocal": lambda z: self._power(z, -1),
         }  # fmt: skip
-        if op not in rules or len(args) != 1:
+        if op not in rules:
             raise self.error(f"'{op}' of complex numbers is not supported", node)
         return self.complexly(rules[op], args, node)
 
@@ -327,7 +336,7 @@ class Complexes(Iteration):
         values = [self.lazy(a) for a in (*node.args, *(k.value for k in node.keywords))]
         if not any(map(self.has_complex, values)):
             return handler(self, self._named(node, values, keywords), root)
-        if obj is np.linalg.norm and len(values) == 1:
+        if obj is np.linalg.norm and len(values) == 1 and isinstance(self.both(values[0])[0], (Ref, Lazy)):
             square = self.b.op
             size = self.really(lambda z: square("add", square("mul", z[0], z[0]), square("mul", z[1], z[1])), values[0], node)
             return self.b.op("sqrt", self.total(size))  # type: ignore[arg-type]
@@ -417,8 +426,7 @@ class Complexes(Iteration):
     def store_complex(self, target: Tup, parts: list[Any], v: Value, node: ast.AST) -> None:
         """``target[parts] = v`` of a complex array."""
         re = target.items[0]
-        if not isinstance(re, Ref):
-            raise self.error(f"cannot assign to an item of {describe(target)}", node)
+        assert isinstance(re, Ref)
         if any(isinstance(p, (Ref, Lazy)) for p in parts):
             raise self.error("stores of complex numbers by an array of indices or a mask are not supported: write the loop", node)
         for t in target.items:

@@ -93,6 +93,7 @@ class Context:
         self.outside: dict[tuple[Source, str], Any] = {}  # what names from outside meant
         self.merged: list[tuple[Base, Base, Base]] = []  # copies made where the branch being closed ends, with their sources
         self.changing: Collection[str] = ()  # names that the branch being closed binds
+        self.leaving: tuple[Var | None, Var | None] = None, None  # how its sides end, if they may have left the function
         self.seen: list[Frame] = []  # every function entered
         self.writes = 0  # calls that have written arrays from outside of them
         self.singles: set[Atom] = set()  # lengths that are 1 or 0: of x[1:2], say

@@ -38,6 +38,7 @@ from .values import Ref, Static, Tup, Value, describe
 __all__ = ["Capture", "Entry", "lower_entry", "spec_of_capture"]
 
 INT = ScalarSpec("i8")
+_AS_LEAF = ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ class Capture:
         """What the name means now, as a leaf."""
         obj = self.now()
         if np.asarray(obj).dtype.kind == "c":
-            array = np.ascontiguousarray(obj, "c16" if self.base.dt == "f8" else "c8")
+            array = np.require(obj, "c16" if self.base.dt == "f8" else "c8", _AS_LEAF)
             obj = array.reshape(-1).view(self.base.dt).reshape(*np.shape(obj), 2)
         leaf = np.asarray(obj, dtype=self.base.dt) if not isinstance(obj, np.ndarray) else obj
         where = f"'{self.path}', captured by {self.source.name} ({self.source.filename})"
         rank = self.base.rank if isinstance(obj, np.ndarray) else 0
         if leaf.dtype.newbyteorder("=").str[1:] != self.base.dt or leaf.ndim != rank:
             raise StructureError(f"{where} has become {leaf.dtype} of rank {leaf.ndim}; expected {self.base.dt} of rank {rank}")
-        return np.ascontiguousarray(leaf.reshape(1) if leaf.ndim == 0 else leaf, dtype=self.base.dt)
+        return np.require(leaf.reshape(1) if leaf.ndim == 0 else leaf, self.base.dt, _AS_LEAF)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from . import rules
 from .arrays import Arrays, Elements
 from .ir import ONE, ZERO, Atom, Const, Each, For, Stmt, Store, Var, is_float
 from .loops import overlaps
-from .values import Axis, Lazy, Ref, Value
-from .views import Part
+from .values import Axis, Lazy, Ref, Value, describe
+from .views import Part, is_mask
 
 __all__ = ["Gathers"]
 
@@ -56,9 +56,6 @@ class Gathers(Arrays):
         """Where the elements of ``source[parts]`` are."""
         parts, rooms = self._without_masks(source, parts, node)
         arrays = _arrays(parts)
-        for a in arrays:
-            if self.dtype(a) == "b1":
-                raise self.error("a mask is an array of bools", node)
         whole = ast.copy_location(ast.Slice(None, None, None), node)
         view = self.view(source, [whole if isinstance(p, (Ref, Lazy)) else p for p in parts], node)
         shape = self.shape(view)
@@ -94,7 +91,7 @@ class Gathers(Arrays):
         rooms: dict[Atom, Atom] = {}
         shape, axis = self.shape(source), 0
         for p in parts:
-            if not isinstance(p, (Ref, Lazy)) or self.dtype(p) != "b1":
+            if not isinstance(p, (Ref, Lazy)) or not is_mask(p):
                 found.append(p)
                 axis += isinstance(p, (Ref, Lazy, ast.Slice, Var, Const))
                 continue
@@ -107,6 +104,8 @@ class Gathers(Arrays):
             arrays, count, most = self.index_arrays(p)
             rooms[count] = most
             found += arrays
+        if axis > source.rank:
+            raise self.error(f"{axis} indices for a {source.rank}-d array", node)
         return found, rooms
 
     def index_arrays(self, mask: Elements) -> tuple[tuple[Ref | Lazy, ...], Atom, Atom]:
@@ -143,6 +142,8 @@ class Gathers(Arrays):
     # ------------------------------------------------------------------------------------------------------- storing
     def store(self, target: Ref, parts: list[Part], v: Value, node: ast.AST) -> None:
         """``target[parts] = v``."""
+        if not isinstance(v, (Var, Const, Ref, Lazy)):
+            raise self.error(f"cannot store {describe(v)} in an array", node)
         arrays = _arrays(parts)
         self.writable(target, node)
         self._keeps(target, self.dtype(v), node)
@@ -150,7 +151,7 @@ class Gathers(Arrays):
             view = self.view(target, parts, node)
             self.fits(self.shape(view), v, node)
             self.assign(view, v)
-        elif len(parts) == 1 and self.dtype(arrays[0]) == "b1" and not isinstance(v, (Ref, Lazy)):
+        elif len(parts) == 1 and is_mask(arrays[0]) and not isinstance(v, (Ref, Lazy)):
             self._store_masked(target, arrays[0], v, node)
         else:
             self._store_scattered(target, self._picked(target, parts, node), v, node)

@@ -10,17 +10,18 @@ from __future__ import annotations
 import ast
 import types
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 from . import fence, rules
 from .build import const, zero
 from .complexes import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
+from .ir import ZERO, Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness
 from .outline import Outlining
 from .source import read
-from .values import Lazy, Listed, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, shape_of
+from .values import Lazy, Listed, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
 from .views import Part
 
 __all__ = ["Lowering"]
@@ -168,9 +169,11 @@ class Lowering(Outlining):
 
     def _element(self, value: Value, ref: Ref, listed: bool, node: ast.AST) -> Atom:
         """A number as an array keeps it, or a list, in which every one keeps its own type."""
-        if listed and is_float(self.dtype(value)) and not is_float(ref.base.dt):
+        if not isinstance(value, (Var, Const)):
+            raise self.error(f"cannot store {describe(value)} in an element", node)
+        if listed and is_float(value.dt) and not is_float(ref.base.dt):
             raise self.error("a float is put into a list of ints: write its numbers as floats, 1.0 for 1", node)
-        return self.store_cast(value, ref.base.dt, node)
+        return self.store_cast(value, ref.base.dt)
 
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""
@@ -192,15 +195,11 @@ class Lowering(Outlining):
                 return self.store(ref, parts, value, target)
             index: tuple[Atom, ...] = self.view(ref, parts, target).index  # type: ignore[assignment]
             self.writable(ref, target)
-            if not isinstance(value, (Var, Const)):
-                raise self.error(f"cannot store {describe(value)} in an element", target)
             self.b.store(ref.base, index, self._element(value, ref, listed, target))
         else:
             raise self.error("assignment to an attribute is not supported: a step changes only its own state", target)
 
-    def store_cast(self, value: Value, dt: str, node: ast.AST) -> Atom:
-        if not isinstance(value, (Var, Const)):
-            raise self.error(f"cannot store {describe(value)} in an element", node)
+    def store_cast(self, value: Atom, dt: str) -> Atom:
         if is_float(value.dt) and not is_float(dt):
             return self.b.op("cast", value, dt=dt)  # as Numba does: truncation towards zero, inert
         return self.b.cast(value, dt)
@@ -311,6 +310,7 @@ class Lowering(Outlining):
         shapes: list[tuple[str, tuple[Any, ...]]] = []
         self.merged = []
         self.changing = [n for n in names if env_then.get(n) is not env_else.get(n)]
+        self.leaving = tuple(code if isinstance(code := e[EXIT], Var) else None for e in (env_then, env_else))  # type: ignore[assignment]
         for name in names:
             a, c = env_then.get(name), env_else.get(name)
             if a is c:
@@ -322,6 +322,7 @@ class Lowering(Outlining):
             shape, both = self._unify(a, c, then_stmts, else_stmts, name, node)
             shapes.append((name, shape))
             pairs += [(name.lstrip("%"), x, y) for x, y in both]
+        self.made_before([r.base for _, shape in shapes for r in refs_in(rebuild(shape, repeat(ZERO)))], [then_stmts, else_stmts])
         merged = iter(self.b.phi(test, then_stmts, else_stmts, pairs))
         for name, shape in shapes:
             self.env[name] = rebuild(shape, merged)

@@ -231,9 +231,8 @@ class Loops(Aliases):
                     new[name] = own
                     changed = True
                     continue
-                if name == RET:
-                    raise self.error("an array is returned from inside the loop where it is made: make it before the loop", node)
-                raise self.error(f"'{name}' is {describe(start)} before the loop and {describe(value)} after an iteration", node)
+                what = "the return value" if name == RET else f"'{name}'"
+                raise self.error(f"{what} is {describe(start)} before the loop and {describe(value)} after an iteration", node)
             dts = [common_dtype(a.dt, b.dt) for a, b in zip(atoms_in(start), atoms_in(value), strict=True)]
             if any(dt != a.dt for dt, a in zip(dts, atoms_in(start), strict=True)):
                 new[name] = rebuild(

@@ -254,7 +254,7 @@ class OpaqueCalls(Calls):
 
     def accept_complex(self, base: Base, v: Value, like: Ref, spec: ComplexSpec, mode: str, node: ast.AST) -> None:
         """Put a rule's complex result, which must be as long as ``like``, into its memory."""
-        parts = self.both(v) if is_complex(v) or isinstance(v, (Var, Const, Ref)) else (v, v)
+        parts = self.both(v)
         if not all(isinstance(p, (Var, Const, Ref, Lazy)) and getattr(p, "rank", 0) == spec.rank for p in parts):
             raise self.error(f"{describe(v)} is returned where {spec} is expected", node)
         if not spec.rank:

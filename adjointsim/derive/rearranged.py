@@ -29,7 +29,7 @@ class Rearrangements(Products):
         if axes:
             values = [self.value(a) for a in axes]
             items = list(values[0].items) if len(values) == 1 and isinstance(values[0], Tup) else values
-            order = [int(v.value) if isinstance(v, Const) else -99 for v in items]  # type: ignore[arg-type]
+            order = [int(v.value) if isinstance(v, Const) and v.dt == "i8" else -99 for v in items]  # type: ignore[arg-type]
             order = [k + ref.rank if k < 0 else k for k in order]
             if sorted(order) != list(range(ref.rank)):
                 raise self.error(f"axes must be a permutation of the {ref.rank} axes, in literal ints", node)

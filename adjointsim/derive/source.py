@@ -24,9 +24,6 @@ __all__ = ["MISSING", "Source", "plain_function", "read", "reachable"]
 MISSING: Any = object()
 
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-
-
 @dataclass(frozen=True, eq=False)
 class Source:
     """A function with its syntax tree."""
@@ -34,7 +31,7 @@ class Source:
     fn: types.FunctionType
     filename: str
     lines: tuple[str, ...] = field(repr=False)
-    node: Function = field(repr=False)
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda = field(repr=False)
     text: str
 
     @property
@@ -80,11 +77,22 @@ def plain_function(obj: Any) -> types.FunctionType | None:
     return None
 
 
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_Place = tuple[str, int]  # a function's name and first line
+
+
 @lru_cache(maxsize=256)
-def _parse(filename: str, text: str) -> tuple[list[Function], list[types.CodeType]]:
-    """The functions of a file, as syntax and as bytecode."""
-    found = [node for node in ast.walk(ast.parse(text, filename)) if isinstance(node, Function)]
-    return found, [*_codes(compile(text, filename, "exec", dont_inherit=True))]
+def _parse(filename: str, text: str) -> tuple[dict[_Place, list[_Function]], dict[_Place, list[types.CodeType]]]:
+    """The functions of a file and their code, by place: a file is walked once, however many of its functions are read."""
+    nodes: dict[_Place, list[_Function]] = {}
+    for node in ast.walk(ast.parse(text, filename)):
+        if isinstance(node, _Function):
+            name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
+            nodes.setdefault((name, _first_line(node)), []).append(node)
+    codes: dict[_Place, list[types.CodeType]] = {}
+    for code in _codes(compile(text, filename, "exec", dont_inherit=True)):
+        codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
+    return nodes, codes
 
 
 def _same_code(a: types.CodeType, b: types.CodeType) -> bool:
@@ -108,7 +116,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(const)
 
 
-def _first_line(node: Function) -> int:
+def _first_line(node: _Function) -> int:
     return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
 
 
@@ -128,19 +136,14 @@ def read(fn: types.FunctionType) -> Source:
         nodes, codes = _parse(filename, "".join(lines))
     except SyntaxError:  # IPython magics, or a file edited into something else
         raise SourceUnavailableError(f"{fn.__name__}: {filename} does not parse; {advice}") from None
-    here = [c for c in codes if c.co_name == code.co_name and c.co_firstlineno == code.co_firstlineno]
-    if not any(_same_code(c, code) for c in here):
+    place = code.co_name, code.co_firstlineno
+    if not any(_same_code(c, code) for c in codes.get(place, ())):
         wrong = f"{fn.__name__}: the text in {filename} is not what is running"
         message = f"{wrong}; was the file edited after it was imported? Restart or reload"
         if "@pytest_ar" in fn.__globals__:
             message = f"{wrong}: pytest rewrites the asserts of test modules; put the function in another module"
         raise SourceUnavailableError(message, filename, code.co_firstlineno)
-    found = [
-        node
-        for node in nodes
-        if _first_line(node) == code.co_firstlineno
-        and ("<lambda>" if isinstance(node, ast.Lambda) else node.name) == code.co_name
-    ]
+    found = nodes.get(place, [])
     if len(found) > 1:  # several lambdas on a line: the column of the body tells them apart
         columns = {(p[0], p[2]) for p in code.co_positions() if p[2] is not None}
         found = [n for n in found if isinstance(n, ast.Lambda) and (n.body.lineno, n.body.col_offset) in columns]

@@ -16,10 +16,15 @@ from .context import Context
 from .ir import ONE, ZERO, Atom, Const, Var, is_float
 from .values import Axis, Lazy, Ref, Static, Tup, Value, describe
 
-__all__ = ["Views"]
+__all__ = ["Views", "is_mask"]
 
 #: one part of an index: a number, a slice, None (a new axis), or an array of numbers
 Part = Atom | ast.Slice | Static | Ref | Lazy
+
+
+def is_mask(p: Ref | Lazy) -> bool:
+    """Whether an index array is one of bools, which stands for as many indices as it has axes."""
+    return (p.base.dt if isinstance(p, Ref) else p.dt) == "b1"
 
 
 class Views(Context):
@@ -44,7 +49,8 @@ class Views(Context):
             raise self.error(f"{taken} indices for a {rank}-d array", node)
         if dots:
             whole = ast.copy_location(ast.Slice(None, None, None), node)
-            found[dots[0] : dots[0] + 1] = [whole] * (rank - taken)
+            masks = sum(p.rank - 1 for p in found if isinstance(p, (Ref, Lazy)) and is_mask(p))
+            found[dots[0] : dots[0] + 1] = [whole] * (rank - taken - masks)
         return found
 
     def _part(self, v: Value, node: ast.AST) -> Part:

@@ -376,3 +376,8 @@ def sorted_in_a_helper(a, n):
         s += spread(a, r) * spread(a[1:4], 1)
         a = np.roll(a, r) + s * 0.1
     return s, a
+
+
+@case(args=(np.arange(24.0).reshape(2, 3, 4) / 7.0, np.array([[0.3, -0.2, 0.1], [-0.4, 0.5, 0.6]])), tags="plain")
+def masks_beside_an_ellipsis(c, m):
+    return (c[m > 0.0, ...] ** 2).sum(), (c[..., c[0, 0] > 0.2] * m[0, 0]).sum()

@@ -9,6 +9,7 @@ import numpy as np
 from . import case
 
 A = np.array([0.7, -1.1, 0.4, 0.9])
+B = np.array([0.3, 1.2, -0.6, 0.8])
 
 
 @case(args=(A, 0.7), tags="loop array")
@@ -213,3 +214,55 @@ def returned_from_either_of_two_loops(a, b, x, n):
             a = b
         x *= b[i]
     return x, a
+
+
+# ------------------------------------------------------------------------- made in a branch that may have returned before
+@case(args=(A, B, 0), id="else")
+@case(args=(A, B, 2), id="goes on")
+@case(args=(A, B, 3), id="returns")
+def rebound_before_an_inner_return(a, b, n):
+    if n > 1:
+        b = 0.5 * a * a
+        if n > 2:
+            return b
+    return a * b
+
+
+@case(args=(A, B, 0), id="else")
+@case(args=(A, B, 2), id="goes on")
+@case(args=(A, B, 3), id="returns")
+def rebound_in_a_loop_after_an_inner_return(a, b, n):
+    if n > 1:
+        if n > 2:
+            return a * b
+        for k in range(3):
+            a = 0.5 * a * b
+    return a + b
+
+
+@case(args=(A, B[:2], 0), id="else")
+@case(args=(A, B[:2], 2), id="goes on")
+@case(args=(A, B[:2], 3), id="returns")
+def shortened_after_an_inner_return(a, b, n):
+    """Where the function has returned, the array is still the long one."""
+    if n > 1:
+        c = 2.0 * a
+        if n > 2:
+            return c[0] * c[2]
+        c = c[:2] * b
+    else:
+        c = b
+    return c[0] * c[1]
+
+
+@case(args=(A, B[:3], 2), id="goes on")
+@case(args=(A, B[:3], 3), id="returns")
+def view_of_other_length_after_an_inner_return(a, b, n):
+    if n > 1:
+        c = a
+        if n > 2:
+            return c[0] * c[2]
+        c = c[1:]
+    else:
+        c = b
+    return c[0] * c[1]

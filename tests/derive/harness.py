@@ -15,8 +15,9 @@ from reference import reference_jvp, reference_vjp
 
 from adjointsim.derive import api, interp
 from adjointsim.derive.doubled import Doubled, doubled
+from adjointsim.derive.emit import NEED
 from adjointsim.derive.entry import Entry, lower_entry
-from adjointsim.derive.ir import Fn, is_float
+from adjointsim.derive.ir import Base, Fn, is_float
 from adjointsim.derive.kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, leaves_of
@@ -24,7 +25,7 @@ from adjointsim.derive.verify import verify
 from adjointsim.errors import OverlapWarning
 from adjointsim.leaves import flatten, spec_of, unflatten, unflatten_bar
 
-__all__ = ["Derived", "assert_close", "functions"]
+__all__ = ["Derived", "assert_close", "functions", "interpreter"]
 
 Arrays = list[np.ndarray]
 Bars = list[np.ndarray | None]
@@ -46,6 +47,26 @@ def assert_close(ours: Arrays | Bars, theirs: Arrays | Bars, single: bool = Fals
 def functions(kernel: Kernel) -> dict[str, Fn]:
     """A kernel's function and those that it calls, by name."""
     return {fn.name: fn for fn in (kernel.fn, *kernel.functions)}
+
+
+def interpreter(kernel: Kernel) -> Callable[..., int]:
+    """What stands for a kernel's compiled function: the interpreter, which insists on arrays as compiled code takes them."""
+
+    def run(*args: Any) -> int:
+        given = args[: len(kernel.fn.params)]  # what follows is scratch memory, which the interpreter allocates
+        for param, arg in zip(kernel.fn.params, given, strict=True):
+            if isinstance(param, Base):
+                assert type(arg) is np.ndarray and arg.dtype.isnative and arg.dtype == param.dt, param
+                assert arg.flags.c_contiguous and arg.flags.aligned, f"{param} has strides {arg.strides}"
+        try:
+            interp.run(functions(kernel), kernel.fn.name, given, poison=True)
+        except interp.NeedMore:
+            return NEED
+        except interp.StepRaised as left:
+            return left.site + 1
+        return 0
+
+    return run
 
 
 @dataclass(frozen=True)

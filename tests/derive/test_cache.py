@@ -151,21 +151,26 @@ def flip(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
 
 
-def damage(program: Path, suffix: str, how: Callable[[bytes], bytes]) -> None:
-    damaged = [p for p in (program / "cache").rglob("*") if p.suffix == suffix]
+def damage(program: Path, suffix: str, how: Callable[[bytes], bytes], name: str = "") -> None:
+    """Damage the files of a kind; with ``name``, those of one function."""
+    damaged = [p for p in (program / "cache").rglob("*") if p.suffix == suffix and (not name or f".{name}" in p.name)]
     assert damaged
     for path in damaged:
         path.write_bytes(how(path.read_bytes()))
 
 
 @pytest.mark.parametrize("how", [shorten, empty, flip])
-@pytest.mark.parametrize("suffix", [".py", ".nbi", ".nbc"])
-def test_damaged_files(program, suffix, how):
-    """A damaged file costs a compilation, no more, and only once."""
-    damage(program, suffix, how)
+@pytest.mark.parametrize("what", ["text", "code"])
+def test_damaged_files(program, what, how):
+    """A damaged file costs a compilation, no more, and only once: the text, or the index of f's code and f_vjp's code."""
+    if what == "text":
+        damage(program, ".py", how)
+    else:
+        damage(program, ".nbi", how, "f-")
+        damage(program, ".nbc", how, "f_vjp-")
     repaired = start(program)
     assert repaired["slope"] == pytest.approx(slope(0.5), rel=1e-15)
-    assert suffix == ".py" or repaired["misses"] == 2
+    assert what == "text" or repaired["misses"] == 2
     assert start(program)["misses"] == 0
 
 

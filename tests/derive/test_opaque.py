@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -10,10 +12,13 @@ from opaque_programs import PROGRAMS, plainly
 
 import adjointsim as adj
 from adjointsim import Simulation
+from adjointsim.derive import api
 from adjointsim.derive.verify import verify
 from adjointsim.errors import ArgumentError, StructureError, UnsupportedError
 
-from .harness import Derived, assert_close, functions
+from .harness import Derived, assert_close, functions, interpreter
+
+SLOW = pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="takes minutes: CORPUS=all")
 
 
 def numbers(value):
@@ -221,8 +226,10 @@ def curved(a, b):
     return np.sum(np.linalg.solve(a, b) ** 3) + np.linalg.det(a) ** 2 + cube(b[0])
 
 
-def test_second_derivatives_through_rules():
-    """Of rules that are code in the language; symmetric, and right to the accuracy of differences."""
+def test_second_derivatives_through_rules(monkeypatch):
+    """Of rules that are code in the language; symmetric, and right to the accuracy of differences.  Interpreted: there are a
+    hundred functions to compile; compiled second derivatives are those of a test below."""
+    monkeypatch.setattr(api.Compiled, "function", property(lambda self: interpreter(self.kernel)))
     a, b = np.array([[3.0, 0.3, 0.1], [0.2, 2.0, -0.4], [0.5, 0.1, 4.0]]), np.array([0.5, -0.2, 0.8])
     rng = np.random.default_rng(2)
     dots = [(rng.standard_normal((3, 3)), rng.standard_normal(3)) for _ in range(2)]
@@ -234,6 +241,23 @@ def test_second_derivatives_through_rules():
     sim = Simulation(heat, 2, terminal=lambda u, p: np.sum(u * u))
     with pytest.raises(UnsupportedError, match="thomas has no defjvp"):
         sim.hvp(U, 0.4, U, 0.1)
+
+
+def cubes(x, b):
+    return cube(x) * cube(b[0] + x) + b[1] * cube(b[1])
+
+
+@pytest.mark.parametrize(
+    "f, args",
+    [
+        (cubes, (0.7, np.array([0.5, -0.2]))),
+        pytest.param(curved, (np.array([[3.0, 0.3], [0.2, 2.0]]), np.array([0.5, -0.2])), marks=SLOW),
+    ],
+    ids=["cubes", "curved"],
+)
+def test_second_derivatives_of_rules_compiled(f, args):
+    for found, expected in second(f, args, tuple(0.3 - 0.5 * a for a in args)):
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
 
 
 def foreign_second(z):

@@ -80,6 +80,14 @@ def refused(derived: Derived) -> str:
     return ""
 
 
+def runs(derived: Derived) -> bool:
+    """Whether Python has numbers for it."""
+    try:
+        return not any(np.isnan(r).any() for r in derived.expected)
+    except ValueError:
+        return False
+
+
 def compare(derived: Derived, singular: bool = False) -> None:
     """Both levels, the reference, and the tangent."""
     found = []
@@ -104,8 +112,8 @@ def test_corpus(apart, case, monkeypatch):
     if refused(derived):  # so is inlined code: the second call would see what the first made of the arguments' names
         monkeypatch.setattr(outline.Outlining, "outlined", lambda *_: None)
         assert refused(wrapped(case)) == refused(derived)
-    elif any(np.isnan(r).any() for r in derived.expected):
-        pytest.skip("run twice on what the first run left, it overflows in Python, too")
+    elif not runs(derived):
+        pytest.skip("run twice on what the first run left, it overflows or fails in Python, too")
     else:
         compare(derived, "singular" in case.tags)
 
