@@ -21,7 +21,7 @@ from .build import const, zero
 from .context import wrap_of
 from .ir import ONE, ZERO, Atom, Base, Const, Each, Store, Var, is_float
 from .iteration import Iteration
-from .spec import ComplexSpec
+from .spec import ComplexSpec, ones_of
 from .values import Axis, ComplexPair, Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["COMPLEX_CASTS", "Complexes", "interleaved", "is_complex", "pair"]
@@ -96,7 +96,8 @@ class Complexes(Iteration):
     def complex_spec(self, v: Value) -> ComplexSpec:
         re, im = self.both(v)
         dts = {self.dtype(re), self.dtype(im)}
-        return ComplexSpec("c8" if dts == {"f4"} else "c16", re.rank if isinstance(re, (Ref, Lazy)) else 0)
+        dt = "c8" if dts == {"f4"} else "c16"
+        return ComplexSpec(dt, re.rank, ones_of(self.lengths(re), ONE)) if isinstance(re, (Ref, Lazy)) else ComplexSpec(dt, 0)
 
     def both(self, v: Value) -> tuple[Any, Any]:
         """The real and imaginary parts of a complex or real value."""
