@@ -140,6 +140,8 @@ class ArrayCalls(Ordered):
         name = node.func.attr
         if name in REDUCTIONS:
             return self.reduction(name, node, root, owner)
+        if name in ("cumsum", "cumprod"):
+            return self.running("add" if name == "cumsum" else "mul", node, root, owner)
         if name in ("copy", "flatten") and not node.args and not node.keywords:
             if name == "copy" or owner.rank == 1:
                 return self.evaluated(owner, root or "copy")

@@ -16,7 +16,8 @@ import numpy as np
 from . import rules
 from .arraycalls import ARRAY_CALLS
 from .build import const
-from .complexes import COMPLEX_CASTS, is_complex
+from .complexes import COMPLEX_CASTS
+from .complexpairs import is_complex
 from .expr import Expressions
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES

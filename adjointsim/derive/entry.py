@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from . import fence
 from .build import Names, const
-from .complexes import is_complex
+from .complexpairs import is_complex
 from .context import NEVER, Frame, RaiseSite, WrittenParameter, with_sites
 from .emit import RESERVED
 from .ir import ONE, Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import fence, rules
 from .build import const, zero
-from .complexes import is_complex
+from .complexpairs import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
 from .ir import Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness

@@ -8,7 +8,7 @@ from typing import Any
 
 from .aliases import Aliases
 from .build import const, same
-from .complexes import is_complex
+from .complexpairs import is_complex
 from .context import BREAK, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, common_dtype
 from .ir import Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
 from .iteration import Items

@@ -17,7 +17,7 @@ from ..errors import DerivationError
 from . import registry
 from .build import Names, const, zero
 from .calls import Calls
-from .complexes import interleaved, is_complex
+from .complexpairs import interleaved, is_complex
 from .context import Frame, RaiseSite, with_sites
 from .ir import (
     ONE,
@@ -181,7 +181,7 @@ class OpaqueCalls(Calls):
         result = _with_ones(result, shapes)
         key = (custom, specs, result)
         if key not in self.helpers.opaques:
-            self.helpers.opaques[key] = self._lower_opaque(custom, specs, result, node)
+            self._lower_opaque(key, node)
         found: Opaque = self.helpers.opaques[key]
         if found.captures:
             self.alone()
@@ -273,7 +273,8 @@ class OpaqueCalls(Calls):
         self.assign_complex(interleaved(base), v, mode)
 
     # ---------------------------------------------------------------------------------------------------- adapter and rules
-    def _lower_opaque(self, custom: CustomFunction, specs: Sequence[Spec], result: Spec, node: ast.Call) -> Opaque:
+    def _lower_opaque(self, key: tuple[CustomFunction, tuple[Spec, ...], Spec], node: ast.Call) -> None:
+        custom, specs, result = key
         names, code = Names(), custom.function.__code__
         args = tuple(_param(names, name, s, "in") for name, s in zip(code.co_varnames, specs, strict=False))
         whole = isinstance(result, TupleSpec)
@@ -288,7 +289,7 @@ class OpaqueCalls(Calls):
         params = (*args, *(p for _, p in arrays))
         fn = Fn(self.helpers.name(custom.function), params, (foreign,), tuple(p for _, p in numbers))
         missing = self.error("", node)
-        made = Opaque(custom, fn, args, out, missing)
+        made = self.helpers.opaques[key] = Opaque(custom, fn, args, out, missing)  # its rules may call it
         if custom.vjp_rule is not None:
             made.vjp = self._rule(made, custom.vjp_rule, specs, each, whole, "vjp", node)
         if custom.jvp_rule is not None:
@@ -300,7 +301,6 @@ class OpaqueCalls(Calls):
                 raise self.error(message, node)
             made.captures = captures
             made.fn = replace(fn, params=(*params, *captures))
-        return made
 
     def _rule(
         self, made: Opaque, given: Any, specs: Sequence[Spec], results: Sequence[Spec], whole: bool, kind: str, node: ast.Call
