@@ -61,6 +61,8 @@ class Complexes(ComplexPairs):
                 return None
             v = v if is_complex(v) else v if _NAMES[obj] in ("real", "conj") else pair(*self.both(v))
             return v if not is_complex(v) else self.complex_function(_NAMES[obj], [v], node)
+        if obj in (np.iscomplexobj, np.isrealobj) and not node.keywords and len(node.args) == 1:
+            return const(is_complex(self.lazy(node.args[0])) == (obj is np.iscomplexobj), "b1")
         if handler is None or not self.helpers.complex_seen:
             return None
         if obj is np.ones_like and len(node.args) == 1 and not node.keywords:

@@ -242,7 +242,7 @@ def sum_of(a, b):
     ("f", "words"),
     [
         (lambda z: np.max(z), "complex"),
-        (lambda z: np.linalg.qr(z.reshape(1, 3))[0][0, 0].real, "it takes arrays of floats of one dtype"),
+        (lambda z: np.linalg.solve(z.reshape(1, 3), np.ones(1))[0].real, "floats or complex numbers of one dtype"),
         (lambda z: np.sort(z)[0].real, "sort"),
         (lambda z: unpacked(z), "cannot be unpacked"),
         (lambda z: np.prod(z.reshape(1, 3), axis=0)[0].real, "product of complex numbers along an axis"),
