@@ -162,6 +162,9 @@ class ArrayCalls(Ordered):
             if owner.rank != 1:
                 raise self.error("the order of an array of several axes is not supported", node)
             return self.order(self.kept(owner), node)
+        if name == "sort" and isinstance(owner, Ref):
+            self.sort_in_place(owner, node)
+            return Static(None)
         if name == "repeat":
             return self.repeated(owner, self.keywords(node, "repeats", "axis"), node)
         if name == "fill" and len(node.args) == 1 and isinstance(owner, Ref):

@@ -73,6 +73,7 @@ class Frame:
     loops: int = 0  # how many loops are open
     current: ast.stmt | None = None  # the statement being lowered
     slots: set[Base] = field(default_factory=set)  # memory outside of loops for arrays that are returned from them
+    lists: dict[Base, Any] = field(default_factory=dict)  # memory of lists that grow, and what it has room for
 
 
 class Context:
