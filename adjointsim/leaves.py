@@ -157,9 +157,9 @@ def flatten(value: Any, spec: Spec, path: str, *, copy: bool = False) -> Leaves:
     An array that is a leaf already is returned as it is, unless ``copy``; read-only, strided, unaligned and byte-swapped
     arrays are copied.
     """
-    got, spec = shapeless(spec_of(value, path)), shapeless(spec)
-    if got != spec:
-        raise StructureError(_difference(got, spec, path))
+    got = spec_of(value, path)
+    if got != spec and shapeless(got) != shapeless(spec):
+        raise StructureError(_difference(shapeless(got), shapeless(spec), path))
     return [_leaf(v, s, copy) for v, s in zip(parts(value, spec), leaves_of(spec), strict=True)]
 
 

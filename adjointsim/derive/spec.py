@@ -112,7 +112,10 @@ def _measured(spec: Spec, shapes: Iterator[tuple[int, ...]]) -> Spec:
     if isinstance(spec, NoneSpec):
         return spec
     shape = next(shapes)
-    return spec if isinstance(spec, ScalarSpec) else replace(spec, ones=ones_of(shape[: spec.rank]))
+    if isinstance(spec, ScalarSpec):
+        return spec
+    ones = ones_of(shape[: spec.rank])
+    return spec if ones == spec.ones else replace(spec, ones=ones)
 
 
 def shapeless(spec: Spec) -> Spec:
