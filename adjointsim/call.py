@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from adjointsim.derive.spec import differentiable, leaves_of
+from adjointsim.derive.spec import differentiable, leaves_of, measured
 from adjointsim.errors import StructureError
 from adjointsim.executor import Executor, Problem, Working
 from adjointsim.kernels import kernel_of
@@ -60,7 +60,8 @@ class Call:
         check_given(self.p, p_spec, "p")
         self.initial = kernel_of(y0, (p_spec,), role="function") if callable(y0) else None
         if self.initial is not None:
-            y_spec, self.y0 = self.initial.result_spec, self.initial.value(self.p)
+            self.y0 = self.initial.value(self.p)
+            y_spec = measured(self.initial.result_spec, shapes_of(self.y0))
         else:
             y_spec = spec_of(y0, "y0")
             self.y0 = flatten(y0, y_spec, "y0", copy=copy)

@@ -22,6 +22,8 @@ from adjointsim.derive.spec import (
     differentiable,
     leaf_specs,
     leaves_of,
+    ones_of,
+    shapeless,
 )
 from adjointsim.errors import StructureError
 
@@ -55,9 +57,9 @@ def spec_of(value: Any, path: str) -> Spec:
         if isinstance(value, (np.ma.MaskedArray, np.matrix)):
             raise StructureError(f"Got {path} as a {_type_name(value)}, but expected a plain array: np.asarray({path})")
         if value.dtype.kind == "c":
-            return ComplexSpec(_code(value.dtype, path), value.ndim)
+            return ComplexSpec(_code(value.dtype, path), value.ndim, ones_of(value.shape))
         code = _code(value.dtype, path)
-        return ArraySpec(code, value.ndim) if value.ndim else ScalarSpec(code)
+        return ArraySpec(code, value.ndim, ones_of(value.shape)) if value.ndim else ScalarSpec(code)
     if value is None:
         return NoneSpec()
     if isinstance(value, int):
@@ -150,14 +152,14 @@ def _paths(spec: Spec, name: str) -> list[tuple[str, ScalarSpec | ArraySpec]]:
 
 # --------------------------------------------------------------------------------------------------- values and leaves
 def flatten(value: Any, spec: Spec, path: str, *, copy: bool = False) -> Leaves:
-    """The leaves of ``value``, whose structure must be ``spec`` (else StructureError).
+    """The leaves of ``value``, whose structure must be ``spec`` but for lengths (else StructureError).
 
     An array that is a leaf already is returned as it is, unless ``copy``; read-only, strided, unaligned and byte-swapped
     arrays are copied.
     """
     got = spec_of(value, path)
-    if got != spec:
-        raise StructureError(_difference(got, spec, path))
+    if got != spec and shapeless(got) != shapeless(spec):
+        raise StructureError(_difference(shapeless(got), shapeless(spec), path))
     return [_leaf(v, s, copy) for v, s in zip(parts(value, spec), leaves_of(spec), strict=True)]
 
 
@@ -251,7 +253,7 @@ def require_like(value: Any, spec: Spec, shapes: Shapes, name: str) -> Leaves:
 
     A floating leaf may have the other width, and is cast.  Raises StructureError, naming the leaf, otherwise.
     """
-    got = spec_of(value, name)
+    got, spec = shapeless(spec_of(value, name)), shapeless(spec)
     if got != spec and _same_but_width(got, spec):
         leaves = [_leaf(v, s, s != g) for v, s, g in zip(parts(value, spec), leaves_of(spec), leaves_of(got), strict=True)]
     else:

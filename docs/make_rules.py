@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adjointsim.derive.linalg import LINALG
+from adjointsim.derive.factorisations import LINALG
 from adjointsim.derive.rules import FUNCTIONS, OPS
 
 HEAD = """\
@@ -27,7 +27,8 @@ LINEAR = """\
 
 ## Linear algebra
 
-Custom functions with rules in the accepted language (`adjointsim/derive/linalg.py`, where the sources are named).
+Custom functions of real or complex matrices, with rules in the accepted language (`adjointsim/derive/linalg.py` and
+`factorisations.py`, where the sources are named).
 
 | function | rules |
 |---|---|

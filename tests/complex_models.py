@@ -107,6 +107,8 @@ def dual(value, dot):
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, (int, bool)):
         return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "ib":
+        return value
     if isinstance(value, np.ndarray):
         out = np.empty(value.shape, object)
         for i in np.ndindex(value.shape):
@@ -292,6 +294,82 @@ def solved_by_hand(a, z):
     return x * x, inverse, det(a), np.stack([solve(a[::-1], a[:, k]) for k in range(3)], 1)
 
 
+def accumulated(z, m):
+    return np.prod(z) + m.prod(), np.cumprod(z), np.cumprod(m, axis=1), z.cumprod() * z.cumsum(), sum(z), np.asarray(z) * 2.0
+
+
+def statistics(z, m):
+    return z.mean() * np.mean(m), np.var(z), z.var() * z.std() * np.std(z - 1j), np.std(m), m.var(axis=1), np.std(m, axis=0)
+
+
+def statistics_by_hand(z, m):
+    def var(z):
+        return sum(abs(x - sum(z) / len(z)) ** 2 for x in z) / len(z)
+
+    def std(z):
+        return var(z) ** 0.5
+
+    rows, flat = [np.array(row, object) for row in m], m.ravel()
+    return (
+        sum(z) / len(z) * (sum(flat) / len(flat)), var(z), var(z) * std(z) * std(z), std(flat),
+        np.array([var(row) for row in rows], object), np.array([std(column) for column in m.T], object),
+    )  # fmt: skip
+
+
+def norms(z, m):
+    norm = np.linalg.norm
+    return norm(z), norm(z, 1), norm(z, 3), norm(z, np.inf), norm(z, -np.inf), norm(m), norm(m, 1), norm(m, np.inf)
+
+
+def norms_by_hand(z, m):
+    def norm(z, p):
+        return sum(abs(x) ** p for x in z) ** (1.0 / p)
+
+    size, sizes = [abs(x) for x in z], [[abs(x) for x in row] for row in m]
+    columns, rows = [sum(column) for column in zip(*sizes, strict=True)], [sum(row) for row in sizes]
+    return norm(z, 2), sum(size), norm(z, 3), max(size), min(size), norm(m.ravel(), 2), max(columns), max(rows)
+
+
+def placed(z, w, m, index, on):
+    z[index] = w[index[::-1]] * 2j
+    z[on] *= 1j
+    z[np.array([1, 4])] += w[:2]
+    z[index] = z[index[::-1]]
+    w[on] = z[on] + 1.0
+    w[~on] = 0.5
+    m[np.array([2, 0]), 1:3] = z[1:3]
+    m[:, np.array([3, 0])] -= w[3]
+    m[1, on[:4]] = 2j
+    return z, w, m[np.array([0, 2]), np.array([3, 1])], m, z[on].sum()
+
+
+def with_real_ones(z, r, k, on):
+    ends = np.linspace(1, z[0], 3)
+    return np.where(on, z, 1), np.where(on, k, z) * np.where(on, z, r), np.concatenate((z, k)), np.append(r, z), ends
+
+
+def with_real_ones_by_hand(z, r, k, on):
+    first = np.array([x if bit else 1.0 for x, bit in zip(z, on, strict=True)], object)
+    second = [j if bit else x for j, x, bit in zip(k, z, on, strict=True)]
+    third = [x if bit else j for j, x, bit in zip(r, z, on, strict=True)]
+    ends = np.array([1.0 + 0.0 * z[0], (z[0] + 1.0) / 2.0, z[0]], object)
+    return (
+        first, np.array(second, object) * np.array(third, object), np.concatenate((z, k)), np.concatenate((r, z)), ends,
+    )  # fmt: skip
+
+
+def as_long_as_one(z, w, m):
+    m *= w
+    u = z * w
+    z[1:] = w
+    return z * w + u + m[0, 0], m * u[:4]
+
+
+def rearranged(m):
+    first = np.repeat(m[0], 2), np.take(m[:, 0], np.array([1, 2])), np.ravel(m) * 2.0, np.reshape(m, (4, 3))
+    return first + (np.swapaxes(m, 0, 1) * 1j, np.expand_dims(m, 1), np.fliplr(m), np.flipud(m), np.tile(m[1], 2), m.repeat(2))
+
+
 ROTATION, SHIFT = np.exp(0.3j), W[:4].copy()
 
 
@@ -330,9 +408,18 @@ MODELS = {
     "structured": (structured, (Field(Z, 0.6 + 0.3j, 0.2),)),
     "butterflies": (butterflies, (Z[:4].copy(),)),
     "captured": (captured, (Z,)),
+    "accumulated": (accumulated, (Z, M)),
+    "statistics": (statistics, (Z, M)),
+    "norms": (norms, (Z, M)),
+    "placed": (placed, (Z, W, M, np.array([0, 3]), np.array([True, False, False, True, True]))),
+    "with real ones": (with_real_ones, (Z, R, np.arange(-2, 3), np.array([True, False, False, True, True]))),
+    "as long as one": (as_long_as_one, (Z, W[:1].copy(), M)),
+    "rearranged": (rearranged, (M,)),
     "solved": (solved, (M[:, :3] + 2.0 * np.eye(3), Z[:3].copy())),
 }
 
 
 #: what dual numbers run instead
-BY_HAND = {"solved": solved_by_hand}
+BY_HAND = {
+    "solved": solved_by_hand, "statistics": statistics_by_hand, "norms": norms_by_hand, "with real ones": with_real_ones_by_hand,
+}  # fmt: skip

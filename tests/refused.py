@@ -369,13 +369,80 @@ refuse("set literal", """
         return x * len(chosen)
     """, "chosen = {1", "set")  # fmt: skip
 
-refuse("list that grows in a loop", """
+refuse("list that grows in a while loop", """
+    def f(x):
+        path = []
+        while len(path) < 3:
+            path.append(x)
+        return path[-1]
+    """, "path.append(x)", "number of rounds is not known")  # fmt: skip
+
+refuse("list that grows in rounds that depend on the loop around them", """
+    def f(x):
+        path = []
+        for i in range(3):
+            for j in range(i):
+                path.append(x * j)
+        return path[-1]
+    """, "for j in range(i)", "number of rounds is not known")  # fmt: skip
+
+refuse("list that grows while a loop runs over it", """
+    def f(x):
+        path = [x]
+        for v in path:
+            path.append(v)
+        return path[-1]
+    """, "for v in path", "number of rounds is not known")  # fmt: skip
+
+refuse("list that grows under another name", """
+    def f(x):
+        path = [x]
+        other = path
+        path.append(2.0 * x)
+        return other[-1]
+    """, "path.append(2.0 * x)", "'other' names it, too")  # fmt: skip
+
+refuse("list that grows in a loop while another name is read", """
     def f(x):
         path = []
         for i in range(3):
             path.append(x * i)
+            if i == 0:
+                other = path
+        return other[-1]
+    """, "path.append(x * i)", "'other' names it, too")  # fmt: skip
+
+refuse("list that grows in another function", """
+    def push(path, x):
+        path.append(x)
+
+    def f(x):
+        path = [x]
+        push(path, x)
         return path[-1]
-    """, "path = []", "list")  # fmt: skip
+    """, "path.append(x)", "not made in this function")  # fmt: skip
+
+refuse("list of ints that begins empty", """
+    def f(x):
+        path = []
+        for i in range(3):
+            path.append(i)
+        return path[-1] * x
+    """, "path.append(i)", "append a float64")  # fmt: skip
+
+refuse("list that shrinks", """
+    def f(x):
+        path = [x]
+        path.append(2.0 * x)
+        return path.pop()
+    """, "path.pop()", "method 'pop' of a list")  # fmt: skip
+
+refuse("list extended by another", """
+    def f(x):
+        path = []
+        path += [x]
+        return path[-1]
+    """, "path = []", "empty list")  # fmt: skip
 
 refuse("list of arrays", """
     import numpy as np
@@ -410,12 +477,12 @@ refuse("slice of a list", """
         return rest[0]
     """, "rest = values[1:]", "list")  # fmt: skip
 
-refuse("list that is appended to", """
+refuse("list that is inserted into", """
     def f(x):
         values = [x, 2.0]
-        values.append(x * x)
+        values.insert(0, x * x)
         return values[2]
-    """, "values.append", "list")  # fmt: skip
+    """, "values.insert", "method 'insert' of a list")  # fmt: skip
 
 refuse("index beyond a list", """
     def f(x):
@@ -837,18 +904,33 @@ refuse("nothing but a raise", """
     """, "def f(x):", "raises", (0.7,))  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------- functions of arrays
-refuse("list comprehension with a condition", """
+refuse("list comprehension of two loops", """
     import numpy as np
 
     def f(a):
-        return np.array([x * x for x in a if x > 0.0])
-    """, "if x > 0.0", "'if'", (A,))  # fmt: skip
+        return np.array([x * y for x in a for y in a])
+    """, "for x in a for y", "one 'for'", (A,))  # fmt: skip
 
-refuse("sorting in place", """
+refuse("sorting in place along the first axis", """
+    import numpy as np
+
     def f(a):
-        a.sort()
-        return a[0]
-    """, "a.sort()", "sort", (A,))  # fmt: skip
+        m = np.outer(a, a)
+        m.sort(axis=0)
+        return m[0]
+    """, "m.sort(axis=0)", "last axis", (A,))  # fmt: skip
+
+refuse("variance with a correction", """
+    import numpy as np
+
+    def f(a):
+        return np.var(a, ddof=1)
+    """, "np.var(a, ddof=1)", "'ddof'", (A,))  # fmt: skip
+
+refuse("deviation with a correction", """
+    def f(a):
+        return a.std(ddof=1)
+    """, "a.std(ddof=1)", "'ddof'", (A,))  # fmt: skip
 
 refuse("order of a matrix", """
     import numpy as np

@@ -192,7 +192,7 @@ class FunctionKernel:
     @cached_property
     def _value_and_vjp(self) -> Compiled:
         active = {path for path, base in self.entry.leaves if is_float(base.dt)}
-        return self._compiled(lambda entry: vjp_kernel(entry, active, valued=True))
+        return self._compiled("value and vjp", lambda entry: vjp_kernel(entry, active, valued=True))
 
     @cached_property
     def _vjp_in_lanes(self) -> Compiled | None:

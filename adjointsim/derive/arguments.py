@@ -81,11 +81,16 @@ class Arguments(Reductions):
 
     def reduction(self, name: str, node: ast.Call, root: str | None, owner: Elements | None = None) -> Value:
         """A reduction as a function, or as a method of its owner."""
-        given = self.keywords(node, *(("a",) if owner is None else ()), "axis", "keepdims")
+        given, axis, keep = self.reduced(node, owner is None)
+        return self.reduce(name, owner or self.elements(given["a"]), node, axis, keep)
+
+    def reduced(self, node: ast.Call, function: bool) -> tuple[dict[str, ast.expr], Value | None, bool]:
+        """The arguments of a reduction, a function or a method, the axes that it runs over (None: all), and whether they stay."""
+        given = self.keywords(node, *(("a",) if function else ()), "axis", "keepdims")
         axis = self.value(given["axis"]) if "axis" in given else None
         if isinstance(axis, Static) and axis.obj is None:
             axis = None
         keep = self.value(given["keepdims"]) if "keepdims" in given else const(False, "b1")
         if not isinstance(keep, Const):
             raise self.error("keepdims must be True or False", node)
-        return self.reduce(name, owner or self.elements(given["a"]), node, axis, bool(keep.value))
+        return given, axis, bool(keep.value)

@@ -142,6 +142,8 @@ class ArrayCalls(Ordered):
         name = node.func.attr
         if name in REDUCTIONS:
             return self.reduction(name, node, root, owner)
+        if name in ("cumsum", "cumprod"):
+            return self.running("add" if name == "cumsum" else "mul", node, root, owner)
         if name in ("copy", "flatten") and not node.args and not node.keywords:
             if name == "copy" or owner.rank == 1:
                 return self.evaluated(owner, root or "copy")
@@ -162,6 +164,9 @@ class ArrayCalls(Ordered):
             if owner.rank != 1:
                 raise self.error("the order of an array of several axes is not supported", node)
             return self.order(self.kept(owner), node)
+        if name == "sort" and isinstance(owner, Ref):
+            self.sort_in_place(owner, node)
+            return Static(None)
         if name == "repeat":
             return self.repeated(owner, self.keywords(node, "repeats", "axis"), node)
         if name == "fill" and len(node.args) == 1 and isinstance(owner, Ref):

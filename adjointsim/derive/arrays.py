@@ -4,7 +4,8 @@ An expression is computed element by element where it is needed (:class:`.Lazy`)
 All is read before anything is written, as NumPy does; Numba's in-place operators on overlapping views do not, and there a
 warning names the line.
 
-Lengths must agree, or be a literal 1, which is broadcast.  Lengths that are known only as the program runs are compared then.
+Lengths must agree, or be 1 as far as derivation knows, which is broadcast: a literal 1, that of an argument's axis, or what
+follows from these.  Lengths that are known only as the program runs are compared then.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _ARITHMETIC = frozenset({"add", "sub", "mul", "neg", "pos", "floordiv", "mod", "
 
 
 _DIFFER = (
-    "operands could not be broadcast together: two lengths differ (an axis of length 1 is repeated only where its length is a "
-    "literal 1, as in x[:, None] or x[0:1])"
+    "operands could not be broadcast together: two lengths differ (an axis of length 1 is repeated only where that is known "
+    "before the program runs: in an argument, in x[:, None] or x[k:k+1], but not where it is computed)"
 )
 _NONE = "operands could not be broadcast together: a slice of one element has none"
 
@@ -84,7 +85,7 @@ class Arrays(Views):
         """Refuse, now or as the program runs, lengths that differ."""
         if a == b:
             return
-        if isinstance(a, Const) and isinstance(b, Const):
+        if isinstance(a, Const) and isinstance(b, Const) and not any(self.ones.values()):  # else it is no fault of the program
             raise self.error(f"operands of lengths {a.value} and {b.value} do not fit together", node)
         self.check(self.b.op("ne", a, b), node, f"ValueError({_DIFFER!r})")
 

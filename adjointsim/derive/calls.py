@@ -16,11 +16,12 @@ import numpy as np
 from . import rules
 from .arraycalls import ARRAY_CALLS
 from .build import const
-from .complexes import COMPLEX_CASTS, is_complex
+from .complexes import COMPLEX_CASTS
+from .complexpairs import is_complex
 from .expr import Expressions
+from .factorisations import LINALG
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
-from .linalg import LINALG
 from .registry import CustomFunction
 from .source import Source, plain_function, read
 from .values import Lazy, Listed, Ref, Static, Tup, Value, describe

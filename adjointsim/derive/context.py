@@ -9,9 +9,10 @@ from typing import Any
 
 from ..errors import DerivationError
 from .build import Builder, Names
-from .ir import Alloc, Atom, Base, Block, Const, For, If, Raise, Stmt, Var, While, is_float
+from .ir import ONE, Alloc, Atom, Base, Block, Const, For, If, Raise, Stmt, Var, While, is_float
 from .liveness import Liveness
 from .source import Source
+from .spec import ones_of
 from .values import Axis, Ref, Value, atoms_in, refs_in, shape_of
 
 __all__ = [
@@ -72,6 +73,7 @@ class Frame:
     loops: int = 0  # how many loops are open
     current: ast.stmt | None = None  # the statement being lowered
     slots: set[Base] = field(default_factory=set)  # memory outside of loops for arrays that are returned from them
+    lists: dict[Base, Any] = field(default_factory=dict)  # memory of lists that grow, and what it has room for
 
 
 class Context:
@@ -87,6 +89,7 @@ class Context:
         self.capture = capture
         self.frames: list[Frame] = []
         self.dims: dict[Base, tuple[Atom, ...]] = {}  # of allocated bases
+        self.ones: dict[Base, Sequence[int]] = {}  # axes of length 1 of bases that come from outside
         self.carriers: dict[Base, Base] = {}  # memory of rebound array names -> the array that the name had before the loop
         self.partners: dict[Base, set[Base]] = {}  # a copy that stands for an array -> that array, and the reverse
         self.sites: list[RaiseSite] = []
@@ -172,7 +175,13 @@ class Context:
     def length(self, base: Base, axis: int) -> Atom:
         """The length of a base's axis."""
         known = self.dims.get(base)
-        return known[axis] if known else self.b.dim(base, axis)
+        if known:
+            return known[axis]
+        return ONE if axis in self.ones.get(base, ()) else self.b.dim(base, axis)
+
+    def single_axes(self, base: Base) -> tuple[int, ...]:
+        """The axes of a base that are known to have length 1."""
+        return ones_of(self.dims[base], ONE) if base in self.dims else tuple(self.ones.get(base, ()))
 
     def place(self, ref: Ref, at: Sequence[Atom]) -> tuple[Atom, ...]:
         """The base's index of a view's element."""

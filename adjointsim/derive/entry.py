@@ -20,10 +20,10 @@ import numpy as np
 from ..errors import DerivationError, StructureError
 from . import fence
 from .build import Names, const
-from .complexes import is_complex
+from .complexpairs import is_complex
 from .context import NEVER, Frame, RaiseSite, WrittenParameter, with_sites
 from .emit import RESERVED
-from .ir import Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
+from .ir import ONE, Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
 from .liveness import Liveness
 from .lower import Lowering
 from .opaque import Opaque
@@ -32,7 +32,7 @@ from .ranges import never_negative
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
 from .source import MISSING, Source, read
-from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs, leaves_of
+from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs, leaves_of, ones_of
 from .values import Ref, Static, Tup, Value, describe
 
 __all__ = ["Capture", "Entry", "lower_entry", "spec_of_capture"]
@@ -49,6 +49,7 @@ class Capture:
     path: str
     source: Source
     pick: tuple[int, ...] = ()  # into a captured tuple
+    ones: tuple[int, ...] = ()  # axes that have length 1
 
     def now(self) -> Any:
         """What the name means now."""
@@ -68,6 +69,8 @@ class Capture:
         rank = self.base.rank if isinstance(obj, np.ndarray) else 0
         if leaf.dtype.newbyteorder("=").str[1:] != self.base.dt or leaf.ndim != rank:
             raise StructureError(f"{where} has become {leaf.dtype} of rank {leaf.ndim}; expected {self.base.dt} of rank {rank}")
+        if any(leaf.shape[k] != 1 for k in self.ones):
+            raise StructureError(f"{where} has become an array of shape {leaf.shape}; expected length 1 along axes {self.ones}")
         return np.require(leaf.reshape(1) if leaf.ndim == 0 else leaf, self.base.dt, _AS_LEAF)
 
 
@@ -175,10 +178,10 @@ def spec_of_capture(obj: Any) -> Spec | None:
     if isinstance(obj, (complex, np.complexfloating)):
         return ComplexSpec("c8" if isinstance(obj, np.complex64) else "c16", 0)
     if isinstance(obj, np.ndarray) and obj.dtype.kind == "c":
-        return ComplexSpec(obj.dtype.newbyteorder("=").str[1:], obj.ndim) if obj.ndim else None
+        return ComplexSpec(obj.dtype.newbyteorder("=").str[1:], obj.ndim, ones_of(obj.shape)) if obj.ndim else None
     if isinstance(obj, np.ndarray):
         dt = obj.dtype.newbyteorder("=").str[1:]
-        return ArraySpec(dt, obj.ndim) if dt in ("f8", "f4", "i8", "i4", "u8", "b1") and obj.ndim else None
+        return ArraySpec(dt, obj.ndim, ones_of(obj.shape)) if dt in ("f8", "f4", "i8", "i4", "u8", "b1") and obj.ndim else None
     if isinstance(obj, tuple):
         items = [spec_of_capture(o) for o in obj]
         return TupleSpec(tuple(items), type(obj) if hasattr(obj, "_fields") else None) if None not in items else None  # type: ignore[arg-type]
@@ -229,10 +232,10 @@ class _Captures:
                 self._make(item, path, source, (*pick, k), out)
         elif isinstance(spec, ComplexSpec):
             base = Base(self.names.fresh("c_" + identifier(path)), spec.leaf.dt, spec.leaf.rank, "const")
-            out.append(Capture(base, path, source, pick))
+            out.append(Capture(base, path, source, pick, spec.ones))
         elif not isinstance(spec, NoneSpec):
-            rank = spec.rank if isinstance(spec, ArraySpec) else 1
-            out.append(Capture(Base(self.names.fresh("c_" + identifier(path)), spec.dt, rank, "const"), path, source, pick))
+            rank, ones = (spec.rank, spec.ones) if isinstance(spec, ArraySpec) else (1, ())
+            out.append(Capture(Base(self.names.fresh("c_" + identifier(path)), spec.dt, rank, "const"), path, source, pick, ones))
 
     def all(self) -> tuple[Capture, ...]:
         return tuple(c for _, captures in self.found.values() for c in captures)
@@ -256,6 +259,8 @@ def leaf_value(spec: Spec, bases: Any, lowering: Lowering) -> Value:
     if isinstance(spec, NoneSpec):
         return Static(None)
     base = next(bases)
+    if not isinstance(spec, ScalarSpec):
+        lowering.ones.setdefault(base, spec.ones)
     if isinstance(spec, ArraySpec):
         return Ref.of(base)
     if isinstance(spec, ComplexSpec):
@@ -338,8 +343,10 @@ def _lower(
             leaves.append((path, base))
             if isinstance(leaf, ScalarSpec):
                 cells.append(base)
+            else:
+                low.ones[base] = leaf.ones
             if name == like:
-                models.append((base, tuple(low.b.dim(base, k) for k in range(base.rank)) if isinstance(leaf, ArraySpec) else ()))
+                models.append((base, tuple(low.length(base, k) for k in range(base.rank)) if isinstance(leaf, ArraySpec) else ()))
             bases.append(base)
         used = iter([_copied(low, b) if b.name in copied else b for b in bases])
         bound[own_name] = leaf_value(spec, used, low)
@@ -411,7 +418,7 @@ def _spec_of(value: Value, low: Lowering) -> Spec:
     if isinstance(value, (Var, Const)):
         return ScalarSpec(value.dt)
     if isinstance(value, Ref):
-        return ArraySpec(value.base.dt, value.rank)
+        return ArraySpec(value.base.dt, value.rank, ones_of(low.shape(value), ONE))
     if isinstance(value, Static) and value.obj is None:
         return NoneSpec()
     if isinstance(value, Static) and value.obj is NEVER:

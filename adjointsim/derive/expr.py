@@ -13,7 +13,8 @@ import numpy as np
 
 from . import rules
 from .build import const
-from .complexes import Complexes, is_complex, pair
+from .complexes import Complexes
+from .complexpairs import is_complex, pair
 from .context import HELD, UNBOUND
 from .ir import Atom, Const, Let, Stmt, Var, is_float
 from .source import MISSING, Source

@@ -43,6 +43,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .loops import nest
+from .productnests import products
 from .promote import if_run
 
 __all__ = ["split_loops"]
@@ -73,7 +74,10 @@ def _block(block: Block, parts: _Parts) -> Block:
         elif isinstance(s, (For, While)):
             out.append(replace(s, body=_block(s.body, parts)))
         elif isinstance(s, Each):
-            if s.part == "linear" and _repeatable(s.body):
+            whole = nest(s, parts.names) if len(s.axes) > 1 and s.part == "linear" else []
+            if len(whole) == 1 and isinstance(whole[0], For) and products(whole[0]):
+                out += whole  # for BLAS
+            elif s.part == "linear" and _repeatable(s.body):
                 out += nest(s, parts.names, lambda each: _split(each, parts), 2)
             else:
                 out += nest(s, parts.names)

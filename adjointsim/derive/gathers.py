@@ -46,15 +46,15 @@ class Gathers(Arrays):
             source = self.evaluated(source, "array")
         if not _arrays(parts):
             return self.item(source, parts, node)
-        return self._gathered(source, self._picked(source, parts, node))
+        return self.gathered(source, self.picked(source, parts, node))
 
-    def _gathered(self, source: Ref, picked: Picked) -> Lazy:
+    def gathered(self, source: Ref, picked: Picked) -> Lazy:
         lens, room, place = picked
         return self.lazily(lens, source.base.dt, lambda i: self.b.load(source.base, place(i)), None if room == lens else room)
 
-    def _picked(self, source: Ref, parts: Sequence[Part], node: ast.AST) -> Picked:
+    def picked(self, source: Ref, parts: Sequence[Part], node: ast.AST) -> Picked:
         """Where the elements of ``source[parts]`` are."""
-        parts, rooms = self._without_masks(source, parts, node)
+        parts, rooms = self.without_masks(source, parts, node)
         arrays = _arrays(parts)
         whole = ast.copy_location(ast.Slice(None, None, None), node)
         view = self.view(source, [whole if isinstance(p, (Ref, Lazy)) else p for p in parts], node)
@@ -85,7 +85,7 @@ class Gathers(Arrays):
 
         return lens, tuple(rooms.get(n, n) for n in lens), place
 
-    def _without_masks(self, source: Ref, parts: Sequence[Part], node: ast.AST) -> tuple[list[Part], dict[Atom, Atom]]:
+    def without_masks(self, source: Ref, parts: Sequence[Part], node: ast.AST) -> tuple[list[Part], dict[Atom, Atom]]:
         """The parts with index arrays for masks, and for the number of places under each the most that it can be."""
         found: list[Part] = []
         rooms: dict[Atom, Atom] = {}
@@ -152,11 +152,11 @@ class Gathers(Arrays):
             self.fits(self.shape(view), v, node)
             self.assign(view, v)
         elif len(parts) == 1 and is_mask(arrays[0]) and not isinstance(v, (Ref, Lazy)):
-            self._store_masked(target, arrays[0], v, node)
+            self.store_masked(target, arrays[0], v, node)
         else:
-            self._store_scattered(target, self._picked(target, parts, node), v, node)
+            self.store_scattered(target, self.picked(target, parts, node), v, node)
 
-    def _store_masked(self, target: Ref, mask: Elements, v: Value, node: ast.AST) -> None:
+    def store_masked(self, target: Ref, mask: Elements, v: Value, node: ast.AST) -> None:
         """``a[mask] = number``."""
         self.fits((), v, node)
         if mask.rank > target.rank:
@@ -170,7 +170,7 @@ class Gathers(Arrays):
 
         self.assign(target, self.lazily(self.shape(target), target.base.dt, element))
 
-    def _store_scattered(self, target: Ref, picked: Picked, v: Value, node: ast.AST) -> None:
+    def store_scattered(self, target: Ref, picked: Picked, v: Value, node: ast.AST) -> None:
         """``a[index array] = v``: where an index occurs twice, the last value stays, as in NumPy."""
         lens, _, place = picked
         self.fits(lens, v, node)
@@ -191,10 +191,10 @@ class Gathers(Arrays):
         name = self._exponent(name, v, target)
         if _arrays(parts):
             self.writable(target, node)
-            picked = self._picked(target, parts, node)
-            result = self.elementwise(name, [self._gathered(target, picked), v], node)
+            picked = self.picked(target, parts, node)
+            result = self.elementwise(name, [self.gathered(target, picked), v], node)
             self._keeps(target, result.dt, node)
-            return self._store_scattered(target, picked, result, node)
+            return self.store_scattered(target, picked, result, node)
         old = self.pick(target, parts, node)
         result = self.elementwise(name, [old, v], node)
         self._keeps(target, result.dt, node)

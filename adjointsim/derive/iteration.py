@@ -186,7 +186,7 @@ class Iteration(ArrayCalls):
     def list_of(self, node: ast.List | ast.ListComp, root: str | None) -> Value:
         """A list of numbers of a length that does not change."""
         if isinstance(node, ast.List) and not node.elts:
-            raise self.error("a list that grows is not supported: use an array", node)
+            raise self.error("an empty list to which nothing is appended: use an array", node)
         rows = [e for e in getattr(node, "elts", ()) if isinstance(e, (ast.List, ast.Tuple, ast.ListComp))]
         made = None if rows else self.listed(node, root or "list", None)
         if not isinstance(made, Ref) or made.rank != 1:
@@ -208,10 +208,8 @@ class Iteration(ArrayCalls):
 
     def _comprehended(self, node: ast.ListComp, root: str | None, dt: str | None) -> Value:
         (generator,) = node.generators if len(node.generators) == 1 else (None,)
-        if generator is None or generator.ifs:
-            raise self.error(
-                "a list comprehension may have one 'for' and no 'if', which leaves its length unknown: write the loop", node
-            )
+        if generator is None:
+            raise self.error("a list comprehension may have one 'for': write the loops", node)
         items = self.items_of(generator.iter)
         before = dict(self.env)
 
@@ -223,16 +221,37 @@ class Iteration(ArrayCalls):
                 raise self.error(f"a list comprehension makes numbers here, got {describe(value)}", node)
             return value
 
+        def chosen(index: Any) -> Atom:
+            """Whether an item is taken: the conditions one after the other, as far as they are needed."""
+            bit: Atom = const(True, "b1")
+            for test in generator.ifs:
+                self.bind(generator.target, items.at(index[0]))
+                bit = self.short_circuit(bit, lambda test=test: self.truth(test), True)
+            self.env = dict(before)
+            return bit
+
         with self.b.block(loop=True):  # only to learn the dtype
             kind = dt or element([ZERO]).dt
         out = self.alloc(root or "array", kind, (items.count,), "none")
 
         def body(carried: Any, index: Any) -> list[Atom]:
-            self.b.store(out.base, (index[0],), self.b.cast(element(index), kind), "set", "never")
-            return []
+            if not generator.ifs:
+                self.b.store(out.base, (index[0],), self.b.cast(element(index), kind), "set", "never")
+                return []
+            bit, (n,) = chosen(index), carried
+            with self.b.block() as taken:
+                self.b.store(out.base, (n,), self.b.cast(element(index), kind), "set", "never")
+                more = self.b.op("add", n, ONE)
+            return self.b.phi(bit, taken, [], [("count", more, n)])
 
-        self.loops([items.count], [], body)
-        return out
+        found = self.loops([items.count], [ZERO] if generator.ifs else [], body)
+        return Ref(out.base, out.index, (found[0],)) if found else out
 
     def bind(self, target: ast.expr, value: Value) -> None:
+        raise NotImplementedError
+
+    def short_circuit(self, first: Atom, rest: Callable[[], Atom], conjunction: bool) -> Atom:
+        raise NotImplementedError
+
+    def truth(self, node: ast.expr) -> Atom:
         raise NotImplementedError

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import fence, rules
 from .build import const, zero
-from .complexes import is_complex
+from .complexpairs import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
 from .ir import ZERO, Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness
@@ -73,6 +73,7 @@ class Lowering(Outlining):
             rest = body[k + 1 :]
             self.mark(stmt)
             self.frame.current = stmt
+            self.make_room(stmt)
             if isinstance(stmt, ast.If):
                 if self._if(stmt, rest, out):
                     return
@@ -96,9 +97,13 @@ class Lowering(Outlining):
     def _expr_statement(self, s: ast.Expr) -> None:
         if isinstance(s.value, ast.Constant):
             return  # a docstring, or ``...``
-        self.value(s.value)
+        if not self.append(s):
+            self.value(s.value)
 
     def _assign(self, s: ast.Assign) -> None:
+        grows = self.new_list(s)
+        if grows is not None:
+            return self.bind(s.targets[0], grows)
         root = s.targets[0].id if isinstance(s.targets[0], ast.Name) else None
         # what is stored in one place only need not be an array of its own first
         value = self.operand(s.value, s.targets) if [type(t) for t in s.targets] == [ast.Subscript] else self.value(s.value, root)
@@ -168,12 +173,10 @@ class Lowering(Outlining):
         return owner, self.parts(target, owner.rank), False
 
     def _element(self, value: Value, ref: Ref, listed: bool, node: ast.AST) -> Atom:
-        """A number as an array keeps it, or a list, in which every one keeps its own type."""
+        """A number as an array keeps it, or a list."""
         if not isinstance(value, (Var, Const)):
             raise self.error(f"cannot store {describe(value)} in an element", node)
-        if listed and is_float(value.dt) and not is_float(ref.base.dt):
-            raise self.error("a float is put into a list of ints: write its numbers as floats, 1.0 for 1", node)
-        return self.store_cast(value, ref.base.dt)
+        return self.element_of(value, ref, node) if listed else self.store_cast(value, ref.base.dt)
 
     def bind(self, target: ast.expr, value: Value) -> None:
         """Assign a value to a target."""

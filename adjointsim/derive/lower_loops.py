@@ -6,11 +6,11 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from .aliases import Aliases
 from .build import const, same
-from .complexes import is_complex
+from .complexpairs import is_complex
 from .context import BREAK, EXIT, GO_ON, NEVER, RET, RETURN, UNBOUND, common_dtype
-from .ir import Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
+from .growing import Growing
+from .ir import ONE, Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
 from .iteration import Items
 from .liveness import assigned
 from .values import Maybe, Static, Value, atoms_in, describe, rebuild, shape_of
@@ -18,7 +18,7 @@ from .values import Maybe, Static, Value, atoms_in, describe, rebuild, shape_of
 __all__ = ["Loops"]
 
 
-class Loops(Aliases):
+class Loops(Growing):
     """Statements ``for`` and ``while``."""
 
     def statements(self, body: list[ast.stmt], out: frozenset[str]) -> None:
@@ -41,7 +41,15 @@ class Loops(Aliases):
             lo, count, step = const(0, "i8"), found.count, const(1, "i8")
             var = self.names.var("k", "i8")
 
+        steady = {name: (self.length_of(name), m) for name, m in self.steadily(s).items()}
+
+        def grown(rounds: Atom) -> None:
+            for name, (n, m) in steady.items():
+                self.set_length(name, self.b.op("add", n, self.b.op("mul", rounds, const(m, "i8"))))
+
         def body() -> None:
+            if steady:
+                grown(self.b.op("floordiv", self.b.op("sub", var, lo), step) if step != ONE else self.b.op("sub", var, lo))
             self.bind(s.target, found.at(var))
             self.statements(s.body, self.frame.live.head[s])
 
@@ -64,7 +72,8 @@ class Loops(Aliases):
             )
 
         targets = [n.id for n in ast.walk(s.target) if isinstance(n, ast.Name)]
-        self._loop(s, [*targets, *assigned(s.body)], body, finish, index=var)
+        self._loop(s, [*targets, *assigned(s.body), *self.grown_in(s.body, steady)], body, finish, index=var)
+        grown(count)
 
     def _while(self, s: ast.While) -> None:
         sites, env = len(self.sites), dict(self.env)
@@ -111,7 +120,7 @@ class Loops(Aliases):
                 )
             )
 
-        self._loop(s, assigned(s.body), body, finish, enter)
+        self._loop(s, [*assigned(s.body), *self.grown_in(s.body, {})], body, finish, enter)
         if isinstance(test[0], Const) and test[0].value and not _breaks(s.body):
             self.env[EXIT] = RETURN  # ``while True`` without a break is left by return (or raise) only
 

@@ -23,7 +23,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from .blas import add_products, products
+from .blas import add_products
 from .build import zero
 from .emit import HEADER, NEED, OK, decorated
 from .instructions import TYPES, Values
@@ -47,6 +47,7 @@ from .ir import (
     Var,
     While,
 )  # fmt: skip
+from .productnests import products
 
 __all__ = ["STUBS", "Program", "native"]
 

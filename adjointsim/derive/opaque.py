@@ -17,9 +17,10 @@ from ..errors import DerivationError
 from . import registry
 from .build import Names, const, zero
 from .calls import Calls
-from .complexes import interleaved, is_complex
+from .complexpairs import interleaved, is_complex
 from .context import Frame, RaiseSite, with_sites
 from .ir import (
+    ONE,
     Alloc,
     Atom,
     Base,
@@ -38,9 +39,9 @@ from .ir import (
 )
 from .liveness import Liveness
 from .loops import each_to_loops
-from .registry import CustomFunction, Kinds
+from .registry import CustomFunction
 from .source import plain_function, read
-from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
+from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec, ones_of
 from .tangent import Tangent
 from .values import Lazy, Ref, Static, Tup, Value, describe
 
@@ -176,18 +177,20 @@ class OpaqueCalls(Calls):
             result = custom.result(kinds)
         except TypeError as error:
             raise self.error(f"call of {custom.function.__name__}: {error}", node) from None
-        key = (custom, kinds)
+        shapes = self._shapes(custom, values, result, node)
+        result = _with_ones(result, shapes)
+        key = (custom, specs, result)
         if key not in self.helpers.opaques:
-            self._lower_opaque(key, specs, result, node)
+            self._lower_opaque(key, node)
         found: Opaque = self.helpers.opaques[key]
         if found.captures:
             self.alone()
-        return self._called_opaque(found, given, self._shapes(found, values, result, node), result, root)
+        return self._called_opaque(found, given, shapes, result, root)
 
     def _spec_of(self, v: Value) -> ArraySpec | ComplexSpec | ScalarSpec:
         if is_complex(v):
             return self.complex_spec(v)
-        return ArraySpec(v.base.dt, v.rank) if isinstance(v, Ref) else ScalarSpec(v.dt)  # type: ignore[union-attr]
+        return ArraySpec(v.base.dt, v.rank, ones_of(self.shape(v), ONE)) if isinstance(v, Ref) else ScalarSpec(v.dt)  # type: ignore[union-attr]
 
     def _called_opaque(
         self, found: Opaque, given: list[Atom | Base], shapes: list[tuple[Atom, ...]], result: Spec, root: str | None
@@ -210,9 +213,10 @@ class OpaqueCalls(Calls):
         items = [self.complex_number(i.obj) if isinstance(i, Static) else i for i in items]
         return Tup(tuple(items), result.cls) if isinstance(result, TupleSpec) else items[0]
 
-    def _shapes(self, found: Opaque, given: Sequence[Value], result: Spec, node: ast.Call) -> list[tuple[Atom, ...]]:
+    def _shapes(
+        self, custom: CustomFunction, given: Sequence[Value], result: Spec, node: ast.Call
+    ) -> list[tuple[Atom, ...]]:
         """The shape of each result."""
-        custom = found.custom
         ranks = [getattr(s, "rank", 0) for s in _each(result)]
         if custom.shape is None or not any(ranks):
             shapes = []
@@ -242,12 +246,14 @@ class OpaqueCalls(Calls):
             if rank and (len(dims) != rank or not all(isinstance(n, (Var, Const)) for n in dims)):
                 raise self.error(f"the shape of {custom.function.__name__} must be {rank} ints, got {describe(v)}", node)
             shapes.append(tuple(self.b.cast(n, "i8") for n in dims) if rank else ())  # type: ignore[arg-type]
-        if len(shapes) != len(found.out):
+        if len(shapes) != len(ranks):
             raise self.error(f"the shape of {custom.function.__name__} must give one for each of its arrays", node)
         return shapes
 
     def param_value(self, p: Param, spec: Spec) -> Value:
         """The value of a parameter."""
+        if isinstance(spec, (ArraySpec, ComplexSpec)) and isinstance(p, Base):
+            self.ones[p] = spec.ones
         if isinstance(spec, ComplexSpec) and isinstance(p, Base):
             return self.complex_array(p) if spec.rank else self.complex_number(p)
         return _value(p)
@@ -267,8 +273,8 @@ class OpaqueCalls(Calls):
         self.assign_complex(interleaved(base), v, mode)
 
     # ---------------------------------------------------------------------------------------------------- adapter and rules
-    def _lower_opaque(self, key: tuple[CustomFunction, Kinds], specs: Sequence[Spec], result: Spec, node: ast.Call) -> None:
-        custom = key[0]
+    def _lower_opaque(self, key: tuple[CustomFunction, tuple[Spec, ...], Spec], node: ast.Call) -> None:
+        custom, specs, result = key
         names, code = Names(), custom.function.__code__
         args = tuple(_param(names, name, s, "in") for name, s in zip(code.co_varnames, specs, strict=False))
         whole = isinstance(result, TupleSpec)
@@ -283,7 +289,7 @@ class OpaqueCalls(Calls):
         params = (*args, *(p for _, p in arrays))
         fn = Fn(self.helpers.name(custom.function), params, (foreign,), tuple(p for _, p in numbers))
         missing = self.error("", node)
-        made = self.helpers.opaques[key] = Opaque(custom, fn, args, out, missing)
+        made = self.helpers.opaques[key] = Opaque(custom, fn, args, out, missing)  # its rules may call it
         if custom.vjp_rule is not None:
             made.vjp = self._rule(made, custom.vjp_rule, specs, each, whole, "vjp", node)
         if custom.jvp_rule is not None:
@@ -433,6 +439,14 @@ class OpaqueCalls(Calls):
 def _each(result: Spec) -> tuple[Spec, ...]:
     """The structures of results, one by one."""
     return result.items if isinstance(result, TupleSpec) else (result,)
+
+
+def _with_ones(result: Spec, shapes: Sequence[tuple[Atom, ...]]) -> Spec:
+    """The structure of results of these shapes, saying which axes have length 1."""
+    if isinstance(result, TupleSpec):
+        each = zip(result.items, shapes, strict=False)
+        return TupleSpec(tuple(_with_ones(item, [shape]) for item, shape in each), result.cls)
+    return replace(result, ones=ones_of(shapes[0], ONE)) if isinstance(result, (ArraySpec, ComplexSpec)) else result
 
 
 def _complexes(params: Sequence[Param | None], specs: Sequence[Spec]) -> tuple[Base, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import library
+from .arrays import Elements
 from .build import const
 from .ir import ZERO, Atom, Const, Var, is_float
 from .rearranged import Rearrangements
@@ -53,7 +54,16 @@ class Ordered(Rearrangements):
     def _sort(self, node: ast.Call, root: str | None) -> Value:
         given = self.keywords(node, "a", "axis", "kind")
         self._last_axis(given)
-        v = self.kept(self.elements(given["a"]))
+        return self.ascending(self.kept(self.elements(given["a"])), node, root)
+
+    def sort_in_place(self, ref: Ref, node: ast.Call) -> None:
+        """``ref.sort()``."""
+        self._last_axis(self.keywords(node, "axis", "kind"))
+        self.writable(ref, node)
+        self.assign(ref, self.kept(self.ascending(ref, node, None)))
+
+    def ascending(self, v: Ref, node: ast.AST, root: str | None) -> Elements:
+        """The elements along the last axis in order."""
         if v.rank == 2:
             out = self.alloc(root or "sorted", v.base.dt, self.shape(v), "none")
             order, other = (self.alloc(name, "i8", self.shape(v)[1:], "none") for name in ("order", "other"))
@@ -61,7 +71,7 @@ class Ordered(Rearrangements):
             return out
         if v.rank != 1:
             raise self.error("np.sort of an array of more than two axes is not supported", node)
-        return self.pick(v, [self.order(v, node)], node)
+        return self.pick(v, [self.order(v, node)], node)  # type: ignore[return-value]
 
     def _median(self, node: ast.Call, root: str | None) -> Value:
         v = self.kept(self.flat(self.elements(self.keywords(node, "a")["a"]), node))

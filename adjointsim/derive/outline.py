@@ -149,25 +149,6 @@ class _Misfit(Exception):
     """A function cannot be one of its own."""
 
 
-def _kind(value: Value, bases: dict[Base, int]) -> Hashable:
-    """What lowering depends on in an argument; ``bases`` numbers the arrays met so far."""
-    if isinstance(value, (Var, Const)):
-        known = isinstance(value, Const) and not is_float(value.dt)
-        return (value.dt, repr(value.value) if known else None)  # type: ignore[union-attr]
-    if isinstance(value, Ref):
-        number = bases.setdefault(value.base, len(bases))
-        return (number, value.base.dt, value.base.rank, shape_of(value)[2:], tuple(_kind(a, bases) for a in atoms_in(value)))
-    if isinstance(value, Tup):
-        return (value.cls, tuple(_kind(item, bases) for item in value.items))
-    if isinstance(value, (Listed, Maybe)) or value.obj is NEVER or value.obj is UNBOUND:
-        raise _Misfit
-    try:
-        hash(value.obj)
-    except TypeError:
-        raise _Misfit from None
-    return (type(value.obj), value.obj)
-
-
 def _parts(value: Value) -> Iterator[Atom | Base]:
     """The arguments that a value is passed as, repeated arrays included."""
     if isinstance(value, (Var, Const)):
@@ -188,6 +169,7 @@ class _Parameters:
     def __init__(self, names: Names, written: set[int]) -> None:
         self.names, self.written = names, written
         self.bases: dict[Base, Base] = {}  # the caller's -> the parameter
+        self.vars: list[tuple[Atom, Var]] = []  # the caller's -> the parameter
         self.all: list[Var | Base] = []
 
     def of(self, value: Value, root: str) -> Value:
@@ -195,6 +177,7 @@ class _Parameters:
             if isinstance(value, Const) and not is_float(value.dt):
                 return value
             var = self.names.var(root, value.dt)
+            self.vars.append((value, var))
             self.all.append(var)
             return var
         if isinstance(value, Ref):
@@ -249,7 +232,27 @@ class Outlining(Loops):
 
     def _kind_of(self, fn: types.FunctionType, args: dict[str, Value]) -> Hashable:
         bases: dict[Base, int] = {}
-        return (fn, tuple(_kind(value, bases) for value in args.values()))
+        return (fn, tuple(self._kind(value, bases) for value in args.values()))
+
+    def _kind(self, value: Value, bases: dict[Base, int]) -> Hashable:
+        """What lowering depends on in an argument; ``bases`` numbers the arrays met so far."""
+        if isinstance(value, (Var, Const)):
+            known = isinstance(value, Const) and not is_float(value.dt)
+            return (value.dt, repr(value.value) if known else None, value in self.singles)  # type: ignore[union-attr]
+        if isinstance(value, Ref):
+            base = value.base
+            number = bases.setdefault(base, len(bases))
+            atoms = tuple(self._kind(a, bases) for a in atoms_in(value))
+            return (number, base.dt, base.rank, self.single_axes(base), shape_of(value)[2:], atoms)
+        if isinstance(value, Tup):
+            return (value.cls, tuple(self._kind(item, bases) for item in value.items))
+        if isinstance(value, (Listed, Maybe)) or value.obj is NEVER or value.obj is UNBOUND:
+            raise _Misfit
+        try:
+            hash(value.obj)
+        except TypeError:
+            raise _Misfit from None
+        return (type(value.obj), value.obj)
 
     def _called(self, helper: Helper, args: dict[str, Value]) -> Value | None:
         given: list[Atom | Base] = []
@@ -277,7 +280,10 @@ class Outlining(Loops):
             try:
                 source = read(fn)
                 child.b.line = source.node.lineno
-                value = child.function(fn, {name: params.of(value, name) for name, value in args.items()})
+                given = {name: params.of(value, name) for name, value in args.items()}
+                child.ones.update((own, self.single_axes(base)) for base, own in params.bases.items())
+                child.singles.update(own for a, own in params.vars if a in self.singles)
+                value = child.function(fn, given)
             except WrittenParameter as found:
                 places = [k for k, base in enumerate(params.bases.values()) if base == found.base]
                 if not places:

@@ -30,6 +30,7 @@ from .ir import (
     is_float,
     walk,
 )
+from .productnests import products
 
 __all__ = ["if_run", "promote"]
 
@@ -40,6 +41,9 @@ def promote(block: Block, names: Names) -> Block:
     """Carry sums of what linear loops add to cells that do not vary, where that can be."""
     out: list[Stmt] = []
     for s in block:
+        if isinstance(s, For) and products(s):
+            out.append(s)
+            continue
         if isinstance(s, If):
             s = replace(s, then=promote(s.then, names), orelse=promote(s.orelse, names))
         elif isinstance(s, (For, While)):

@@ -16,6 +16,9 @@ from .values import Axis, Lazy, Ref, Tup, Value
 
 __all__ = ["REARRANGEMENTS", "Rearrangements"]
 
+#: from totals so far and elements, the next totals
+Step = Callable[[Sequence[Atom], Sequence[Atom]], list[Atom]]
+
 
 class Rearrangements(Products):
     """Values of rearrangements."""
@@ -261,28 +264,36 @@ class Rearrangements(Products):
         return new
 
     # ------------------------------------------------------------------------------------------------ running totals
-    def running(self, op: str, node: ast.Call, root: str | None) -> Value:
-        """np.cumsum and np.cumprod along an axis, or of the elements in row-major order."""
-        given = self.keywords(node, "a", "axis")
-        v = self.elements(given["a"])
-        if self._is_none(given.get("axis")):
-            v = self.flat(v, node)
-        k = self._axis(given.get("axis"), v.rank, node)
-        lens = self.lengths(v)
+    def running(self, op: str, node: ast.Call, root: str | None, owner: Elements | None = None) -> Value:
+        """np.cumsum and np.cumprod along an axis, or of the elements in row-major order; or the method of an owner."""
+        given = self.keywords(node, *(("a",) if owner is None else ()), "axis")
+        v = owner or self.elements(given["a"])
         dt = self.dtype(v) if is_float(self.dtype(v)) else "i8"
-        out = self.alloc(root or "running", dt, lens, "none")
+        step: Step = lambda t, x: [self.b.op(op, t[0], x[0])]  # noqa: E731
+        return self.totals([v], given.get("axis"), [const(op == "mul", dt)], step, node, root)[0]
 
-        def totals(_: Sequence[Atom], index: Sequence[Atom]) -> list[Atom]:
+    def totals(
+        self, parts: list[Elements], axis: ast.expr | None, starts: list[Atom], step: Step, node: ast.AST, root: str | None
+    ) -> list[Ref]:
+        """New arrays of what ``step`` makes of the totals so far and the elements of parts of one shape, along an axis."""
+        if self._is_none(axis):
+            parts = [self.flat(v, node) for v in parts]
+        k = self._axis(axis, parts[0].rank, node)
+        lens = self.lengths(parts[0])
+        out = [self.alloc(root or "running", start.dt, lens, "none") for start in starts]
+
+        def line(_: Sequence[Atom], index: Sequence[Atom]) -> list[Atom]:
             def body(carried: Sequence[Atom], at: Sequence[Atom]) -> list[Atom]:
                 place = [*index[:k], *at, *index[k:]]
-                total = self.b.op(op, carried[0], self.b.cast(self.at(v, place), dt))
-                self.b.store(out.base, tuple(place), total, "set", "never")
-                return [total]
+                found = step(carried, [self.b.cast(self.at(v, place), s.dt) for v, s in zip(parts, starts, strict=True)])
+                for ref, total in zip(out, found, strict=True):
+                    self.b.store(ref.base, tuple(place), total, "set", "never")
+                return found
 
-            self.loops((lens[k],), [const(op == "mul", dt)], body)
+            self.loops((lens[k],), list(starts), body)
             return []
 
-        self.loops((*lens[:k], *lens[k + 1 :]), [], totals)
+        self.loops((*lens[:k], *lens[k + 1 :]), [], line)
         return out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DerivationError
 from .build import const
-from .complexes import interleaved, is_complex
+from .complexpairs import interleaved, is_complex
 from .context import RaiseSite
 from .ir import Alloc, Atom, Base, Const, If, Let, Load, Raise, Stmt, Var, is_float
 from .lower import Lowering

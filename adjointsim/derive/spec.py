@@ -5,12 +5,16 @@ A spec is hashable and is part of a derivation's signature.  Leaves are numbered
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
 
 from .ir import is_float
 
-__all__ = ["ArraySpec", "ComplexSpec", "NoneSpec", "ScalarSpec", "Spec", "TupleSpec", "leaf_specs", "leaves_of", "signature"]
+__all__ = [
+    "ArraySpec", "ComplexSpec", "NoneSpec", "ScalarSpec", "Spec", "TupleSpec",
+    "leaf_specs", "leaves_of", "measured", "ones_of", "shapeless", "signature",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,17 @@ class ScalarSpec:
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """An array of ``rank`` axes with elements of dtype ``dt``."""
+    """An array of ``rank`` axes with elements of dtype ``dt``; the axes in ``ones`` have length 1.
+
+    That is all that a structure says of lengths: an axis of length 1 is broadcast, which is decided at derivation.
+    """
 
     dt: str
     rank: int
+    ones: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.dt}[{','.join(':' * self.rank)}]"
+        return f"{self.dt}[{_axes(self.rank, self.ones)}]"
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,15 @@ class ComplexSpec:
 
     dt: str
     rank: int
+    ones: tuple[int, ...] = ()
 
     @property
     def leaf(self) -> ArraySpec:
         """The structure of the leaf."""
-        return ArraySpec("f8" if self.dt == "c16" else "f4", self.rank + 1)
+        return ArraySpec("f8" if self.dt == "c16" else "f4", self.rank + 1, self.ones)
 
     def __str__(self) -> str:
-        return f"{self.dt}[{','.join(':' * self.rank)}]" if self.rank else self.dt
+        return f"{self.dt}[{_axes(self.rank, self.ones)}]" if self.rank else self.dt
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,37 @@ class TupleSpec:
 
 
 Spec = ScalarSpec | ArraySpec | ComplexSpec | NoneSpec | TupleSpec
+
+
+def _axes(rank: int, ones: tuple[int, ...]) -> str:
+    return ",".join("1" if k in ones else ":" for k in range(rank))
+
+
+def ones_of(shape: Sequence[object], one: object = 1) -> tuple[int, ...]:
+    """The axes of length 1 of a shape."""
+    return tuple(k for k, n in enumerate(shape) if n == one) if one in shape else ()
+
+
+def measured(spec: Spec, shapes: Iterable[tuple[int, ...]]) -> Spec:
+    """The structure, saying which axes have length 1, of a value whose leaves have these shapes."""
+    return _measured(spec, iter(shapes))
+
+
+def _measured(spec: Spec, shapes: Iterator[tuple[int, ...]]) -> Spec:
+    if isinstance(spec, TupleSpec):
+        return TupleSpec(tuple(_measured(item, shapes) for item in spec.items), spec.cls)
+    if isinstance(spec, NoneSpec):
+        return spec
+    shape = next(shapes)
+    if isinstance(spec, ScalarSpec):
+        return spec
+    ones = ones_of(shape[: spec.rank])
+    return spec if ones == spec.ones else replace(spec, ones=ones)
+
+
+def shapeless(spec: Spec) -> Spec:
+    """The structure without what it says of lengths."""
+    return measured(spec, repeat(()))
 
 
 def leaf_specs(spec: Spec, path: str = "") -> Iterator[tuple[str, ScalarSpec | ArraySpec]]:

@@ -242,10 +242,11 @@ def sum_of(a, b):
     ("f", "words"),
     [
         (lambda z: np.max(z), "complex"),
-        (lambda z: np.linalg.qr(z.reshape(1, 3))[0][0, 0].real, "it takes arrays of floats of one dtype"),
+        (lambda z: np.linalg.solve(z.reshape(1, 3), np.ones(1))[0].real, "floats or complex numbers of one dtype"),
         (lambda z: np.sort(z)[0].real, "sort"),
         (lambda z: unpacked(z), "cannot be unpacked"),
-        (lambda z: z[np.array([0, 1])] + np.std(z), "complex"),
+        (lambda z: np.prod(z.reshape(1, 3), axis=0)[0].real, "product of complex numbers along an axis"),
+        (lambda z: np.roll(z, z)[0].real, "roll of complex numbers is not supported"),
         (lambda z: stored_in_reals(z), "complex"),
     ],
 )
