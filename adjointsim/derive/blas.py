@@ -1,7 +1,7 @@
 """Products of large matrices by BLAS, in place of the loops that say them.
 
-Where a nest (:mod:`.productnests`) is large enough, which is tested when it runs, BLAS adds each sum to what is there: it needs no memory, and
-transposed or cut matrices are read where they are.  Small products are faster in loops.
+Where a nest (:mod:`.productnests`) is large enough, which is tested when it runs, BLAS adds each sum to what is there: it needs
+no memory, and transposed or cut matrices are read where they are.  Small products are faster in loops.
 
 The order of rounding is BLAS's own then.  That is allowed in linear code and in what a user wrote as ``a @ b``, but not in a
 user's own loops.  For the same lengths it is the same code, hence the same bits in every schedule.  Large products are made
