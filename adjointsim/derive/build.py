@@ -198,6 +198,8 @@ class Builder:
         bv = b.value if isinstance(b, Const) else None
         if op == "mul" and bv == 1:
             return a
+        if op == "mul" and 0 in (av, bv) and a.dt == "i8":
+            return const(0, "i8")
         if op == "mul" and av == 1:
             return b
         if op == "div" and bv == 1 and is_float(a.dt):

@@ -113,6 +113,7 @@ def vjp_kernel(
     inner: list[Dim | Alloc] = []
     for b in missing:
         (head if b.role == "result" else inner).extend(_alloc_like(entry, b, owners.get(b, b)))
+    bars = tuple(given)  # of one lane: what is done to these is the same, however many there are
     if lanes and given:
         outer = {b: with_lanes(b, entry.names) for b in given}
         seeds = {b: many for b, many in outer.items() if owners[b] in results}
@@ -127,7 +128,7 @@ def vjp_kernel(
     functions: list[Fn] = []
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
-        body = remove_dead_stores(mark_indices(hoist(body), set(entry.counters)), (*outcome, *given))
+        body = remove_dead_stores(mark_indices(hoist(body), set(entry.counters)), (*outcome, *given, *bars))
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))))
         body, functions = split_loops(body, entry.names, name)
         body = mark_indices(promote(body, entry.names), set(entry.counters))

@@ -13,7 +13,7 @@ import pytest
 from numba import njit
 
 import adjointsim as adj
-from adjointsim.derive import api, blas
+from adjointsim.derive import api, blas, productnests
 from adjointsim.derive.ir import For
 from adjointsim.leaves import spec_of
 
@@ -163,7 +163,7 @@ def nests(compiled: api.Compiled) -> list[blas.Nest]:
 
     def inside(block):
         for s in block:
-            found = blas.products(s) if isinstance(s, For) else None
+            found = productnests.products(s) if isinstance(s, For) else None
             if found is not None:
                 yield found
             elif isinstance(s, For):

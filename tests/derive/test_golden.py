@@ -75,6 +75,28 @@ def twice(a, c):
     return a
 
 
+def paths(d):
+    for k in range(len(d)):
+        for j in range(len(d)):
+            d[j] = min(d[j], d[k] + 1.0)
+    return d
+
+
+def march(u, c):
+    for n in range(3):
+        v = u.copy()
+        for i in range(1, len(u)):
+            u[i] = v[i] * v[i - 1] * c
+    return u
+
+
+def prefix(a):
+    for i in range(len(a)):
+        for j in range(i):
+            a[i] *= a[j]
+    return a
+
+
 def step(n, y, p):
     return y + p * math.sin(y)
 
@@ -132,6 +154,9 @@ PASSES: dict[str, tuple[Callable[..., Any], tuple, Callable[[Derived], Fn | Bloc
     "reverse_unknown_count": (halved, (3.0,), lambda d: reversed_(d).reverse),
     "dense": (stencil, (U, V), lambda d: reversed_(d).reverse),
     "fission": (stencil, (U, V), lambda d: whole(d.vjp(1))),
+    "undo": (paths, (U,), lambda d: d.vjp(1).fn),  # and sums in registers
+    "rerun": (march, (U, 0.4), lambda d: whole(d.vjp(1))),
+    "final": (prefix, (U,), lambda d: d.vjp(1).fn),
     "byvalue": (square, (3.0,), numbers_by_value),
     "lanes": (square, (3.0,), in_lanes),
     "doubled": (square, (3.0,), lambda d: d.second().kernel.fn),
