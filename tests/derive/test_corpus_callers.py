@@ -171,8 +171,9 @@ def caller(case: Case) -> Callable[..., Any]:
 @each(CASES)
 def test_callers(case, interpreted):
     f = caller(case)
-    kernels = [kernel_of(fn, DERIVED[case.name].specs, role="function") for fn in (f.__globals__["target"], DERIVED[case.name].plain)]
-    assert kernels[0] is kernels[1]
+    derived, jitted = DERIVED[case.name], f.__globals__["target"]
+    one, other = (kernel_of(fn, derived.specs, role="function") for fn in (jitted, derived.plain))
+    assert one is other
     for ours, theirs in zip(verbs(case, f, case.args, *pieces(case)), plainly(case.name), strict=True):
         assert_close(ours, theirs, DERIVED[case.name].single)
 

@@ -328,10 +328,8 @@ fn f_g_rec(u.0: f8[:] inout, c.0: f8, tape.0: f8[:] arena, tops.0: i8[:] arena)
         t.1: f8 = sin(u_.0)
         t.2: f8 = mul(t.1, c.0)
         u.0[i.0] = t.2
-        t.8: i8 = mul(0, t.0)
-        t.9: i8 = add(frame.0, t.8)
-        t.10: i8 = add(t.9, i.0)
-        tape.0[t.10] = u_.0
+        t.8: i8 = add(frame.0, i.0)
+        tape.0[t.8] = u_.0
 """
     )
 
