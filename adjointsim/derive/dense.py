@@ -8,7 +8,8 @@ from typing import Any
 
 from .build import Builder, zero
 from .ir import Atom, Base, Const, Each, Load, Stmt, Store, Var, substitute, walk
-from .record import Plan, Recording, replay
+from .plan import Plan, replay
+from .record import Recording
 
 __all__ = ["Dense", "Sequential", "bar_name", "is_zero"]
 

@@ -1,13 +1,12 @@
-"""What the way back needs of the primal: which values of an iteration are replayed, recorded, or rerun from a snapshot."""
+"""What the way back needs of the primal: it is replayed, recorded, or rerun from a snapshot."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .analysis import EXACT, Layout
-from .build import Builder, Names, const, zero
+from .analysis import Layout
+from .build import Builder, Names, const
 from .ir import (
     ONE,
     ZERO,
@@ -16,11 +15,8 @@ from .ir import (
     Base,
     Block,
     Const,
-    Dim,
     Each,
     For,
-    If,
-    Let,
     Load,
     Need,
     Stmt,
@@ -34,14 +30,13 @@ from .ir import (
     walk,
     written_by,
 )  # fmt: skip
+from .plan import NOT, Plan, lift, replay
 
 if TYPE_CHECKING:
     from .split import Calls
     from .undo import Undone
 
-__all__ = ["NOT", "Around", "Plan", "Recording", "lift", "replay"]
-
-NOT = object()
+__all__ = ["Around", "Recording"]
 
 
 class Recording:
@@ -284,70 +279,6 @@ class Around:
     reverse_tail: list[Stmt] = field(default_factory=list)
 
 
-class Plan:
-    """Which values of one iteration are replayed and which are recorded."""
-
-    def __init__(self, layout: Layout, loop: int, level: int, undone: Undone | None = None) -> None:
-        self.layout, self.loop, self.level, self.undone = layout, loop, level, undone
-        self.replayed: set[Var] = set()
-        self.recorded: dict[Var, None] = {}
-        self.direct: set[Var] = set()
-        self._inexact: dict[Var, bool] = {}
-
-    def for_stores(self, stores: Iterable[Store]) -> set[Var]:
-        """Visit what the indices of stores need that are undone before anything is loaded from there; what is replayed then."""
-        undone, self.undone = self.undone, None
-        for a in (a for s in stores for a in s.index):
-            self.visit(a)
-        self.undone = undone
-        return set(self.replayed)
-
-    def visit(self, v: Atom) -> None:
-        if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.replayed or v in self.recorded:
-            return
-        s = self.layout.made[v]
-        if v in self.layout.heads and (isinstance(s, Each) or (isinstance(s, For) and v == s.var)):
-            self.direct.add(v)
-            return
-        if self.level == 0 or v in self.layout.heads or (not is_float(v.dt) and self.inexact(v)):
-            self.recorded[v] = None
-            return
-        if isinstance(s, (Let, Dim)) or (isinstance(s, Load) and self._loads(s)):
-            self.replayed.add(v)
-            for a in (*(s.args if isinstance(s, Let) else s.index if isinstance(s, Load) else ()), *self.layout.tests[v]):
-                self.visit(a)
-            return
-        if isinstance(s, If):
-            self.replayed.add(v)
-            _, a, b = next(p for p in s.phis if p[0] == v)
-            for x in (s.test, a, b, *self.layout.tests[v]):
-                self.visit(x)
-            return
-        self.recorded[v] = None
-
-    def _loads(self, s: Load) -> bool:
-        """Whether a load gives the same on the way back."""
-        return self.layout.final(s) or (self.undone is not None and self.undone.back(s))
-
-    def inexact(self, v: Atom) -> bool:
-        """Whether an integer or bool rests on float arithmetic that need not give the same bits when it is compiled again."""
-        if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.layout.heads:
-            return False
-        if v not in self._inexact:
-            self._inexact[v] = False
-            s = self.layout.made[v]
-            if isinstance(s, Let):
-                self._inexact[v] = (s.op not in EXACT and any(is_float(a.dt) for a in s.args)) or any(
-                    self.inexact(a) for a in s.args
-                )
-            elif isinstance(s, If):
-                _, a, b = next(p for p in s.phis if p[0] == v)
-                self._inexact[v] = any(self.inexact(x) for x in (s.test, a, b))
-            elif isinstance(s, Load):
-                self._inexact[v] = any(self.inexact(a) for a in s.index)
-        return self._inexact[v]
-
-
 def _length(b: Builder, base: Base) -> Atom:
     total: Atom = ONE
     for axis in range(base.rank):
@@ -382,57 +313,6 @@ def _snapshot(b: Builder, tape: Base, at: Atom, base: Base, *, store: bool) -> A
     for st in nest:
         b.add(st)
     return b.op("add", at, _length(b, base))
-
-
-def replay(block: Block, replayed: Collection[Var], b: Builder, rename: dict[Atom, Atom]) -> None:
-    """Copy the replayed slice of a block; values inside branches are lifted out of them."""
-
-    def get(a: Atom) -> Atom:
-        return rename.get(a, a)
-
-    for s in block:
-        b.line = s.line
-        if isinstance(s, Let) and s.var in replayed:
-            rename[s.var] = b.op(s.op, *map(get, s.args), root=s.var.name, dt=s.var.dt)
-        elif isinstance(s, Dim) and s.var in replayed:
-            rename[s.var] = b.dim(s.base, s.axis)
-        elif isinstance(s, Load) and s.var in replayed:
-            rename[s.var] = b.load(s.base, tuple(map(get, s.index)), s.var.name, s.wrap)
-        elif isinstance(s, If):
-            inner = [v for side in (s.then, s.orelse) for st in walk(side) for v in defined(st) if v in replayed]
-            phis = [p for p in s.phis if p[0] in replayed]
-            if not inner and not phis:
-                continue
-            sides: list[list[Stmt]] = []
-            names: list[dict[Atom, Atom]] = []
-            for side in (s.then, s.orelse):
-                with b.block() as stmts:
-                    local = dict(rename)
-                    replay(side, replayed, b, local)
-                sides.append(stmts)
-                names.append(local)
-            pairs = [(v.name, names[0].get(x, x), names[1].get(y, y)) for v, x, y in phis]
-            pairs += [(v.name, names[0].get(v, zero(v.dt)), names[1].get(v, zero(v.dt))) for v in inner]
-            merged = b.phi(get(s.test), sides[0], sides[1], pairs)
-            for v, m in zip([*(p[0] for p in phis), *inner], merged, strict=True):
-                rename[v] = m
-
-
-def lift(block: Block, v: Var, names: Names) -> tuple[Block, Var]:
-    """Make a value that is defined inside branches of a block visible at the block's own level (0 where not computed)."""
-    for k, s in enumerate(block):
-        if v in defined(s):
-            return block, v
-        if isinstance(s, If):
-            for which, side in enumerate((s.then, s.orelse)):
-                if any(v in defined(st) for st in walk(side)):
-                    new, out = lift(side, v, names)
-                    up = names.var(v.name, v.dt)
-                    pair = (out, zero(v.dt)) if which == 0 else (zero(v.dt), out)
-                    phis = (*s.phis, (up, *pair))
-                    s = replace(s, phis=phis, **{"then" if which == 0 else "orelse": new})
-                    return (*block[:k], s, *block[k + 1 :]), up
-    return block, v  # a carry or an index
 
 
 def _iteration(b: Builder, s: For | While) -> Atom:
