@@ -13,6 +13,7 @@ reassociation, as functions of their own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from .analysis import EXACT
@@ -51,8 +52,31 @@ __all__ = ["split_loops"]
 
 def split_loops(body: Block, names: Names, prefix: str) -> tuple[Block, list[Fn]]:
     """Every Each as loops, split where that is legal; also returns the functions that sum, to be emitted before."""
-    parts = _Parts(names, prefix, {x.var for x in walk(body) if isinstance(x, (Let, Load)) and x.part == "linear"})
+    parts = _Parts(names, prefix, _linear(body))
     return _block(body, parts), parts.functions
+
+
+def _linear(body: Block) -> set[Var]:
+    """The cotangents among the scalars of a body, those that branches and loops hand on included."""
+    found = {v for x in walk(body) if x.part == "linear" and isinstance(x, (Let, Load, Call)) for v in defined(x) if is_float(v.dt)}
+    handed = [(v, sources) for x in walk(body) for v, sources in _handed(x)]
+    while True:
+        more = {v for v, sources in handed if v not in found and not found.isdisjoint(sources)}
+        if not more:
+            return found
+        found |= more
+
+
+def _handed(s: Stmt) -> Iterator[tuple[Var, tuple[Atom, ...]]]:
+    """The scalars that branches and loops hand on, with what they may be."""
+    if isinstance(s, If):
+        yield from ((v, (a, b)) for v, a, b in s.phis)
+    elif isinstance(s, (For, While)):
+        for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
+            yield v, (init, y)
+            yield r, (init, y)
+    elif isinstance(s, Each):
+        yield from ((v, (init, *terms)) for v, init, terms in s.sums)
 
 
 @dataclass
