@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .build import const, zero
+from .build import Names, const, zero
 from .ir import (
     Alloc,
     Atom,
@@ -32,7 +32,7 @@ from .ir import (
 __all__ = ["hoist"]
 
 
-def hoist(block: Block) -> Block:
+def hoist(block: Block, names: Names) -> Block:
     """Move out of each loop the pure statements at its body's own level that do not depend on it.
 
     Arithmetic cannot fail and moves freely.  A load moves if its memory is never written in the function; where the loop
@@ -40,7 +40,7 @@ def hoist(block: Block) -> Block:
     """
     block = _unchanged(block)
     written = {b for s in walk(block) for b in written_by(s)}
-    return _block(block, written)
+    return _block(block, written, names)
 
 
 def _unchanged(block: Block) -> Block:
@@ -74,24 +74,24 @@ def _unchanged(block: Block) -> Block:
     return substitute(found, now) if known else block
 
 
-def _block(block: Block, written: set[Base]) -> Block:
+def _block(block: Block, written: set[Base], names: Names) -> Block:
     out: list[Stmt] = []
     for s in block:
         if isinstance(s, If):
-            out.append(replace(s, then=_block(s.then, written), orelse=_block(s.orelse, written)))
+            out.append(replace(s, then=_block(s.then, written, names), orelse=_block(s.orelse, written, names)))
         elif isinstance(s, For):
-            s = replace(s, body=_block(s.body, written))
+            s = replace(s, body=_block(s.body, written, names))
             moved, body = _split(s, s.body, written)
             runs = isinstance(s.count, Const) and s.count.value > 0  # type: ignore[operator]
-            out += moved if runs else _guarded(moved, s.count, s.var, s.line)
+            out += moved if runs else _guarded(moved, s.count, s.var, names, s.line)
             out.append(replace(s, body=body))
         elif isinstance(s, Each) and len(s.axes) == 1:
             moved, body = _split(s, s.body, written)
             ((var, _, count),) = s.axes
-            out += _guarded(moved, count, var, s.line)
+            out += _guarded(moved, count, var, names, s.line)
             out.append(replace(s, body=body))
         elif isinstance(s, While):
-            s = replace(s, body=_block(s.body, written))
+            s = replace(s, body=_block(s.body, written, names))
             moved, body = _split(s, s.body, written, loads=False)
             out += moved
             out.append(replace(s, body=body))
@@ -121,7 +121,7 @@ def _split(loop: For | While | Each, body: Block, written: set[Base], loads: boo
     return moved, tuple(rest)
 
 
-def _guarded(moved: list[Stmt], count: Atom, var: Var, line: int) -> list[Stmt]:
+def _guarded(moved: list[Stmt], count: Atom, var: Var, names: Names, line: int) -> list[Stmt]:
     """Loads (and what depends on them) under a test that the loop runs at all."""
     if not any(isinstance(s, Load) for s in moved):
         return moved
@@ -134,8 +134,8 @@ def _guarded(moved: list[Stmt], count: Atom, var: Var, line: int) -> list[Stmt]:
             bound.update(defined(s))
         else:
             free.append(s)
-    names = {v: Var(v.name + "_", v.dt) for s in held for v in defined(s)}
-    inner = substitute(tuple(held), lambda a: names.get(a, a))  # type: ignore[arg-type, call-overload]
-    runs = Var(f"{var.name}_runs", "b1")
-    phis = tuple((v, names[v], zero(v.dt)) for v in names)
+    inside = {v: names.var(v.name, v.dt) for s in held for v in defined(s)}
+    inner = substitute(tuple(held), lambda a: inside.get(a, a))  # type: ignore[arg-type, call-overload]
+    runs = names.var(f"{var.name.split('.')[0]}_runs", "b1")
+    phis = tuple((v, inside[v], zero(v.dt)) for v in inside)
     return [*free, Let(runs, "gt", (count, const(0, "i8")), line), If(runs, inner, (), phis, line)]

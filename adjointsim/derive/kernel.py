@@ -73,7 +73,7 @@ def prepared(entry: Entry, level: int) -> Block:
     """The primal body as the reverse pass takes it."""
     if not level:
         return each_to_loops(entry.fn.body, entry.names)
-    body = remove_dead(hoist(entry.fn.body), (b for _, b in entry.results))
+    body = remove_dead(hoist(entry.fn.body, entry.names), (b for _, b in entry.results))
     return raise_loops(mark_indices(body, set(entry.counters)))
 
 
@@ -128,7 +128,7 @@ def vjp_kernel(
     functions: list[Fn] = []
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
-        body = remove_dead_stores(mark_indices(hoist(body), set(entry.counters)), (*outcome, *given, *bars))
+        body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), (*outcome, *given, *bars))
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))))
         body, functions = split_loops(body, entry.names, name)
         body = mark_indices(promote(body, entry.names), set(entry.counters))

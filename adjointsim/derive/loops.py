@@ -49,11 +49,15 @@ def interchanged(s: Each) -> Each:
     def cost(axis: Var) -> int:
         return sum(0 if not any(axis in a for a in m) else -1 if not any(axis in a for a in m[:-1]) else 4 for m in moved)
 
+    adds = [st for st in s.stores if st.mode == "add"]
+    indices = {st.base: st.index for st in adds}
+    alone = all(st.index == indices[st.base] for st in adds)  # else two of them may meet in a cell, in other iterations
+
     def kept(axis: Var) -> bool:
         """Whether the iterations that add to one cell keep their order: along all axes but one they are the same, or along
         this one."""
-        own = [{a for a in st.index if a in axes} for st in s.stores if st.mode == "add"]
-        return s.part == "linear" or all(axis in used or len(used) == len(axes) - 1 for used in own)
+        own = [{a for a in st.index if a in axes} for st in adds]
+        return s.part == "linear" or (alone and all(axis in used or len(used) == len(axes) - 1 for used in own))
 
     best = min(reversed(axes), key=cost)
     if cost(best) >= cost(axes[-1]) or not kept(best):

@@ -61,7 +61,8 @@ class Plan:
 
     def _loads(self, s: Load) -> bool:
         """Whether a load gives the same on the way back."""
-        return self.layout.final(s) or (self.undone is not None and self.undone.back(s))
+        final, undone = self.layout.final(s), self.undone
+        return final if undone is None else (final and not undone.unmade(s)) or undone.back(s)
 
     def inexact(self, v: Atom) -> bool:
         """Whether an integer or bool rests on float arithmetic that need not give the same bits when it is compiled again."""

@@ -48,7 +48,7 @@ def products(s: For) -> Nest | None:
         if len(inner) != 1:
             break
         loops += inner
-    statements = [x for x in walk(s.body) if x not in loops]
+    statements = [x for x in walk(s.body) if not any(x is loop for loop in loops)]
     if len(loops) == 1 or not all(isinstance(x, (Let, Load, Dim, Store)) for x in statements):
         return None
     inside = {v for x in statements for v in defined(x)} | {loop.var for loop in loops}
@@ -60,14 +60,16 @@ def products(s: For) -> Nest | None:
     if {x.base for x in statements if isinstance(x, Load)} & {st.base for st in stores}:
         return None
     walked = _Walked({loop.var: k for k, loop in enumerate(loops)}, {v: x for x in statements for v in defined(x)}, inside)
-    found = {st: walked.products(st) for st in stores if st in loops[-1].body}
-    others = {st.base for st in stores if not found.get(st)}
-    done = {st: made for st, made in found.items() if made and st.base not in others}
+    # (by what they are, not by what they say: the same may be added twice)
+    innermost = {id(x) for x in loops[-1].body}
+    found = {id(st): walked.products(st) for st in stores if id(st) in innermost}
+    others = {st.base for st in stores if not found.get(id(st))}
+    done = {id(st): found[id(st)] for st in stores if st.base not in others}
     if not done:
         return None
     rest = None if len(done) == len(stores) else loops[-1]
     if rest is not None:
-        rest = replace(rest, body=tuple(x for x in rest.body if x not in done))
+        rest = replace(rest, body=tuple(x for x in rest.body if id(x) not in done))
         for outer in loops[-2::-1]:
             rest = replace(outer, body=tuple(rest if isinstance(x, For) else x for x in outer.body))
     return Nest(tuple(loops), tuple(product for made in done.values() for product in made), rest)

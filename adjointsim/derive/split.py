@@ -98,6 +98,7 @@ class Calls:
             **{h.fn.name: set(h.nonnegative) for h in helpers},
         }
         self.bodies = {o.fn.name: o.fn for o in entry.opaques}
+        self.names = {h.fn.name: h.names.copy() for h in helpers}  # with those of the loops that preparing makes
         self.bodies.update({h.fn.name: replace(h.fn, body=self._prepared(h)) for h in helpers})
         self.sums: list[Fn] = []
         self.made: list[Fn] = []
@@ -112,8 +113,9 @@ class Calls:
         self._varied: dict[tuple[str, Places], tuple[Places, Places]] = {}
 
     def _prepared(self, helper: Helper) -> Block:
-        body = each_to_loops(helper.fn.body, helper.names.copy())
-        return hoist(body) if self.level else body
+        names = self.names[helper.fn.name]
+        body = each_to_loops(helper.fn.body, names)
+        return hoist(body, names) if self.level else body
 
     def functions(self) -> list[Fn]:
         """The helpers themselves and what was made of them; what is called comes first."""
@@ -311,7 +313,7 @@ class Calls:
         return made[volatile]
 
     def _made(self, name: str, active: Places, volatile: Places) -> _Split:
-        fn, names = self.bodies[name], self.helpers[name].names.copy()
+        fn, names = self.bodies[name], self.names[name].copy()
         results = tuple(names.var(self.helpers[name].root(r), r.dt) for r in fn.results)
         carries = tuple((names.var(r.name, r.dt), zero(r.dt)) for r in results)
         loop = For(names.var("once", "i8"), ZERO, ONE, ONE, carries, fn.body, fn.results, results)
@@ -391,7 +393,7 @@ class Calls:
     def _optimised(self, body: Block, names: Names, name: str, root: str) -> Block:
         """The body of a function ``name`` made of the function ``root``."""
         if self.level:
-            body, sums = split_loops(raise_loops(set_instead(self._marked(hoist(body), root))), names, name)
+            body, sums = split_loops(raise_loops(set_instead(self._marked(hoist(body, names), root))), names, name)
             body = promote(body, names)
             self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]
         return self._marked(body, root)

@@ -13,7 +13,7 @@ from math import prod
 
 from .analysis import Layout
 from .dependence import apart
-from .ir import Atom, Base, Const, Dim, Each, For, Load, Stmt, Store, While, bases_of, is_float, walk, written_by
+from .ir import Atom, Base, Call, Const, Dim, Each, For, Foreign, Load, Stmt, Store, While, bases_of, is_float, walk, written_by
 
 __all__ = ["Undone", "worth_undoing"]
 
@@ -40,8 +40,8 @@ class Undone:
 
     def first(self, loop: For | While, base: Base) -> bool:
         """Whether the stores of an iteration of a loop are undone at the start of its way back, before anything is loaded: no
-        inner loop has to do with the base, and it is not run again."""
-        inner = (x for s in walk(loop.body) if isinstance(s, (For, While, Each)) for x in walk((s,)))
+        inner loop and no function that it calls has to do with the base, and it is not run again."""
+        inner = (x for s in walk(loop.body) if isinstance(s, (For, While, Each, Call, Foreign)) for x in walk((s,)))
         if id(loop) in self.layout.rerun or any(base in bases_of(x) and not isinstance(x, Dim) for x in inner):
             return False
         own = {id(s) for s in loop.body}
@@ -61,13 +61,21 @@ class Undone:
         for s, shared in layout.later(load, kills, depth):
             if id(s) not in self.stores and not (isinstance(s, Store) and apart(layout, load, s, shared)):
                 return False
-        here, first = layout.place[id(load)], self.first(loop, base)
-        for s in walk(loop.body):  # of the same iteration
-            if base in written_by(s) and (layout.place[id(s)].order < here.order) == first:
-                pair = (s, load) if first else (load, s)
-                if not (isinstance(s, Store) and apart(layout, *pair, len(here.loops))):  # type: ignore[arg-type]
-                    return False
-        return True
+        if self.first(loop, base):
+            return not self.unmade(load)
+        here = layout.place[id(load)]
+        after = (s for s in walk(loop.body) if base in written_by(s) and layout.place[id(s)].order > here.order)
+        return all(isinstance(s, Store) and apart(layout, load, s, len(here.loops)) for s in after)
+
+    def unmade(self, load: Load) -> bool:
+        """Whether a load may read what a store of its own iteration wrote that is undone before anything is loaded."""
+        layout, base = self.layout, load.base
+        loop = layout.loops.get(layout.owner.get(load.var))  # type: ignore[arg-type]
+        if not self.stores or not isinstance(loop, (For, While)) or not self.first(loop, base):
+            return False
+        here = layout.place[id(load)]
+        before = (s for s in walk(loop.body) if base in written_by(s) and layout.place[id(s)].order < here.order)
+        return not all(isinstance(s, Store) and apart(layout, s, load, len(here.loops)) for s in before)
 
 
 def worth_undoing(layout: Layout, recorded: Iterable[Load]) -> list[Base]:

@@ -137,3 +137,18 @@ def overwritten_between_its_load_and_its_store(a, x, m):
     for i in range(len(w)):
         s += w[i] * x
     return s
+
+
+@case(args=(np.linspace(0.3, 0.9, 8), 0), id="same", tags="loop overwrite")
+@case(args=(np.linspace(0.3, 0.9, 8), 1), id="next", tags="loop overwrite")
+def read_what_its_own_iteration_wrote(x, c):
+    """The last load of an iteration reads what is final, but a store before it is undone at the start of the way back."""
+    a = x.copy()
+    s = 0.0
+    c = max(c, 0)
+    for i in range(len(a) // 2 - 1):
+        t = a[2 * i] * a[2 * i + 1] + a[2 * i + 2] * a[2 * i + 3] * 0.3
+        a[2 * i] = t * t
+        a[2 * i + c] = math.sin(a[2 * i + c]) * 2.0
+        s += a[2 * i] ** 3
+    return s

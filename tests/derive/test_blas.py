@@ -46,6 +46,17 @@ def loops(a, b, w):
     return np.sum(w * c)
 
 
+def twice(a, b, w):
+    """The adjoint adds equal products, which are two nevertheless."""
+    c = np.zeros((a.shape[0], b.shape[1]))
+    for i in range(a.shape[0]):
+        for k in range(b.shape[1]):
+            for j in range(a.shape[1]):
+                c[i, k] += a[i, j] * b[j, k]
+                c[i, k] += a[i, j] * b[j, k]
+    return 0.5 * np.sum(w * c)
+
+
 def into_rows(a, b, w):
     """Matrices that are parts of others, and sums into one that is there already."""
     pad = np.zeros((2, a.shape[0] + 1, a.shape[1] + 2))
@@ -62,7 +73,7 @@ def in_steps(a, b, w):
     return np.sum(w * (wide[:, ::2] @ b))
 
 
-MODELS = [plain, by_dot, transposed, loops, into_rows, in_steps]
+MODELS = [plain, by_dot, transposed, loops, twice, into_rows, in_steps]
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)

@@ -154,6 +154,7 @@ def _without_undone(m: pytest.MonkeyPatch) -> None:
 MUTANTS = {
     "loads come back": lambda m: m.setattr(undo.Undone, "back", lambda self, load: True),
     "stores are undone first": lambda m: m.setattr(undo.Undone, "first", lambda self, loop, base: True),
+    "nothing is unmade": lambda m: m.setattr(undo.Undone, "unmade", lambda self, load: False),
     "what stores keep is not carried": _without_undone,
     "other iterations do not matter": lambda m: m.setattr(
         analysis.Layout, "depth", lambda self, s, base: len(self.place[id(s)].loops)

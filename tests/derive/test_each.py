@@ -298,3 +298,28 @@ def test_overlap_is_needed(monkeypatch):
     monkeypatch.setattr(loops, "overlaps", lambda s: False)
     with pytest.raises(AssertionError):
         test_reads_before_writes(SHIFTED, [(6,), (6,)], 2)
+
+
+def crossed(u, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[0]):
+            out[i] += u[j, i]
+            out[j] += u[j, i] * 3.0
+    return out
+
+
+def down_columns(u, out):
+    for i in range(u.shape[1]):
+        for j in range(u.shape[0]):
+            out[j] += u[j, i]
+    return out
+
+
+@pytest.mark.parametrize("fn", [crossed, down_columns])
+def test_interchanged_loops_add_in_the_order_of_the_text(fn):
+    """Bit for bit, in the interpreter and compiled: in another order these would round otherwise."""
+    u, out = 1.0 / RNG.standard_normal((9, 9)) ** 3, np.full(9, 1e3)
+    derived = Derived(fn, (u, out))
+    expected = fn(u, out.copy())
+    for found in (*derived.run_primal(derived.primal(1), derived.leaves), *derived.compiled.value(derived.leaves)):
+        assert found.tobytes() == expected.tobytes()

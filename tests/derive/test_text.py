@@ -19,6 +19,7 @@ import pytest
 from corpus import CASES
 
 from adjointsim.derive import library
+from adjointsim.derive.build import Names
 from adjointsim.derive.deadcode import remove_dead
 from adjointsim.derive.hoist import hoist
 from adjointsim.derive.ir import Fn, For, If, While, show
@@ -258,14 +259,14 @@ def test_hoisting():
         loop(let(Y, "sin", X), load(Z, A, N), let(f("t"), "mul", Y, Z), load(f("v"), U, c(0)), store(U, (I,), f("t"))),
         While((), (), b("o"), (let(f("q"), "cos", X), store(U, (c(0),), f("q"))), (), (), integer("trips")),
     )
-    same_text(hoist(body), """
+    same_text(hoist(body, Names()), """
         y: f8 = sin(x)
-        i_runs: b1 = gt(n, 0)
-        if i_runs
-            z_: f8 = a[n]
-            t_: f8 = mul(y, z_)
-        phi z = z_ | 0.0
-        phi t = t_ | 0.0
+        i_runs.0: b1 = gt(n, 0)
+        if i_runs.0
+            z.0: f8 = a[n]
+            t.0: f8 = mul(y, z.0)
+        phi z = z.0 | 0.0
+        phi t = t.0 | 0.0
         for i in (0, count n, step 1)
             v: f8 = u[0]
             u[i] = t
