@@ -58,7 +58,8 @@ def split_loops(body: Block, names: Names, prefix: str) -> tuple[Block, list[Fn]
 
 def _linear(body: Block) -> set[Var]:
     """The cotangents among the scalars of a body, those that branches and loops hand on included."""
-    found = {v for x in walk(body) if x.part == "linear" and isinstance(x, (Let, Load, Call)) for v in defined(x) if is_float(v.dt)}
+    linear = (x for x in walk(body) if x.part == "linear" and isinstance(x, (Let, Load, Call)))
+    found = {v for x in linear for v in defined(x) if is_float(v.dt)}
     handed = [(v, sources) for x in walk(body) for v, sources in _handed(x)]
     while True:
         more = {v for v, sources in handed if v not in found and not found.isdisjoint(sources)}
