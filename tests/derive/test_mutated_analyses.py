@@ -158,7 +158,7 @@ def heads_are_replayed(m: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------------------------------------------- motion and dead code
 def nothing_is_written(m: pytest.MonkeyPatch) -> None:
     real = hoist._block
-    m.setattr(hoist, "_block", lambda block, written: real(block, set()))
+    m.setattr(hoist, "_block", lambda block, written, names: real(block, set(), names))
 
 
 def loops_always_run(m: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def loops_always_run(m: pytest.MonkeyPatch) -> None:
 
 def only_locals_are_written(m: pytest.MonkeyPatch) -> None:
     real = hoist._block
-    m.setattr(hoist, "_block", lambda block, written: real(block, {b for b in written if b.role == "local"}))
+    m.setattr(hoist, "_block", lambda block, written, names: real(block, {b for b in written if b.role == "local"}, names))
 
 
 def never_negative(m: pytest.MonkeyPatch) -> None:
