@@ -34,6 +34,7 @@ from .test_text import renumbered
 
 GOLDEN = Path(__file__).parent / "golden"
 U, V = np.array([0.7, -1.1, 0.4, 0.2]), np.array([0.3, 0.5, -0.6, 0.9])
+M = np.arange(12.0).reshape(3, 4)[:, :3] + 0.1
 
 
 # ------------------------------------------------------------------------------------------------------------- programs
@@ -97,6 +98,34 @@ def prefix(a):
     return a
 
 
+def five_points(u, v):
+    for i in range(1, u.shape[0] - 1):
+        for j in range(1, u.shape[1] - 1):
+            v[i, j] = u[i - 1, j] * u[i + 1, j] + u[i, j - 1] * u[i, j + 1]
+    return v
+
+
+def power(x):
+    s = 0.0
+    for i in range(len(x)):
+        for k in range(3):
+            s += x[i] * math.sin(x[k])
+    return s
+
+
+def scaled(u, c):
+    w = c * u
+    return w * w
+
+
+def product(a, b):
+    return a @ b
+
+
+def rotated(z, x):
+    return z * complex(math.cos(x), math.sin(x))
+
+
 def step(n, y, p):
     return y + p * math.sin(y)
 
@@ -154,6 +183,11 @@ PASSES: dict[str, tuple[Callable[..., Any], tuple, Callable[[Derived], Fn | Bloc
     "reverse_unknown_count": (halved, (3.0,), lambda d: reversed_(d).reverse),
     "dense": (stencil, (U, V), lambda d: reversed_(d).reverse),
     "fission": (stencil, (U, V), lambda d: whole(d.vjp(1))),
+    "gather": (five_points, (M, M), lambda d: whole(d.vjp(1))),
+    "promote": (power, (U,), lambda d: whole(d.vjp(1))),
+    "setting": (scaled, (U, 0.3), lambda d: d.vjp(1).fn),
+    "products": (product, (M, M), lambda d: d.vjp(1).fn),
+    "complex": (rotated, (0.3 + 0.4j, 0.5), lambda d: (d.entry.fn, d.vjp(1).fn)),
     "undo": (paths, (U,), lambda d: d.vjp(1).fn),  # and sums in registers
     "rerun": (march, (U, 0.4), lambda d: whole(d.vjp(1))),
     "final": (prefix, (U,), lambda d: d.vjp(1).fn),
