@@ -114,8 +114,8 @@ def power(x):
 
 
 def scaled(u, c):
-    w = c * u
-    return w * w
+    u *= c
+    return u
 
 
 def product(a, b):
