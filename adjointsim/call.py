@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from adjointsim.derive.spec import differentiable, leaves_of, measured
@@ -26,20 +26,14 @@ from adjointsim.leaves import (
     unflatten_bar,
 )  # fmt: skip
 from adjointsim.ledger import Ledger
+from adjointsim.nonfinite import check_given, check_gradient_finite, check_solution_finite
 from adjointsim.progress import reporting
 from adjointsim.results import Gradient, Solution
+from adjointsim.rows import Watcher
 from adjointsim.schedules import Schedule
 from adjointsim.selection import select
 from adjointsim.storage import choose
-from adjointsim.sweep import (
-    Sweep,
-    check_given,
-    check_gradient_finite,
-    check_solution_finite,
-    cut_to,
-    executor_class,
-    make_executor,
-)  # fmt: skip
+from adjointsim.sweep import Sweep, executor_class, make_executor
 
 if TYPE_CHECKING:
     from adjointsim.simulation import Simulation
@@ -99,18 +93,19 @@ class Call:
     def executor(self, slots: int) -> Executor:
         return make_executor(self.problem, self.y0, self.p, slots)
 
-    def sweep(self, schedule: Schedule) -> Sweep:
+    def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = ()) -> Sweep:
         """A new sweep at y_0."""
-        return Sweep(self.executor(schedule.slots), schedule)
+        return Sweep(self.executor(schedule.slots), schedule, watchers)
 
     @contextmanager
     def progress(self, sweep: Sweep, back: bool = False) -> Iterator[None]:
         """Report what the sweep does inside, to y_N or also ``back``."""
         n_steps = self.sim.n_steps
         total = sweep.schedule.forward_steps + n_steps if back else max(n_steps - 1, 0)
-        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as (limit, sweep.after):
-            sweep.cut = None if limit is None else cut_to(limit)
+        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as watchers:
+            own, sweep.watchers = sweep.watchers, [*sweep.watchers, *watchers]
             yield
+            sweep.watchers = own
 
     def forward(self, sweep: Sweep) -> None:
         sweep.forward()
@@ -122,7 +117,8 @@ class Call:
 
     def check(self, sweep: Sweep, value_bar: float, y_bar: Bars | None, observations_bar: Bars | None) -> None:
         """NonFiniteError if the gradient that a way back gave from these seeds is not finite."""
-        check_gradient_finite(sweep.executor, sweep.schedule, self.executor, value_bar, y_bar, observations_bar)
+        again = partial(self.sweep, sweep.schedule)
+        check_gradient_finite(sweep.executor, again, value_bar, y_bar, observations_bar)
 
     def solution(self, sweep: Sweep) -> Solution:
         """Copies: the user may do with them what he likes, and the way back still needs its own."""

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from adjointsim.errors import ArgumentError, MissingExtraError
-from adjointsim.schedules import LOAD, RECORD, STORE
+from adjointsim.rows import Limited, lengths
+from adjointsim.schedules import RECORD
 
-__all__ = ["Watch", "checked_progress", "reporting"]
-
-#: the largest number of steps between two reports, and what is called with each action carried out
-Watch = tuple[int | None, Callable[[np.ndarray], None] | None]
+__all__ = ["checked_progress", "reporting"]
 
 _REPORTS = 200  # in a sweep
 
@@ -27,13 +25,13 @@ def checked_progress(progress: Any) -> bool | Callable[[int, int], object]:
 
 
 @contextmanager
-def reporting(progress: bool | Callable[[int, int], object], total: int) -> Iterator[Watch]:
-    """What a sweep of ``total`` primal and VJP steps needs to report: for True a tqdm bar, else ``progress(done, total)``.
+def reporting(progress: bool | Callable[[int, int], object], total: int) -> Iterator[list[Limited]]:
+    """What watches a sweep of ``total`` primal and VJP steps to report: for True a tqdm bar, else ``progress(done, total)``.
 
     MissingExtraError if tqdm is wanted and not installed.
     """
     if progress is False:
-        yield None, None
+        yield []
         return
     bar: Any = None
     report: Callable[[int, int], object]
@@ -48,17 +46,15 @@ def reporting(progress: bool | Callable[[int, int], object], total: int) -> Iter
         report = progress
     done = 0
 
-    def after(rows: np.ndarray) -> None:
+    def seen(rows: np.ndarray) -> None:
         nonlocal done
-        before = done
-        for kind, a, b, _ in rows.tolist():
-            if kind not in (STORE, LOAD):
-                done += b - a - (kind == RECORD)
-        if done > before:
+        more = int(lengths(rows).sum()) - int(np.count_nonzero(rows[:, 0] == RECORD))
+        if more:
+            done += more
             report(done, total)
 
     try:
-        yield max(total // _REPORTS, 1), after
+        yield [Limited(max(total // _REPORTS, 1), seen)]
     finally:
         if bar is not None:
             bar.close()

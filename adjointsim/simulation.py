@@ -13,6 +13,7 @@ from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.jacobians import checked_mode
 from adjointsim.leaves import bar_leaves, shapes_of, stacked_spec, unflatten, unflatten_bar
 from adjointsim.ledger import Ledger
+from adjointsim.nonfinite import check_given
 from adjointsim.observed import observation_jacobian
 from adjointsim.progress import checked_progress
 from adjointsim.results import Gradient, Solution, SolutionTangent
@@ -21,7 +22,7 @@ from adjointsim.schedules.actions import checked, checked_steps
 from adjointsim.second import hessian_product
 from adjointsim.step import Step
 from adjointsim.storage import Plan, choose, parse_bytes, plan
-from adjointsim.sweep import Forward, check_given
+from adjointsim.sweep import Forward
 from adjointsim.tangent import TangentSweep
 
 __all__ = ["Simulation"]

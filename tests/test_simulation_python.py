@@ -30,9 +30,9 @@ from schedules.machine import Machine
 
 import adjointsim as adj
 from adjointsim.errors import ArgumentError, MissingExtraError, NonFiniteError, StructureError, UnsupportedError
+from adjointsim.rows import Limited, lengths, parted
 from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, P, Schedule, StoreAll
 from adjointsim.schedules.actions import replayed
-from adjointsim.sweep import pieces
 
 
 def reference(n, y0, p):
@@ -387,15 +387,16 @@ def test_a_bar_needs_tqdm(monkeypatch, capsys):
         sim.run(np.ones(2), 0.5)
 
 
-def test_pieces_do_what_the_action_does():
+def test_parts_do_what_the_actions_do():
+    actions = [(RECORD, 0, 7, 0), (REVERSE, 3, 7, 3), (LOAD, 0, 0, 0), (ADVANCE, 0, 2, -1), (REVERSE, 2, 3, -1)]
+    actions += [(REVERSE, 0, 2, 0)]
     for limit in range(1, 9):
-        rows = [(RECORD, 0, 7, 0), (REVERSE, 3, 7, 3), (LOAD, 0, 0, 0), (ADVANCE, 0, 2, -1), (REVERSE, 2, 3, -1)]
-        rows += [(REVERSE, 0, 2, 0)]
-        machine = Machine(7, 7)
-        for row in rows:
-            for piece in pieces(np.array(row), limit):
-                kind, a, b, _ = piece[0].tolist()
-                assert b - a <= limit
-                machine.do(tuple(piece[0].tolist()))
+        machine, rows = Machine(7, 7), np.array(actions)
+        while len(rows):
+            reach = Limited(limit, print).reach(rows)
+            part, rows = parted(rows, reach)
+            assert len(part) and lengths(part).sum() <= limit
+            for row in part.tolist():
+                machine.do(tuple(row))
         assert machine.left == 0
         assert machine.forward_steps == 6 + 2

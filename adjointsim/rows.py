@@ -1,0 +1,92 @@
+"""Parts of a schedule: how far a sweep goes before somebody looks, and actions cut in two.
+
+The *length* of an action is the number of its steps: the states that a RECORD stores, the VJPs of a REVERSE; STORE and LOAD have
+none.  A part of an action does the same as the action does on these steps, and runs the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from adjointsim.schedules import ADVANCE, RECORD, REVERSE
+
+__all__ = ["Limited", "Reach", "Watcher", "Within", "lengths", "parted"]
+
+#: so many whole rows, and so many steps of the next one (0: none of it)
+Reach = tuple[int, int]
+
+
+class Watcher(Protocol):
+    """Who looks at a sweep in between."""
+
+    def reach(self, rows: np.ndarray) -> Reach:
+        """How far a sweep may go through the rows that come next, of which there is at least one; never nowhere."""
+        ...
+
+    def done(self, rows: np.ndarray) -> None:
+        """Called with rows that have been carried out."""
+        ...
+
+
+def lengths(rows: np.ndarray) -> np.ndarray:
+    """The length of each action."""
+    return rows[:, 2] - rows[:, 1]
+
+
+def parted(rows: np.ndarray, reach: Reach) -> tuple[np.ndarray, np.ndarray]:
+    """The rows as far as that, and the others."""
+    count, steps = reach
+    if not steps or count == len(rows):
+        return rows[:count], rows[count:]
+    if steps >= int(lengths(rows[count : count + 1])[0]):
+        return rows[: count + 1], rows[count + 1 :]
+    first, *rest = _halves(rows[count].tolist(), steps)
+    return np.array([*rows[:count].tolist(), first], np.int64), np.concatenate([np.array(rest, np.int64), rows[count + 1 :]])
+
+
+def _halves(row: Sequence[int], steps: int) -> list[tuple[int, int, int, int]]:
+    """The first so many steps of an action, and actions for the others."""
+    kind, a, b, slot = row
+    m = b - steps if kind == REVERSE else a + steps
+    if kind == ADVANCE:
+        return [(ADVANCE, a, m, -1), (ADVANCE, m, b, -1)]
+    if kind == RECORD:
+        return [(RECORD, a, m, slot), (ADVANCE, m - 1, m, -1), (RECORD, m, b, slot + steps)]
+    assert kind == REVERSE and slot >= 0, row
+    return [(REVERSE, m, b, slot + m - a), (REVERSE, a, m, slot)]
+
+
+class Limited:
+    """Looks after so many steps, at least; ``seen`` gets what was done."""
+
+    def __init__(self, steps: int, seen: Callable[[np.ndarray], None]) -> None:
+        self.steps, self.seen = steps, seen
+
+    def reach(self, rows: np.ndarray) -> Reach:
+        """Rows of so many steps together; one that goes beyond is cut."""
+        sums = np.cumsum(lengths(rows))
+        count = int(np.searchsorted(sums, self.steps, side="right"))
+        return count, self.steps - (int(sums[count - 1]) if count else 0)
+
+    def done(self, rows: np.ndarray) -> None:
+        self.seen(rows)
+
+
+class Within:
+    """Looks at VJPs of steps from ``lo`` to ``hi`` after so many of them, and after other rows when these are at hand."""
+
+    def __init__(self, lo: int, hi: int, steps: int, seen: Callable[[np.ndarray], None]) -> None:
+        self.lo, self.hi, self.steps, self.seen = lo, hi, steps, seen
+
+    def reach(self, rows: np.ndarray) -> Reach:
+        chosen = (rows[:, 0] == REVERSE) & (rows[:, 1] < self.hi) & (rows[:, 2] > self.lo)
+        first = int(chosen.argmax())
+        if not chosen[first]:
+            return len(rows), 0
+        return (first, 0) if first else (0, self.steps)
+
+    def done(self, rows: np.ndarray) -> None:
+        self.seen(rows)
