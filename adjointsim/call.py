@@ -28,6 +28,7 @@ from adjointsim.leaves import (
 from adjointsim.ledger import Ledger
 from adjointsim.nonfinite import check_given, check_gradient_finite, check_solution_finite
 from adjointsim.progress import reporting
+from adjointsim.replay import Replay
 from adjointsim.results import Gradient, Solution
 from adjointsim.rows import Watcher
 from adjointsim.schedules import Schedule
@@ -95,7 +96,9 @@ class Call:
 
     def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = ()) -> Sweep:
         """A new sweep at y_0."""
-        return Sweep(self.executor(schedule.slots), schedule, watchers)
+        executor = self.executor(schedule.slots)
+        again = schedule.forward_steps >= schedule.n_steps  # steps are run again
+        return Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers)
 
     @contextmanager
     def progress(self, sweep: Sweep, back: bool = False) -> Iterator[None]:

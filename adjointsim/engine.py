@@ -172,6 +172,7 @@ class CompiledExecutor(Executor):
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
         self._kit = kit = _Kit(problem, y0, p, self._reverse)
         self._driver = kit.driver
+        self.pure = not any(kernel.entry.opaques for kernel in kit.kernels.values())  # what it is made of is known
         self._a = tuple(leaf.copy() for leaf in y0)
         self._b = tuple(y0[k].copy() for k in kit.step.spares)
         scalars = [leaf.scalar for leaf in kit.step.y]

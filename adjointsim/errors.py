@@ -7,6 +7,7 @@
     ├── ArgumentError (also ValueError)         an argument with an impossible value
     ├── StructureError (also TypeError)         a value of the wrong structure, shape or dtype
     ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
+    ├── ReplayMismatchError (also RuntimeError) a step gave another state when it was run again: steps
     ├── GradientCheckError (also AssertionError) a gradient check failed
     └── MissingExtraError (also ImportError)    an optional dependency is not installed
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 __all__ = [
     "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
-    "OverlapWarning", "SourceUnavailableError", "StructureError", "UnsupportedError",
+    "OverlapWarning", "ReplayMismatchError", "SourceUnavailableError", "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -74,6 +75,22 @@ class NonFiniteError(AdjointSimError, ArithmeticError):
     ) -> None:
         super().__init__(message)
         self.step, self.n_steps, self.leaf, self.index, self.direction = step, n_steps, leaf, index, direction
+
+
+class ReplayMismatchError(AdjointSimError, RuntimeError):
+    """Steps that were run again on the way back gave another state than the first time.
+
+    The first difference is in one of the steps ``begin`` <= n < ``end`` of ``n_steps``.
+    """
+
+    def __init__(self, step: str, begin: int, end: int, n_steps: int) -> None:
+        steps = f"step n={begin}" if end == begin + 1 else f"steps n={begin} to {end - 1}"
+        super().__init__(
+            f"{step} is not a function of (n, y, p) alone: {steps} of {n_steps}, run again from the same y_{begin} "
+            f"(recomputation), gave another y_{end} than the first time, so that the gradient would be wrong. "
+            "Take random numbers from a seed in p and n, and keep nothing from one call to the next"
+        )
+        self.begin, self.end, self.n_steps = begin, end, n_steps
 
 
 class GradientCheckError(AdjointSimError, AssertionError):

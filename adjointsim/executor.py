@@ -80,6 +80,8 @@ class Executor(ABC):
     In a sum of no costs nothing is added: a ``value_bar`` of 0 skips all costs, so that zero seeds give exact zeros.
     """
 
+    pure = False  #: whether a step is known to give the same bits whenever it is run
+
     def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
         """``y0`` and ``p`` are read, never written; ``slots`` >= 0 states are stored by the actions to come."""
         self.problem, self.p, self.slots = problem, p, slots

@@ -26,7 +26,7 @@ FLOORS = [
     ["step", "ledger", "selection", "progress", "jacobians"],
     ["results", "storage"],
     ["executor"],
-    ["costs", "lanes", "nonfinite"],
+    ["costs", "lanes", "nonfinite", "replay"],
     ["python_engine", "engine", "tangent"],
     ["sweep"],
     ["call"],

@@ -282,7 +282,7 @@ class Calls:
             memory = [x for k, x in rule.made.items() if isinstance(x, Base) and k in wanted]
             results = tuple(x for k, x in rule.made.items() if not isinstance(x, Base) and k in wanted)
             body = rule.fn.body
-            if isinstance(body[0], Foreign):  # it computes all of them in any case
+            if body and isinstance(body[0], Foreign):  # it computes all of them in any case
                 body, results, params = self._foreign(body[0], rule, wanted)
             else:
                 body = remove_dead(with_sites(body, opaque.first_site(rule)), memory, results)

@@ -386,3 +386,18 @@ def test_a_rule_beside_linear_algebra():
     det = np.linalg.det(a)
     np.testing.assert_allclose(a_bar, np.sin(0.8**3) * det * np.linalg.inv(a).T, rtol=1e-13)
     np.testing.assert_allclose(x_bar, np.cos(0.8**3) * 3 * 0.8**2 * det, rtol=1e-13)
+
+
+@adj.custom_vjp
+def passed_on(x):
+    return x + 0.0
+
+
+@passed_on.defvjp
+def passed_on_vjp(out, bar, x):
+    return (bar,)
+
+
+def test_a_rule_that_hands_its_cotangent_on():
+    """It has no statements at all."""
+    assert adj.grad(lambda x: passed_on(x) * x)(3.0) == 6.0
