@@ -8,9 +8,12 @@
     ├── StructureError (also TypeError)         a value of the wrong structure, shape or dtype
     ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
     ├── ReplayMismatchError (also RuntimeError) a step gave another state when it was run again: steps
+    ├── StorageError (also OSError)             states that were stored cannot be had back, or a directory is in use
+    ├── RestartError (also ValueError)          a directory holds an unfinished run of something else
     ├── GradientCheckError (also AssertionError) a gradient check failed
     └── MissingExtraError (also ImportError)    an optional dependency is not installed
 
+    RestartWarning (a UserWarning)              a damaged restart file: an earlier one is used, or none
     OverlapWarning (a UserWarning)              an in-place operator on overlapping views: NumPy's meaning, not Numba's
 
 An exception that the user's own step raises keeps its type; it carries a note with the step number and direction.
@@ -93,6 +96,18 @@ class ReplayMismatchError(AdjointSimError, RuntimeError):
         self.begin, self.end, self.n_steps = begin, end, n_steps
 
 
+class StorageError(AdjointSimError, OSError):
+    """States that were stored cannot be had back, or a directory cannot be used; the message names the file and what to do."""
+
+
+class RestartError(AdjointSimError, ValueError):
+    """The directory holds an unfinished run that is not this one.  ``fields`` names what differs: {name: (there, here)}."""
+
+    def __init__(self, message: str, fields: dict[str, tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
 class GradientCheckError(AdjointSimError, AssertionError):
     """:func:`adjointsim.testing.check_gradient` found a gradient that is not the derivative of the value."""
 
@@ -102,6 +117,10 @@ class OverlapWarning(UserWarning):
 
     NumPy reads all of them first, and so does the derived code; Numba's own result may differ.
     """
+
+
+class RestartWarning(UserWarning):
+    """A restart file is damaged: an earlier one is used, or the run begins anew.  The gradient is the same in any case."""
 
 
 class MissingExtraError(AdjointSimError, ImportError):

@@ -24,7 +24,7 @@ from ..errors import ArgumentError, StructureError
 from .source import plain_function
 from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
 
-__all__ = ["Code", "CustomFunction", "Kinds", "check_shape", "code_of", "frozen", "registered"]
+__all__ = ["Code", "CustomFunction", "Kinds", "check_shape", "code_of", "frozen", "identity_of", "registered"]
 
 #: of arguments: (dtype, rank), rank 0 for numbers
 Kinds = tuple[tuple[str, int], ...]
@@ -37,9 +37,10 @@ _KNOWN = frozenset({"numpy", "scipy", "numba", "math", "cmath", "operator"})  # 
 
 # --------------------------------------------------------------------------------------------------------------- identity
 class _Described:
-    """What a function is, as text."""
+    """What a function is, as text; arrays from outside are told by their contents, if they are allowed at all."""
 
-    def __init__(self, fn: types.FunctionType) -> None:
+    def __init__(self, fn: types.FunctionType, arrays: bool = False) -> None:
+        self._arrays = arrays
         self.parts: list[str] = []
         self.cacheable = True
         self._seen: set[Any] = set()
@@ -79,6 +80,9 @@ class _Described:
                 for attr in dict.fromkeys(names):
                     if attr in vars(obj):
                         self._value(f"{name}.{attr}", vars(obj)[attr], ())
+        elif isinstance(obj, np.ndarray) and self._arrays:
+            held = hashlib.sha256(np.ascontiguousarray(obj)).hexdigest()
+            self.parts.append(f"{name}: {obj.dtype} {obj.shape} {held}")
         elif isinstance(obj, np.ndarray):
             message = f"{self._name} uses the array '{name}' from outside, which Numba would freeze: pass it as an argument"
             raise StructureError(message)
@@ -181,6 +185,14 @@ _codes_by_key: dict[str, Code] = {}
 
 def _digest(described: _Described) -> str:
     return hashlib.sha256("\0".join(described.parts).encode()).hexdigest()[:24]
+
+
+def identity_of(function: Any) -> str:
+    """A hash of what a function is: its bytecode, that of what it calls, and the values that these use from outside."""
+    fn = plain_function(function)
+    if fn is None:  # something else that can be called
+        fn = plain_function(type(function).__call__)
+    return f"{type(function).__qualname__}" if fn is None else _digest(_Described(fn, arrays=True))
 
 
 def code_of(function: Any) -> Code:
