@@ -16,9 +16,11 @@ from adjointsim.schedules.actions import (
     actions,
 )  # fmt: skip
 from adjointsim.schedules.binomial import Binomial, F, G, P, beta, repetitions
+from adjointsim.schedules.mixed import M, Mixed
+from adjointsim.schedules.periodic import Periodic
 from adjointsim.schedules.store_all import StoreAll
 
 __all__ = [
-    "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "P", "Schedule",
-    "StoreAll", "Stream", "actions", "beta", "repetitions",
+    "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "M", "Mixed", "P",
+    "Periodic", "Schedule", "StoreAll", "Stream", "actions", "beta", "repetitions",
 ]  # fmt: skip
