@@ -25,7 +25,7 @@ class Counts(NamedTuple):
     disk_used: int
 
 
-@njit(cache=True)
+@njit
 def carry_out(rows, held, memory, limit, counts):
     """Carry out actions on step numbers; the index of the first that cannot be, else -1.  ADVANCE goes below ``limit``."""
     current, left = counts[0], counts[1]
