@@ -17,6 +17,9 @@ REVERSE (b-1, b, -1)    the VJP of step b-1 from the *current* state y_{b-1}, wh
 END                     never written; ``Stream.fill`` returns 0 instead (END is what a row of zeros reads as)
 ======================  ==============================================================================================
 
+The last ``disk_slots`` of the slots are on a disk, the others in memory.  STORE and LOAD reach all slots, RECORD and REVERSE
+those in memory only (or the current state, slot -1).
+
 Ranges are half open and never empty.  LOAD (a, a, slot) may be followed by RECORD (a, b, slot): the first slot then
 holds y_a already, and a sweep may omit that copy.  Neighbouring actions that could be one are one: storing everything
 is RECORD (0, N, 0), REVERSE (0, N, 0).
@@ -86,11 +89,14 @@ class Schedule(ABC):
     A subclass gives ``name``, ``n_steps``, ``slots``, ``forward_steps`` and :meth:`stream`.  Its actions must keep to
     the preconditions in the module's table, use the slots 0 .. slots-1 only, reverse every step exactly once from the
     last to the first, and run exactly ``forward_steps`` primal steps.  Making a schedule or a stream costs O(slots).
+
+    Of its ``slots``, 0 .. slots-disk_slots-1 are in memory, the rest on a disk.
     """
 
     name: ClassVar[str]
     n_steps: int
     slots: int
+    disk_slots: int = 0
 
     @property
     @abstractmethod

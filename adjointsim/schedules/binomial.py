@@ -28,7 +28,10 @@ from numba import njit
 from adjointsim.errors import ArgumentError
 from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
 
-__all__ = ["Binomial", "F", "G", "P", "beta", "fill_binomial", "repetitions"]
+__all__ = [
+    "Binomial", "F", "G", "P", "begin_segment", "beta", "binomial_state", "checked_segments", "fill_binomial", "put",
+    "repetitions", "repetitions_below",
+]  # fmt: skip
 
 
 def beta(s: int, t: int) -> int:
@@ -93,16 +96,30 @@ class Binomial(Schedule):
         return P(self.n_steps, self.slots)
 
     def stream(self) -> Stream:
-        n, s = self.n_steps, self.slots
-        # Levels in use at once.  A split pushes one, and has m >= free + 1 (see _emit) unless what it pushes is a leaf.
-        # As free falls by one a level, k+2 levels need n >= k (s+1) - k (k-1)/2 >= k**2 / 2 steps.
-        levels = min(s, isqrt(2 * n) + 2)
-        state = np.empty(_STACK + 3 * levels, np.int64)
-        state[:_STACK] = 0
-        state[_LEVEL], state[_STOP], state[_SLOTS] = (0 if n else -1), n, s
-        r = repetitions(n, s)
-        state[_STACK : _STACK + 3] = 0, r, beta(s, r - 1)
-        return Stream(fill_binomial, state)
+        return Stream(fill_binomial, binomial_state(self.n_steps, self.slots))
+
+
+def checked_segments(n_steps: int, slots: int) -> None:
+    """ArgumentError unless kernels can compute the binomials of segments in 64 bits: up to n_steps * (slots + r)."""
+    slots = min(slots, max(n_steps, 1))
+    if slots > 1 and n_steps * (slots + repetitions(n_steps, slots)) >= 2**63:
+        raise ArgumentError(
+            f"Got n_steps={n_steps} and slots={slots}, but expected n_steps * (slots + r) < 2**63, where r is the number of "
+            "times that a step is run"
+        )
+
+
+def binomial_state(n: int, s: int, fewest_leaves: bool = False) -> np.ndarray:
+    """The state of a stream that reverses n steps with s slots; it has room for the segments of any shorter run, too."""
+    # Levels in use at once.  A split pushes one, and has m >= free + 1 (see _emit) unless what it pushes is a leaf.
+    # As free falls by one a level, k+2 levels need n >= k (s+1) - k (k-1)/2 >= k**2 / 2 steps.
+    levels = min(s, isqrt(2 * n) + 2)
+    state = np.empty(_STACK + 3 * levels, np.int64)
+    state[:_STACK] = 0
+    state[_LEVEL], state[_STOP], state[_SLOTS], state[_FEWEST] = (0 if n else -1), n, s, fewest_leaves
+    r = repetitions(n, s)
+    state[_STACK : _STACK + 3] = 0, r, beta(s, r - 1)
+    return state
 
 
 # The state of a stream.  The segment on the top of the stack, level i, is [a_i, stop); its first state belongs in slot
@@ -113,18 +130,62 @@ _STORED = 2  # 1 if the top's first state is in its slot; 0 if it is current ins
 _SLOTS = 3
 _SPARE = 4  # the next of the spare rows, which take what a full ``out`` could not
 _SPARES = 5  # how many they are
-_ROWS = 6
+_FEWEST = 6  # 1: split such that as few steps as can be are reversed from a current state (see _fewest)
+_ROWS = 7
 _BURST = 5  # the most actions that one turn of _emit's loop writes
 _STACK = _ROWS + 4 * _BURST  # a, t and beta(free, t-1) of each level
 
 
 @njit(cache=True, error_model="numpy")
-def _put(out: np.ndarray, n: int, kind: int, a: int, b: int, slot: int) -> int:
+def put(out: np.ndarray, n: int, kind: int, a: int, b: int, slot: int) -> int:
     out[n, 0] = kind
     out[n, 1] = a
     out[n, 2] = b
     out[n, 3] = slot
     return n + 1
+
+
+@njit(cache=True, error_model="numpy")
+def repetitions_below(n: int, s: int) -> tuple[int, int]:
+    """(t, beta(s, t-1)) where beta(s, t-1) < n <= beta(s, t), for n > 1 and s > 1; see :func:`checked_segments`."""
+    t, w, w_next = 1, 1, s + 1
+    while w_next < n:
+        t, w = t + 1, w_next
+        w_next = w_next * (s + t) // t
+    return t, w
+
+
+@njit(cache=True, error_model="numpy")
+def begin_segment(state: np.ndarray, a: int, b: int, s: int) -> None:
+    """Let the stream reverse the steps a .. b-1 next, from the current state y_a, with the slots 0 .. s-1."""
+    state[_STOP], state[_LEVEL], state[_STORED], state[_SLOTS] = b, 0, 0, s
+    state[_SPARE] = state[_SPARES] = 0
+    t, w = (1, 1) if s == 1 else repetitions_below(b - a, s)  # one slot never splits
+    state[_STACK], state[_STACK + 1], state[_STACK + 2] = a, t, w
+
+
+@njit(cache=True, error_model="numpy")
+def _fewest(p: int, s: int, r: int) -> int:
+    """How many of the p = n - beta(s, r-1) steps belong in the left part, if the leaves are to be as few as can be.
+
+    As n grows from beta(s, r-1) to beta(s, r), leaves begin at a length of 2 and grow: T(r, k) = C(k+r-2, k) of them by
+    s-k steps, for k = 0 .. s-1.  They are those of the left part, T(r-1, k) by s-k, and those of the right part,
+    T(r, k-1) by (s-1)-(k-1), for T(r, k) = T(r-1, k) + T(r, k-1).  So begin the long ones first, on both sides.
+    """
+    left, ours, theirs = 0, 1, 0  # T(r-1, 0) = 1
+    for k in range(s):
+        if ours == 0:
+            break
+        begun = -(-p // (s - k))
+        if begun <= ours:
+            return left + p
+        left += ours * (s - k)
+        p -= ours * (s - k)
+        if begun - ours <= theirs:
+            return left
+        p -= theirs * (s - k)
+        ours, theirs = ours * (k + r - 2) // (k + 1), ours + theirs
+    return left
 
 
 @njit(cache=True, error_model="numpy")
@@ -152,28 +213,30 @@ def _emit(state: np.ndarray, out: np.ndarray) -> int:
         a, free = state[top], slots - level
         length = stop - a
         if stored:
-            n = _put(out, n, LOAD, a, a, level)
+            n = put(out, n, LOAD, a, a, level)
         if length <= free + 1:  # a leaf: a recorded run, and one step more from the current state if a slot is missing
             run = min(length, free)
             if run > 1 or not stored:
-                n = _put(out, n, RECORD, a, a + run, level)
+                n = put(out, n, RECORD, a, a + run, level)
             if length > free:
-                n = _put(out, n, ADVANCE, stop - 2, stop - 1, -1)
-                n = _put(out, n, REVERSE, stop - 1, stop, -1)
-            n = _put(out, n, REVERSE, a, a + run, level)
+                n = put(out, n, ADVANCE, stop - 2, stop - 1, -1)
+                n = put(out, n, REVERSE, stop - 1, stop, -1)
+            n = put(out, n, REVERSE, a, a + run, level)
             stop, stored, level = a, 1, level - 1
             continue
         if not stored:
-            n = _put(out, n, STORE, a, a, level)
+            n = put(out, n, STORE, a, a, level)
         if free == 1:  # the right part is one step, and needs no slot
-            n = _put(out, n, ADVANCE, a, stop - 1, -1)
-            n = _put(out, n, REVERSE, stop - 1, stop, -1)
+            n = put(out, n, ADVANCE, a, stop - 1, -1)
+            n = put(out, n, REVERSE, stop - 1, stop, -1)
             stop, stored = stop - 1, 1
         else:
             t, w = state[top + 1], state[top + 2]
             w_right = w * free // (free + t - 1)
             m = min(w, length - w_right)
-            n = _put(out, n, ADVANCE, a, a + m, -1)
+            if state[_FEWEST]:
+                m = w - w_right + _fewest(length - w, free, t)
+            n = put(out, n, ADVANCE, a, a + m, -1)
             state[top + 1], state[top + 2] = t - 1, w - w_right
             state[top + 3], state[top + 4], state[top + 5] = a + m, t, w_right
             level, stored = level + 1, 0

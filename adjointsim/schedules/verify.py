@@ -11,11 +11,15 @@ __all__ = ["Verifier"]
 
 
 class Verifier:
-    """Follows a sweep by its step numbers.  Called with the next rows, it raises ArgumentError at the first wrong one."""
+    """Follows a sweep by its step numbers.  Called with the next rows, it raises ArgumentError at the first wrong one.
 
-    def __init__(self, n_steps: int, slots: int) -> None:
+    Of the ``slots``, the last ``disk_slots`` are on a disk: RECORD and REVERSE cannot use them.
+    """
+
+    def __init__(self, n_steps: int, slots: int, disk_slots: int = 0) -> None:
         self.current, self.left = 0, n_steps
         self.held = [-1] * slots  # the n of the state in each slot
+        self.memory = slots - disk_slots
 
     def __call__(self, rows: np.ndarray) -> None:
         for kind, a, b, slot in rows.tolist():
@@ -23,6 +27,8 @@ class Verifier:
                 name = KINDS[kind] if 0 <= kind < len(KINDS) else f"kind {kind}"
                 held = self.held if len(self.held) <= 20 else f"{self.held[:20]} ..."
                 found = f"y_{self.current} is current, the slots hold {held}, {self.left} steps are left"
+                if self.memory < len(self.held):
+                    found += f", and the slots from {self.memory} on are on a disk"
                 raise ArgumentError(f"Got {name}({a}, {b}, {slot}) from the schedule, but {found}")
 
     def _follow(self, kind: int, a: int, b: int, slot: int) -> bool:
@@ -42,12 +48,12 @@ class Verifier:
             can = a == b and 0 <= slot < len(held) and held[slot] == a
             self.current = a
         elif kind == RECORD:
-            can = a == self.current and a < b <= left and 0 <= slot <= len(held) - (b - a)
+            can = a == self.current and a < b <= left and 0 <= slot <= self.memory - (b - a)
             if can:
                 held[slot : slot + b - a] = range(a, b)
                 self.current = b - 1
         elif kind == REVERSE:
-            stored = 0 <= slot <= len(held) - (b - a) and held[slot : slot + b - a] == list(range(a, b))
+            stored = 0 <= slot <= self.memory - (b - a) and held[slot : slot + b - a] == list(range(a, b))
             can = a < b == left and (stored or (slot == -1 and a == b - 1 == self.current))
             self.left = a
         return can

@@ -9,18 +9,24 @@ from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE, Action, 
 
 
 class Machine:
-    """``current`` and ``slots[k]`` are the n of the y_n that they hold; ``left`` steps are still to be reversed."""
+    """``current`` and ``slots[k]`` are the n of the y_n that they hold; ``left`` steps are still to be reversed.
 
-    def __init__(self, n_steps: int, slots: int) -> None:
-        self.size, self.left = slots, n_steps
+    The last ``disk_slots`` slots are on a disk.  ``leaves`` are REVERSEs whose first step finds its state current.
+    """
+
+    def __init__(self, n_steps: int, slots: int, disk_slots: int = 0) -> None:
+        self.size, self.memory, self.left = slots, slots - disk_slots, n_steps
         self.current = 0
         self.slots: dict[int, int] = {}
-        self.forward_steps = self.writes = 0
+        self.forward_steps = self.writes = self.disk_writes = self.disk_reads = self.leaves = 0
+        self.used: set[int] = set()
 
     def put(self, slot: int, n: int) -> None:
         assert 0 <= slot < self.size, f"slot {slot} of {self.size}"
         self.slots[slot] = n
+        self.used.add(slot)
         self.writes += 1
+        self.disk_writes += slot >= self.memory
 
     def do(self, action: Action) -> None:
         kind, a, b, slot = action
@@ -35,14 +41,18 @@ class Machine:
             case 3:  # LOAD
                 assert a == b == self.slots[slot]
                 self.current = a
+                self.disk_reads += slot >= self.memory
             case 4:  # RECORD
                 assert self.current == a < b <= self.left
+                assert slot + b - a <= self.memory
                 for n in range(a, b):
                     self.put(slot + n - a, n)
                 self.current = b - 1
                 self.forward_steps += b - 1 - a
             case 5:  # REVERSE
                 assert a < b == self.left
+                assert slot + b - a <= self.memory
+                self.leaves += self.current == b - 1
                 if slot == -1:
                     assert a == b - 1 == self.current
                 else:
@@ -76,7 +86,7 @@ def fused(first: Action, second: Action) -> bool:
 def check(schedule: Schedule) -> Machine:
     """Run a whole schedule; it must reverse every step, run the steps it announces, and be fused."""
     rows = list(actions(schedule))
-    machine = Machine(schedule.n_steps, schedule.slots).run(rows)
+    machine = Machine(schedule.n_steps, schedule.slots, schedule.disk_slots).run(rows)
     assert machine.left == 0
     assert machine.forward_steps == schedule.forward_steps
     assert all(fused(*pair) for pair in pairwise(rows))
