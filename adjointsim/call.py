@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adjointsim.derive.spec import differentiable, leaves_of, measured
@@ -34,7 +36,8 @@ from adjointsim.rows import Watcher
 from adjointsim.schedules import Schedule
 from adjointsim.selection import select
 from adjointsim.storage import choose
-from adjointsim.sweep import Sweep, executor_class, make_executor
+from adjointsim.storage.disk import BUFFERS, DiskSlots, Tier, room
+from adjointsim.sweep import Sweep, executor_class, in_memory, make_executor
 
 if TYPE_CHECKING:
     from adjointsim.simulation import Simulation
@@ -86,19 +89,33 @@ class Call:
 
     def schedule(self, more: int = 0) -> Schedule:
         """What the user's bounds allow, if so many bytes ``more`` are needed than for a gradient."""
-        sim = self.sim
+        sim, state = self.sim, self.problem.state_bytes
         bounds: dict[str, Any] = {"memory": sim.memory, "checkpoints": sim.checkpoints, "schedule": sim.schedule}
         working = self.working.bytes + more if sim.memory is not None else 0
-        return choose(sim.n_steps, self.problem.state_bytes, working, **bounds)
+        if sim.directory is None:
+            return choose(sim.n_steps, state, working, **bounds)
+        return choose(sim.n_steps, state, working + BUFFERS * state, disk=room(sim.directory), **bounds)
 
     def executor(self, slots: int) -> Executor:
         return make_executor(self.problem, self.y0, self.p, slots)
 
-    def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = ()) -> Sweep:
-        """A new sweep at y_0."""
-        executor = self.executor(schedule.slots)
+    def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = (), tier: Tier | None = None) -> Sweep:
+        """A new sweep at y_0; with a second tier of its own if it needs one and has none."""
+        executor = self.executor(schedule.slots - schedule.disk_slots)
+        if schedule.disk_slots and tier is None:
+            tier = self._tier(schedule)
         again = schedule.forward_steps >= schedule.n_steps  # steps are run again
-        return Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers)
+        return Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
+
+    def _tier(self, schedule: Schedule) -> Tier:
+        """A second tier for one sweep, in a file that nobody else sees."""
+        directory = self.sim.directory
+        if not isinstance(directory, Path):
+            return Tier(directory, self.y0, f"the {type(directory).__name__} that is directory=")
+        slots = DiskSlots.nameless(directory, schedule.disk_slots, nbytes(self.y0))
+        tier = Tier(slots, self.y0, f"a file in {directory}")
+        weakref.finalize(tier, slots.close)
+        return tier
 
     @contextmanager
     def progress(self, sweep: Sweep, back: bool = False) -> Iterator[None]:
@@ -120,7 +137,7 @@ class Call:
 
     def check(self, sweep: Sweep, value_bar: float, y_bar: Bars | None, observations_bar: Bars | None) -> None:
         """NonFiniteError if the gradient that a way back gave from these seeds is not finite."""
-        again = partial(self.sweep, sweep.schedule)
+        again = partial(self.sweep, in_memory(sweep.schedule))
         check_gradient_finite(sweep.executor, again, value_bar, y_bar, observations_bar)
 
     def solution(self, sweep: Sweep) -> Solution:

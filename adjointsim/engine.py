@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ScalarSpec, Spec, leaf_specs, leaves_of
 from adjointsim.derive.summary import carries_tangents
 from adjointsim.errors import StructureError
-from adjointsim.executor import Executor, Problem, Working, annotate
+from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
 from adjointsim.kernels import INDEX, DoubledScalar, ScalarKernel
 from adjointsim.leaves import Bars, Leaves, nbytes, with_dots, with_tangent
 from adjointsim.schedules import REVERSE
@@ -267,9 +267,7 @@ class CompiledExecutor(Executor):
         n = self.problem.n_steps
         self._call(np.array([[TURN_ACTION, max(n - 1, 0), n, self._last_slot]], np.int64))
         self.y = [leaf.copy() for leaf in self._last] if self._reverse else self._last
-        if self.observation_spec is not None:
-            specs = leaves_of(self.observation_spec)
-            self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in zip(self._obs, specs, strict=True)]
+        self._stack_observations()
         if self._kit.terminal is not None:
             try:
                 self._terminal_sum = self._kit.terminal.value([*self.y, *self.p])
@@ -277,14 +275,23 @@ class CompiledExecutor(Executor):
                 annotate(error, "the terminal cost at", n, n, "forward")
                 raise
 
+    def _stack_observations(self) -> None:
+        if self.observation_spec is not None:
+            specs = leaves_of(self.observation_spec)
+            self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in zip(self._obs, specs, strict=True)]
+
+    def _bars_of(self, y: Leaves) -> None:
+        """Begin a way back with zero cotangents of these and of p."""
+        step, ctl = self._kit.step, self._ctl
+        self._ba = tuple(np.zeros_like(y[k]) for k in step.floats)
+        self._bb = tuple(np.zeros_like(y[k]) for k in step.bar_spares)
+        self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, self.problem.p_active, strict=True) if on)
+        ctl[control.MOVED_BARS], ctl[control.TURNED], ctl[control.UNOBSERVED] = 0, -1, len(self.problem.observe_at)
+
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
-        problem, ctl, n = self.problem, self._ctl, self.problem.n_steps
+        n = self.problem.n_steps
         self._seeds[0] = value_bar
-        step = self._kit.step
-        self._ba = tuple(np.zeros_like(self.y[k]) for k in step.floats)
-        self._bb = tuple(np.zeros_like(self.y[k]) for k in step.bar_spares)
-        self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
-        ctl[control.MOVED_BARS], ctl[control.TURNED], ctl[control.UNOBSERVED] = 0, -1, len(problem.observe_at)
+        self._bars_of(self.y)
         self._obs_bar = ()  # not needed yet
         self._look()
         if y_bar is not None:
@@ -310,6 +317,37 @@ class CompiledExecutor(Executor):
     def enter(self, way: tuple[Any, ...]) -> None:
         self._seeds[0], self._ba, self._bb, self._pb, self._obs_bar, counts = way
         self._ctl[[control.MOVED_BARS, control.UNOBSERVED, control.STAGE]] = counts
+        self._look()
+
+    def snapshot(self) -> Snapshot:
+        ctl, back = self._ctl, int(self._ctl[control.TURNED]) < 0
+        arrays: list[np.ndarray | None] = [self._sums, *self._obs]
+        if not back:
+            return Snapshot({"high": int(ctl[control.HIGH]), "observed": int(ctl[control.OBSERVED])}, [*arrays, *self.state])
+        arrays += [np.array([self._terminal_sum]), *self.y, *self._ba, *self._bb, *self._pb]
+        return Snapshot({"moved": int(ctl[control.MOVED_BARS]), "unobserved": int(ctl[control.UNOBSERVED])}, arrays)
+
+    def resume(self, back: bool, snapshot: Snapshot) -> None:
+        ctl, numbers, arrays = self._ctl, snapshot.numbers, iter(snapshot.arrays)
+
+        def fill(into: Iterable[np.ndarray]) -> None:
+            for array in into:
+                array[...] = next(arrays)
+
+        fill([self._sums, *self._obs])
+        if not back:
+            ctl[control.HIGH], ctl[control.OBSERVED] = numbers["high"], numbers["observed"]
+            fill(self.state)
+            return
+        self._terminal_sum = float(next(arrays)[0])  # type: ignore[index]
+        self.y = [leaf.copy() for leaf in self.state]
+        fill(self.y)
+        self._bars_of(self.y)
+        fill([*self._ba, *self._bb, *self._pb])
+        ctl[control.HIGH], ctl[control.OBSERVED] = self.problem.n_steps, len(self.problem.observe_at)
+        ctl[control.MOVED_BARS], ctl[control.UNOBSERVED] = numbers["moved"], numbers["unobserved"]
+        self._stack_observations()
+        self._seed_observations(None)
         self._look()
 
     def _seed_observations(self, given: Bars | None) -> None:

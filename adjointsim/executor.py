@@ -18,7 +18,7 @@ from adjointsim.derive.spec import Spec
 from adjointsim.leaves import Bars, Leaves, Shapes
 from adjointsim.step import Step
 
-__all__ = ["Executor", "Problem", "Working", "annotate"]
+__all__ = ["Executor", "Problem", "Snapshot", "Working", "annotate"]
 
 
 class Working(NamedTuple):
@@ -26,6 +26,13 @@ class Working(NamedTuple):
 
     bytes: int
     exact: bool
+
+
+class Snapshot(NamedTuple):
+    """What an executor holds; None where a cotangent is None."""
+
+    numbers: dict[str, int]
+    arrays: list[np.ndarray | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +128,17 @@ class Executor(ABC):
     @abstractmethod
     def enter(self, way: Any) -> None:
         """Go on with the way back that was left."""
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """All that it holds apart from its slots: before the turn of the way there, from :meth:`seed` on of the way back.
+
+        The arrays are its own: to be copied before it goes on.
+        """
+
+    @abstractmethod
+    def resume(self, back: bool, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of the way there, or ``back``, for a seed of 1 for the value; the slots hold nothing."""
 
     @property
     @abstractmethod

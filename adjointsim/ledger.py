@@ -29,6 +29,9 @@ class Ledger:
     ``bytes_planned`` and ``bytes_peak`` are those of the sweep's own arrays (stored states and working set), predicted
     and counted; observations, which are results, and memory that a step allocates for itself are not in them.  The
     prediction is ``estimated`` if a step records values in loops: how many is known only while it runs.
+
+    ``slots`` are those in memory.  If the call went on with an unfinished run, at step ``resumed_at``, it counts what it did
+    itself.
     """
 
     schedule: str
@@ -42,11 +45,13 @@ class Ledger:
     seconds: float
     resumed_at: int | None = None
     estimated: bool = False
+    disk_slots: int = 0
 
     def __str__(self) -> str:
         factor = f" ({self.forward_steps / self.n_steps:.2f} per step)" if self.n_steps else ""
+        disk = f" in memory, {self.disk_slots} on the disk" if self.disk_slots else ""
         lines = [
-            f"{self.schedule}, {self.n_steps} steps, {self.slots} slots",
+            f"{self.schedule}, {self.n_steps} steps, {self.slots} slots{disk}",
             f"  primal steps  {self.forward_steps}{factor}, {self.recomputed_steps} of them recomputed",
             f"  vjp steps     {self.vjp_steps}",
             f"  memory        {readable(self.bytes_planned)} {self._planned}, {readable(self.bytes_peak)} used",

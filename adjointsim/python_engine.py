@@ -8,7 +8,7 @@ import numpy as np
 
 from adjointsim.costs import Costs, accumulate
 from adjointsim.errors import AdjointSimError
-from adjointsim.executor import Executor, Problem, Working, annotate
+from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
 from adjointsim.leaves import Bars, Leaves, nbytes, zeros_like_leaves
 from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE
 
@@ -133,6 +133,28 @@ class PythonExecutor(Executor):
 
     def enter(self, way: tuple[Any, ...]) -> None:
         self.y_bar, self.p_bar, self._costs.way_back = way
+
+    def snapshot(self) -> Snapshot:
+        costs = self._costs
+        numbers = {"visited": self._visited, "k": costs.k, "stacks": len(costs.observations)}
+        arrays: list[np.ndarray | None] = [np.array(costs.totals), *costs.observations]
+        return Snapshot(numbers, [*arrays, *((*self.y, *self.y_bar, *self.p_bar) if self._turned else self._state)])
+
+    def resume(self, back: bool, snapshot: Snapshot) -> None:
+        numbers, (totals, *arrays) = snapshot
+        costs, stacks, leaves = self._costs, numbers["stacks"], len(self._state)
+        assert totals is not None
+        costs.totals = totals.tolist()
+        costs.observations = [a for a in arrays[:stacks] if a is not None]
+        self._visited, costs.k, rest = numbers["visited"], numbers["k"], arrays[stacks:]
+        if back:
+            self._turned = True
+            self.y = [a for a in rest[:leaves] if a is not None]
+            self.y_bar, self.p_bar = rest[leaves : 2 * leaves], rest[2 * leaves :]
+            costs.way_back = 1.0, None, costs.k
+            self.observations = costs.stacked()
+        else:
+            self._state = [a for a in rest if a is not None]
 
     def _vjp(self, n: int, y: Leaves) -> None:
         what = "the VJP of step"

@@ -12,6 +12,7 @@ from adjointsim.derive.spec import Spec, differentiable, leaves_of
 from adjointsim.executor import Problem
 from adjointsim.leaves import Bars, Leaves, nbytes, shapes_of, unflatten_bar, with_dots, with_tangent
 from adjointsim.results import Gradient
+from adjointsim.resume import resumable
 
 __all__ = ["hessian_product"]
 
@@ -25,8 +26,7 @@ def hessian_product(call: Call, y_dots: Bars, p_dots: Bars) -> Gradient:
     y, p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
     first = call.problem
     pair = call.of(_paired(first, y, p), y, p)
-    sweep = pair.sweep(pair.schedule())
-    with pair.progress(sweep, back=True):
+    with resumable(pair, "hvp") as sweep, pair.progress(sweep, back=True):
         pair.forward(sweep)
         pair.reverse(sweep, 1.0)
     y_bar, y_bar_dot = _split(sweep.executor.y_bar, first.y_spec)

@@ -17,11 +17,12 @@ from adjointsim.nonfinite import check_given
 from adjointsim.observed import observation_jacobian
 from adjointsim.progress import checked_progress
 from adjointsim.results import Gradient, Solution, SolutionTangent
+from adjointsim.resume import resumable
 from adjointsim.schedules import Schedule
 from adjointsim.schedules.actions import checked, checked_steps
 from adjointsim.second import hessian_product
 from adjointsim.step import Step
-from adjointsim.storage import Plan, choose, parse_bytes, plan
+from adjointsim.storage import Plan, checked_storage, choose, parse_bytes, plan
 from adjointsim.sweep import Forward
 from adjointsim.tangent import TangentSweep
 
@@ -71,9 +72,9 @@ class Simulation:
         for name, cost in (("terminal", terminal), ("running", running), ("observe", observe), ("misfit", misfit)):
             if cost is not None and not callable(cost):
                 raise StructureError(f"Got {name} as a {type(cost).__name__}, but expected a function")
-        for name, given in (("until", until), ("directory", directory)):
-            if given is not None:
-                raise ArgumentError(f"Got {name}={given!r}, but {name}= is not supported yet")
+        if until is not None:
+            raise ArgumentError(f"Got until={until!r}, but until= is not supported yet")
+        self.directory = None if directory is None else checked_storage(directory)
         if misfit is not None and observe is None:
             raise ArgumentError("Got misfit= without observe=, but a misfit is a cost of observations")
         if (observe is None) != (observe_at is None):
@@ -90,7 +91,7 @@ class Simulation:
         self.checkpoints = None if checkpoints is None else checked("checkpoints", checkpoints, 1)
         self.schedule = schedule
         if schedule is not None:
-            choose(self.n_steps, 0, 0, schedule=schedule)  # for its errors
+            choose(self.n_steps, 0, 0, schedule=schedule, disk=0 if self.directory is not None else None)  # for its errors
         self.progress = checked_progress(progress)
 
     # ----------------------------------------------------------------------------------------------------------- verbs
@@ -110,8 +111,7 @@ class Simulation:
         if not self._has_cost:
             raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
         call = Call(self, y0, p, wrt)
-        sweep = call.sweep(call.schedule())
-        with call.progress(sweep, back=True):
+        with resumable(call, "gradient") as sweep, call.progress(sweep, back=True):
             call.forward(sweep)
             call.reverse(sweep, 1.0)
         value = sweep.executor.value

@@ -10,18 +10,34 @@ from typing import ClassVar
 import numpy as np
 
 from adjointsim.errors import ArgumentError
-from adjointsim.executor import Executor, Problem
+from adjointsim.executor import Executor, Problem, Snapshot
 from adjointsim.lanes import Lanes
 from adjointsim.leaves import Bars, Leaves
 from adjointsim.ledger import Ledger
 from adjointsim.nonfinite import check_bars
 from adjointsim.rows import Watcher, lengths, parted
-from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Binomial, Schedule, StoreAll, Stream
+from adjointsim.schedules import (
+    ADVANCE,
+    LOAD,
+    RECORD,
+    REVERSE,
+    STORE,
+    Binomial,
+    Mixed,
+    Periodic,
+    PeriodicDisk,
+    Schedule,
+    StoreAll,
+    Stream,
+    TwoLevel,
+)
 from adjointsim.schedules.actions import replayed
+from adjointsim.schedules.resumed import Resumed
 from adjointsim.schedules.verify import Verifier
 from adjointsim.step import Step
+from adjointsim.storage.disk import Tier
 
-__all__ = ["Forward", "Sweep", "executor_class", "make_executor"]
+__all__ = ["Forward", "Sweep", "executor_class", "in_memory", "make_executor"]
 
 CHUNK = 4096  # actions asked of a schedule at a time
 
@@ -66,29 +82,53 @@ class Forward(Schedule):
         return replayed(rows[n < 2 :] if n else [])
 
 
+def in_memory(schedule: Schedule) -> Schedule:
+    """A schedule that does as well with the slots in memory alone."""
+    return Binomial(schedule.n_steps, schedule.slots - schedule.disk_slots) if schedule.disk_slots else schedule
+
+
+#: whose actions need no proof
+_OURS = (StoreAll, Forward, Binomial, Periodic, PeriodicDisk, TwoLevel, Mixed, Resumed)
+
+
 class Sweep:
     """One sweep: :meth:`forward` to y_N, then :meth:`reverse`, again and again where the stored states allow it.
 
-    The executor gets rows by the thousand, or as many as all ``watchers`` let pass at a time.
+    The executor gets rows by the thousand, or as many as all ``watchers`` let pass at a time.  What is for slots on a disk is
+    done here, by a ``tier``.
     """
 
-    def __init__(self, executor: Executor, schedule: Schedule, watchers: Sequence[Watcher] = ()) -> None:
-        self.executor, self.schedule, self.watchers = executor, schedule, [*watchers]
+    def __init__(
+        self, executor: Executor, schedule: Schedule, watchers: Sequence[Watcher] = (), tier: Tier | None = None
+    ) -> None:
+        self.executor, self.schedule, self.watchers, self.tier = executor, schedule, [*watchers], tier
         self._stream = schedule.stream()
-        ours = type(schedule) in (StoreAll, Binomial, Forward)
-        self._verify = None if ours else Verifier(schedule.n_steps, schedule.slots)
+        ours = type(schedule) in _OURS
+        self._verify = None if ours else Verifier(schedule.n_steps, schedule.slots, schedule.disk_slots)
         self._rows = np.empty((min(CHUNK, 4 * schedule.n_steps + 4), 4), np.int64)
         self._ready = self._rows[:0]  # rows not carried out yet
         self._exhausted = False
         self._again: np.ndarray | None = None  # all rows from the turn on, if they only read slots
         self._lanes: Lanes | None = None
+        self._left = schedule.n_steps  # steps to be reversed
+        self._first = max(schedule.n_steps - 1, 0)  # steps that are not run again, but for the last
+        self.resumed_at: int | None = None
+        self._seeded = False  # whether the cotangents of a way back are there already
         self.turned = False
         self.primal = 0  # steps run by actions
         self.vjps = 0
         self.seconds = 0.0
 
+    def resume(self, back: bool, n: int, snapshot: Snapshot) -> None:
+        """Go on, before anything was done, from a snapshot with y_n current, or with n steps left on the way ``back``."""
+        self.executor.resume(back, snapshot)
+        self.resumed_at, self.turned, self._seeded = n, back, back
+        self._left, self._first = (n, 0) if back else (self._left, self._first - n)
+
     def forward(self) -> None:
         """Run to y_N."""
+        if self.turned:
+            return
         began = time.perf_counter()
         while not self._carry_out():
             if not self._refill():
@@ -105,8 +145,9 @@ class Sweep:
     def reverse(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
         """From the cotangents at y_N back to those of y_0 and p, which are then in the executor."""
         began = time.perf_counter()
-        self.executor.seed(value_bar, y_bar, observations_bar)
-        check_bars(self.executor, None)
+        if not self._seeded:
+            self.executor.seed(value_bar, y_bar, observations_bar)
+            check_bars(self.executor, None)
         self._carry_out_all()
         if self._again is not None:
             self._ready = self._again
@@ -128,6 +169,11 @@ class Sweep:
             lanes.enter(k)
             yield k
             lanes.leave(k)
+
+    @property
+    def left(self) -> int:
+        """Steps that are still to be reversed, on the first way back."""
+        return self._left - self.vjps
 
     @property
     def repeatable(self) -> bool:
@@ -152,15 +198,27 @@ class Sweep:
             self._carry_out()
             if not self._refill():
                 break
-        if self.vjps - before != self.schedule.n_steps:
+        if self.vjps - before != self._left:
             raise ArgumentError(f"Got a schedule {self.schedule} that reverses {self.vjps - before} steps")
 
     def _carry_out(self) -> bool:
         """Carry out the rows at hand; True if the executor stopped in between, at the turn."""
         runner = self.executor if self._lanes is None else self._lanes
         while len(self._ready):
-            reach = min((watcher.reach(self._ready) for watcher in self.watchers), default=(len(self._ready), 0))
-            rows, rest = parted(self._ready, reach)
+            ready = self._ready
+            if self.tier is not None:
+                on_disk = ready[:, 3] >= self.executor.slots
+                first = int(on_disk.argmax())
+                if on_disk[first]:
+                    if first == 0:
+                        self._on_disk(ready[0])
+                        self._ready = ready[1:]
+                        continue
+                    self._expect(ready[first])
+                    ready = ready[:first]
+            reach = min((watcher.reach(ready) for watcher in self.watchers), default=(len(ready), 0))
+            rows, _ = parted(ready, reach)
+            _, rest = parted(self._ready, reach)
             used = runner.run(rows)
             self._done(rows[:used])
             if used < len(rows):
@@ -168,6 +226,29 @@ class Sweep:
                 return True
             self._ready = rest
         return False
+
+    def _on_disk(self, row: np.ndarray) -> None:
+        """Store or load a state."""
+        assert self.tier is not None
+        kind, n, _, slot = row.tolist()
+        try:
+            if kind == STORE:
+                self.tier.store(slot - self.executor.slots, n, self.executor.state)
+            else:
+                self.tier.load(slot - self.executor.slots, self.executor.state)
+        except Exception as error:
+            sweep = "reverse" if self.vjps else "forward"
+            verb = "storing" if kind == STORE else "loading"
+            error.add_note(f"adjointsim: raised while {verb} y_{n} of {self.schedule.n_steps} ({sweep} sweep)")
+            raise
+        for watcher in self.watchers:
+            watcher.done(row[None])
+
+    def _expect(self, row: np.ndarray) -> None:
+        """Begin to read what will be loaded next."""
+        assert self.tier is not None
+        if row[0] == LOAD:
+            self.tier.expect(int(row[3]) - self.executor.slots)
 
     def _done(self, rows: np.ndarray) -> None:
         if not len(rows):
@@ -187,7 +268,7 @@ class Sweep:
         """
         n = self.schedule.n_steps
         taken = int(self.turned and n > 0 and isinstance(self.schedule, (StoreAll, Forward)))  # see Ledger
-        forward, first = self.primal + taken, min(self.primal, max(n - 1, 0)) + taken
+        forward, first = self.primal + taken, min(self.primal, self._first) + taken
         recomputed = forward if again else forward - first
         vjps, seconds = self.vjps, self.seconds
         if since is not None:
@@ -197,4 +278,9 @@ class Sweep:
         planned, exact = executor.planned
         peak = executor.bytes_peak
         name, slots = self.schedule.name, executor.slots
-        return Ledger(name, n, slots, forward, recomputed, vjps, planned, peak, seconds, estimated=not exact)
+        if self.tier is not None:
+            planned, peak = planned + self.tier.nbytes, peak + self.tier.nbytes
+        return Ledger(
+            name, n, slots, forward, recomputed, vjps, planned, peak, seconds, self.resumed_at, not exact,
+            self.schedule.disk_slots,
+        )  # fmt: skip

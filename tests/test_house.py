@@ -30,6 +30,7 @@ FLOORS = [
     ["python_engine", "engine", "tangent"],
     ["sweep"],
     ["call"],
+    ["resume"],
     ["observed", "second"],
     ["simulation", "functions"],
     ["ode"],

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Any
+
+from adjointsim.errors import ArgumentError
 from adjointsim.storage.planner import Plan, choose, forward_steps, parse_bytes, plan
 
-__all__ = ["Plan", "choose", "forward_steps", "parse_bytes", "plan"]
+__all__ = ["Plan", "checked_storage", "choose", "forward_steps", "parse_bytes", "plan"]
+
+
+def checked_storage(directory: Any) -> Any:
+    """``directory=`` as a path that can be used, or as a storage of the user's (:class:`.disk.Slots`); else ArgumentError."""
+    if callable(getattr(directory, "write", None)) and callable(getattr(directory, "read", None)):
+        capacity = getattr(directory, "capacity", None)
+        if not isinstance(capacity, int) or capacity < 0:
+            raise ArgumentError(f"Got directory={directory!r} with capacity={capacity!r}, but expected a number of bytes")
+        return directory
+    if not isinstance(directory, (str, bytes, os.PathLike)):
+        expected = "the path of a directory, or an object with write(slot, state), read(slot, state) and capacity"
+        raise ArgumentError(f"Got directory={directory!r}, but expected {expected}")
+    from adjointsim.storage.restart import checked_directory
+
+    return checked_directory(Path(os.fsdecode(directory)))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,10 +23,17 @@ from adjointsim.errors import StorageError
 from adjointsim.leaves import Leaves
 from adjointsim.storage.digest import digest
 
-__all__ = ["DiskSlots", "Slots", "Tier", "layout_of"]
+__all__ = ["BUFFERS", "DiskSlots", "Slots", "Tier", "layout_of", "room"]
 
 _HEADER = 4096  # bytes before the first slot, and what slots are aligned to
-_BUFFERS = 2  # states on their way to the disk
+BUFFERS = 3  #: states on their way: two to the disk, one from there
+
+
+def room(directory: Any) -> int:
+    """The bytes that a second tier may take: ``capacity`` of a storage, most of what is free on a disk."""
+    if isinstance(directory, Path):
+        return shutil.disk_usage(directory).free * 9 // 10
+    return int(directory.capacity)
 
 
 class Slots(Protocol):
@@ -32,6 +41,8 @@ class Slots(Protocol):
 
     Both methods are called from one thread, which is none of the user's.  What they raise ends the sweep.
     """
+
+    capacity: int  #: bytes, all slots together
 
     def write(self, slot: int, state: memoryview) -> None:
         """Keep the bytes of a state; ``slot`` is 0, 1, ..., and may have one already.  They are gone after the call."""
@@ -76,6 +87,16 @@ class DiskSlots:
                 path.unlink(missing_ok=True)
             raise
 
+    @classmethod
+    def nameless(cls, directory: Path, count: int, size: int) -> DiskSlots:
+        """A new file that has no name any more, and is gone with the process."""
+        file, name = tempfile.mkstemp(".states", "adjointsim.", directory)
+        os.close(file)
+        try:
+            return cls(Path(name), count, size, {})
+        finally:
+            Path(name).unlink(missing_ok=True)
+
     def write(self, slot: int, state: memoryview) -> None:
         self._whole(os.pwrite, state, slot)
 
@@ -102,31 +123,31 @@ class DiskSlots:
 class Tier:
     """The second tier of a sweep: states go to slots and come back while it goes on.
 
-    ``digests`` has those of the slots that are known to hold something.
+    ``held`` has, for each slot that is known to hold a state, its step and its digest.
     """
 
-    def __init__(self, slots: Slots, like: Leaves, name: str, digests: dict[int, int] | None = None) -> None:
+    def __init__(self, slots: Slots, like: Leaves, name: str) -> None:
         self.slots, self.name = slots, name
-        self.digests: dict[int, int] = {} if digests is None else digests
+        self.held: dict[int, tuple[int, int]] = {}
         self._like = like
-        self._free = [self._buffer() for _ in range(_BUFFERS)]
+        self._free = [self._buffer() for _ in range(BUFFERS - 1)]
         self._writes: list[Future[np.ndarray]] = []
         self._ahead: tuple[int, Future[np.ndarray]] | None = None
         self._spare: np.ndarray | None = self._buffer()  # for what is read
         self._worker = ThreadPoolExecutor(1, "adjointsim-storage")
         self.written = self.read = 0  # states
 
-    @staticmethod
-    def bytes(state_bytes: int) -> int:
+    @property
+    def nbytes(self) -> int:
         """What the buffers take."""
-        return (_BUFFERS + 1) * state_bytes
+        return BUFFERS * sum(leaf.nbytes for leaf in self._like)
 
     def _buffer(self) -> np.ndarray:
         return np.empty(sum(leaf.nbytes for leaf in self._like), np.uint8)
 
     # -------------------------------------------------------------------------------------------------- the sweep's part
-    def store(self, slot: int, state: Leaves) -> None:
-        """Keep a state; the arrays may be changed at once."""
+    def store(self, slot: int, n: int, state: Leaves) -> None:
+        """Keep y_n; the arrays may be changed at once."""
         if self._ahead is not None and self._ahead[0] == slot:
             self._drop_ahead()
         while not self._free:
@@ -134,7 +155,7 @@ class Tier:
         buffer = self._free.pop()
         for part, leaf in zip(self._parts(buffer), state, strict=True):
             part[...] = leaf
-        self._writes.append(self._worker.submit(self._write, slot, buffer))
+        self._writes.append(self._worker.submit(self._write, slot, n, buffer))
         self.written += 1
 
     def load(self, slot: int, state: Leaves) -> None:
@@ -157,6 +178,16 @@ class Tier:
         buffer, self._spare = self._spare, None
         self._ahead = slot, self._worker.submit(self._read, slot, buffer)
 
+    def keep(self, held: dict[int, tuple[int, int]]) -> None:
+        """Take over slots of an earlier run, those that still hold what they should."""
+        for slot, (n, number) in held.items():
+            buffer = self._spare
+            assert buffer is not None
+            with contextlib.suppress(OSError):
+                self.slots.read(slot, memoryview(buffer))
+                if digest([buffer]) == number:
+                    self.held[slot] = n, number
+
     def settle(self) -> None:
         """Return when everything that was stored has been written; raises what went wrong."""
         while self._writes:
@@ -167,17 +198,18 @@ class Tier:
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     # -------------------------------------------------------------------------------------------------- the thread's part
-    def _write(self, slot: int, buffer: np.ndarray) -> np.ndarray:
-        self.digests.pop(slot, None)  # until it is complete there is nothing
+    def _write(self, slot: int, n: int, buffer: np.ndarray) -> np.ndarray:
+        self.held.pop(slot, None)  # until it is complete there is nothing
+        number = digest([buffer])
         self.slots.write(slot, memoryview(buffer))
-        self.digests[slot] = digest([buffer])
+        self.held[slot] = n, number
         return buffer
 
     def _read(self, slot: int, buffer: np.ndarray) -> np.ndarray:
-        if slot not in self.digests:
+        if slot not in self.held:
             raise StorageError(f"Slot {slot} of {self.name} holds no state")
         self.slots.read(slot, memoryview(buffer))
-        if digest([buffer]) != self.digests[slot]:
+        if digest([buffer]) != self.held[slot][1]:
             raise StorageError(
                 f"Slot {slot} of {self.name} does not hold what was stored there: the disk, or somebody else, changed it. "
                 "Remove the files of the run and start it again"

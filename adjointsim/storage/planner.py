@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from adjointsim.errors import ArgumentError
 from adjointsim.ledger import readable
-from adjointsim.schedules import Binomial, Schedule, StoreAll
+from adjointsim.schedules import Binomial, PeriodicDisk, Schedule, StoreAll
 from adjointsim.schedules.actions import checked
 
 __all__ = ["Plan", "choose", "forward_steps", "parse_bytes", "plan"]
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_PARTS = 16  # of a run in a directory, at least: what is lost when it is killed
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]I?|)B?\s*", re.IGNORECASE)
 
 
@@ -51,6 +52,7 @@ class Plan:
     state_bytes: int
     working_bytes: int
     estimated: bool = False
+    disk_slots: int = 0
 
     @property
     def recomputation_factor(self) -> float:
@@ -72,8 +74,9 @@ class Plan:
         return "about " if self.estimated else ""
 
     def __str__(self) -> str:
+        disk = f" in memory, {self.disk_slots} on the disk," if self.disk_slots else ""
         lines = [
-            f"{self.schedule}, {self.n_steps} steps, {self.slots} slots of {readable(self.state_bytes)}",
+            f"{self.schedule}, {self.n_steps} steps, {self.slots} slots{disk} of {readable(self.state_bytes)}",
             f"  primal steps  {self.forward_steps} ({self.recomputation_factor:.2f} per step), and {self.n_steps} vjp steps",
             f"  memory        {self._about}{readable(self.bytes)} (working set {self._about}{readable(self.working_bytes)})",
         ]
@@ -84,7 +87,8 @@ class Plan:
 
 def plan(schedule: Schedule, state_bytes: int, working_bytes: int, estimated: bool = False) -> Plan:
     """The plan of a schedule for states of this size; O(1), also for 10**9 steps."""
-    return Plan(schedule.name, schedule.n_steps, schedule.slots, forward_steps(schedule), state_bytes, working_bytes, estimated)
+    steps, disk = forward_steps(schedule), schedule.disk_slots
+    return Plan(schedule.name, schedule.n_steps, schedule.slots - disk, steps, state_bytes, working_bytes, estimated, disk)
 
 
 def choose(
@@ -95,16 +99,29 @@ def choose(
     memory: int | None = None,
     checkpoints: int | None = None,
     schedule: Schedule | None = None,
+    disk: int | None = None,
 ) -> Schedule:
     """The schedule for what the user named: a budget in bytes, a number of slots, a schedule, or nothing (store all).
 
-    A budget gives store-all if every state fits, else the binomial schedule with as many slots as fit.  ArgumentError if
-    not even one does, or if the schedule is for another number of steps.
+    A budget gives store-all if every state fits, else the binomial schedule with as many slots as fit.  If there is a
+    ``disk`` for so many bytes, states at equal distances go there besides, so that a run can go on from them.  ArgumentError
+    if not even one state fits, or if the schedule is for another number of steps or needs a disk and there is none.
     """
     if schedule is not None:
         if schedule.n_steps != n_steps:
             raise ArgumentError(f"Got a schedule for {schedule.n_steps} steps, but expected one for n_steps={n_steps}")
+        if schedule.disk_slots and disk is None:
+            raise ArgumentError(f"Got a schedule with {schedule.disk_slots} slots on a disk, but no directory=")
         return schedule
+    found = _in_memory(n_steps, state_bytes, working_bytes, memory, checkpoints)
+    count = disk // state_bytes - 1 if disk is not None and state_bytes else 0
+    if count < 1 or n_steps < 2:
+        return found
+    best = PeriodicDisk(n_steps, found.slots, disk_slots=count).period
+    return PeriodicDisk(n_steps, found.slots, disk_slots=count, period=min(best, -(-n_steps // min(_PARTS, count + 1))))
+
+
+def _in_memory(n_steps: int, state_bytes: int, working_bytes: int, memory: int | None, checkpoints: int | None) -> Schedule:
     if checkpoints is not None:
         return Binomial(n_steps, min(checked("checkpoints", checkpoints, 1), max(n_steps, 1)))
     if memory is None or max(n_steps, 1) * state_bytes + working_bytes <= memory:

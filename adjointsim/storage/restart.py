@@ -20,7 +20,6 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -85,13 +84,10 @@ class Record:
         return cls(head["back"], head["n"], head["numbers"], arrays, slots, head["serial"]), head["identity"]
 
 
-def checked_directory(directory: Any) -> Path:
+def checked_directory(directory: Path) -> Path:
     """An absolute path of a directory that can be written; ArgumentError for anything else."""
-    try:
-        path = Path(os.path.abspath(os.fspath(directory)))
-    except TypeError:
-        raise ArgumentError(f"Got directory={directory!r}, but expected the path of a directory") from None
-    said = f"Got directory={os.fspath(directory)!r}, but"
+    path = directory.absolute()
+    said = f"Got directory={str(directory)!r}, but"
     if path.is_symlink():
         raise ArgumentError(f"{said} it is a symbolic link to {os.readlink(path)}: name the directory itself")
     if not path.exists():
@@ -106,7 +102,7 @@ def checked_directory(directory: Any) -> Path:
 class RunDirectory:
     """A directory while a run works in it.  StorageError if another one does.
 
-    On leaving after an exception everything stays as it is for the next one; :meth:`finish` removes it.
+    After an exception everything stays as it is for the next one.
     """
 
     def __init__(self, path: Path, identity: dict[str, str]) -> None:
@@ -203,13 +199,9 @@ class RunDirectory:
             os.close(file)
 
     # ---------------------------------------------------------------------------------------------------------------- end
-    def finish(self) -> None:
-        """Remove what the run left; nothing else is touched."""
-        for name in _ALL:
-            (self.path / name).unlink(missing_ok=True)
-
     def close(self, done: bool) -> None:
-        """Let others work here; ``done`` removes the lock file, too."""
+        """Let others work here; if the run is ``done``, nothing of it stays.  No other file is touched."""
         if done:
-            (self.path / _LOCK).unlink(missing_ok=True)
+            for name in (*_ALL, _LOCK):
+                (self.path / name).unlink(missing_ok=True)
         os.close(self._lock)

@@ -1,0 +1,175 @@
+"""Runs that survive their process: a sweep that says on the disk where it is, and one that goes on from there."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite.binding import get_host_cpu_name
+
+from adjointsim.call import Call
+from adjointsim.derive.registry import identity_of
+from adjointsim.executor import Snapshot
+from adjointsim.leaves import Leaves
+from adjointsim.rows import Reach, lengths
+from adjointsim.schedules import RECORD, Schedule
+from adjointsim.schedules.resumed import Resumed
+from adjointsim.storage.digest import digest
+from adjointsim.storage.disk import DiskSlots, Tier, layout_of
+from adjointsim.storage.restart import Record, RunDirectory
+from adjointsim.sweep import Sweep
+
+__all__ = ["resumable"]
+
+SECONDS = 10.0  #: between two records, at least
+_SHARE = 0.05  # of the time, that records may take
+
+
+@contextmanager
+def resumable(call: Call, verb: str) -> Iterator[Sweep]:
+    """A sweep for a verb.  In a directory it goes on with an unfinished run, if there is one, and leaves one if it is killed."""
+    schedule = call.schedule()
+    if not isinstance(call.sim.directory, Path):
+        yield call.sweep(schedule)
+        return
+    run = RunDirectory(call.sim.directory, identity(call, verb))
+    done, place = False, None
+    try:
+        place = _Place.opened(run, schedule, call.y0)
+        sweep = call.sweep(place.schedule(schedule, call.y0), tier=place.tier)
+        place.begin(sweep)
+        yield sweep
+        done = True
+    finally:
+        if place is not None:
+            place.close()
+        run.close(done)
+
+
+def identity(call: Call, verb: str) -> dict[str, str]:
+    """What a run is: everything that its bits depend on, and that may differ from one call to the next."""
+    sim, problem = call.sim, call.problem
+    functions = {"step": sim.step.function, "vjp": sim.step.hand_vjp}
+    functions |= {name: getattr(problem, name) for name in ("running", "observe", "misfit", "terminal")}
+    versions = {name: version(name) for name in ("adjointsim", "numba", "numpy", "scipy")}
+    return {
+        **versions, "machine": f"{platform.machine()} {get_host_cpu_name()}", "verb": verb, "n_steps": str(sim.n_steps),
+        **{name: identity_of(fn) for name, fn in functions.items() if fn is not None},
+        "y0": f"{problem.y_spec} {problem.y_shapes} {digest(call.y0):016x}",
+        "p": f"{problem.p_spec} {problem.p_shapes} {digest(call.p):016x}",
+        "observe_at": f"{digest([problem.observe_at]):016x}", "wrt": str([int(on) for on in problem.p_active]),
+    }  # fmt: skip
+
+
+@dataclass
+class _Place:
+    """Where a run works: its directory, its second tier, and the record that it goes on from."""
+
+    run: RunDirectory
+    tier: Tier
+    record: Record | None
+
+    @classmethod
+    def opened(cls, run: RunDirectory, schedule: Schedule, y0: Leaves) -> _Place:
+        """The files of a run: those of an unfinished one, or new ones."""
+        record = run.last()
+        count, size = schedule.disk_slots + 1, sum(leaf.nbytes for leaf in y0)  # and one for y_0
+        header = {"layout": [[kind, list(shape)] for kind, shape in layout_of(y0)], "identity": run.identity}
+        slots = None
+        if record is not None:
+            count = record.numbers.pop("disk_slots")
+            try:
+                slots = DiskSlots(run.states, count, size, header, keep=True)
+            except (OSError, ValueError):
+                record.slots = {}  # they are lost: all is computed again from y_0
+        if slots is None:
+            slots = DiskSlots(run.states, count, size, header)
+        tier = Tier(slots, y0, str(run.states))
+        if record is not None:
+            tier.keep(record.slots)
+        return cls(run, tier, record)
+
+    def schedule(self, planned: Schedule, y0: Leaves) -> Schedule:
+        """What is left to do."""
+        record, tier = self.record, self.tier
+        if record is None:
+            return planned
+        slots: DiskSlots = tier.slots  # type: ignore[assignment]
+        found = {n: slot for slot, (n, _) in tier.held.items() if n <= record.n}
+        if 0 not in found:
+            found[0] = slots.count - 1
+            tier.store(found[0], 0, y0)
+        free = [slot for slot in range(slots.count) if slot not in found.values()]
+        memory = planned.slots - planned.disk_slots
+        sizes: dict[str, Any] = {
+            "n_steps": planned.n_steps, "memory_slots": memory, "disk_slots": slots.count, "held": tuple(sorted(found.items()))
+        }  # fmt: skip
+        if record.back:
+            return Resumed(**sizes, left=record.n)
+        rest, period = planned.n_steps - record.n, getattr(planned, "period", 0) or planned.n_steps
+        period = max(period, -(-rest // (len(free) + 1)))
+        first = record.n if record.n not in found else record.n + period
+        more = tuple(zip(range(first, planned.n_steps - 1, period), free, strict=False))
+        return Resumed(**sizes, left=planned.n_steps, current=record.n, more=more)
+
+    def begin(self, sweep: Sweep) -> None:
+        """Put a new sweep where the record says, and let it write records."""
+        record = self.record
+        if record is not None:
+            sweep.resume(record.back, record.n, Snapshot(record.numbers, record.arrays))
+        sweep.watchers.append(Committer(self, sweep))
+
+    def close(self) -> None:
+        """Let go of the second tier."""
+        self.tier.close()
+        self.tier.slots.close()  # type: ignore[attr-defined]
+
+
+class Committer:
+    """Watches a sweep and writes records of where it is, at bounded intervals."""
+
+    def __init__(self, place: _Place, sweep: Sweep) -> None:
+        self.place, self.sweep = place, sweep
+        self.last = time.monotonic()
+        self.every = SECONDS
+        self.steps, self.began = 1, time.monotonic()  # how far to go at a time
+
+    def reach(self, rows: np.ndarray) -> Reach:
+        """As far as a part of the interval takes, by what the steps before took."""
+        self.began = time.monotonic()
+        sums = np.cumsum(lengths(rows))
+        if int(sums[-1]) <= self.steps:
+            return len(rows), 0
+        count = int(np.searchsorted(sums, self.steps, side="right"))
+        return count, self.steps - (int(sums[count - 1]) if count else 0)
+
+    def done(self, rows: np.ndarray) -> None:
+        """Write a record if it is time."""
+        now = time.monotonic()
+        if int(lengths(rows).sum()) >= self.steps:
+            took = max(now - self.began, 1e-9)
+            self.steps = int(min(max(self.steps * min(0.1 * self.every / took, 8.0), 1), 2**40))
+        if now - self.last >= self.every:
+            self.commit(rows)
+            self.last = time.monotonic()
+            self.every = max(SECONDS, (self.last - now) / _SHARE)
+
+    def commit(self, rows: np.ndarray) -> None:
+        """Write a record; what was stored on the disk before is there when it is."""
+        place, sweep = self.place, self.sweep
+        slots: Any = place.tier.slots
+        place.tier.settle()
+        slots.sync()
+        kind, _, b, _ = rows[-1].tolist()
+        back = sweep.turned
+        n = sweep.left if back else b - (kind == RECORD)
+        numbers, arrays = sweep.executor.snapshot()
+        record = Record(back, n, {**numbers, "disk_slots": slots.count}, arrays, dict(place.tier.held))
+        place.run.commit(record)
