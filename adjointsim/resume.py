@@ -138,6 +138,7 @@ class Committer:
     def __init__(self, place: _Place, sweep: Sweep) -> None:
         self.place, self.sweep = place, sweep
         self.last = time.monotonic()
+        self.place_of_last = (sweep.turned, sweep.resumed_at)
         self.every = SECONDS
         self.steps, self.began = 1, time.monotonic()  # how far to go at a time
 
@@ -156,20 +157,20 @@ class Committer:
         if int(lengths(rows).sum()) >= self.steps:
             took = max(now - self.began, 1e-9)
             self.steps = int(min(max(self.steps * min(0.1 * self.every / took, 8.0), 1), 2**40))
-        if now - self.last >= self.every:
-            self.commit(rows)
+        kind, _, b, _ = rows[-1].tolist()
+        back = self.sweep.turned
+        where = back, self.sweep.left if back else b - (kind == RECORD)
+        if now - self.last >= self.every and where != self.place_of_last:  # while steps are run again there is nothing new
+            self.commit(*where)
+            self.place_of_last = where
             self.last = time.monotonic()
             self.every = max(SECONDS, (self.last - now) / _SHARE)
 
-    def commit(self, rows: np.ndarray) -> None:
+    def commit(self, back: bool, n: int) -> None:
         """Write a record; what was stored on the disk before is there when it is."""
-        place, sweep = self.place, self.sweep
+        place = self.place
         slots: Any = place.tier.slots
         place.tier.settle()
         slots.sync()
-        kind, _, b, _ = rows[-1].tolist()
-        back = sweep.turned
-        n = sweep.left if back else b - (kind == RECORD)
-        numbers, arrays = sweep.executor.snapshot()
-        record = Record(back, n, {**numbers, "disk_slots": slots.count}, arrays, dict(place.tier.held))
-        place.run.commit(record)
+        numbers, arrays = self.sweep.executor.snapshot()
+        place.run.commit(Record(back, n, {**numbers, "disk_slots": slots.count}, arrays, dict(place.tier.held)))

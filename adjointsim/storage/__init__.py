@@ -19,7 +19,7 @@ def checked_storage(directory: Any) -> Any:
         if not isinstance(capacity, int) or capacity < 0:
             raise ArgumentError(f"Got directory={directory!r} with capacity={capacity!r}, but expected a number of bytes")
         return directory
-    if not isinstance(directory, (str, bytes, os.PathLike)):
+    if not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory):
         expected = "the path of a directory, or an object with write(slot, state), read(slot, state) and capacity"
         raise ArgumentError(f"Got directory={directory!r}, but expected {expected}")
     from adjointsim.storage.restart import checked_directory

@@ -164,6 +164,9 @@ class Tier:
         assert self._ahead is not None
         _, future = self._ahead
         self._ahead = None
+        future.exception()  # wait for it; what was stored before has been written then, or could not be
+        while self._writes and self._writes[0].done():
+            self._free.append(self._writes.pop(0).result())
         self._spare = future.result()
         for part, leaf in zip(self._parts(self._spare), state, strict=True):
             leaf[...] = part
