@@ -17,12 +17,14 @@ from adjointsim.schedules.actions import (
 )  # fmt: skip
 from adjointsim.schedules.binomial import Binomial, F, G, P, beta, repetitions
 from adjointsim.schedules.mixed import M, Mixed
+from adjointsim.schedules.online import Online, OnlineStream
 from adjointsim.schedules.periodic import Periodic
 from adjointsim.schedules.periodic_disk import PeriodicDisk
 from adjointsim.schedules.store_all import StoreAll
 from adjointsim.schedules.two_level import TwoLevel
 
 __all__ = [
-    "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "M", "Mixed", "P",
-    "Periodic", "PeriodicDisk", "Schedule", "StoreAll", "Stream", "TwoLevel", "actions", "beta", "repetitions",
+    "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "M", "Mixed", "Online",
+    "OnlineStream", "P", "Periodic", "PeriodicDisk", "Schedule", "StoreAll", "Stream", "TwoLevel", "actions", "beta",
+    "repetitions",
 ]  # fmt: skip
