@@ -45,7 +45,8 @@ class Mixed(Schedule):
     STORE y_n and go on; the step is replayed by its VJP.  Only the last step of a leaf is reversed from the current state,
     without having been run for itself.  So the actions run M(n, s) less the number of leaves, and that is P(n, s) exactly:
     what Maddison's schedules save over F(n, s) = n + P(n, s) is what ours never spend.  What remains is the choice among
-    the binomial schedules: this one has the fewest leaves.
+    the binomial schedules: this one has the fewest leaves.  (Other schedules with M(n, s) runs, such as those of the package
+    checkpoint_schedules, have fewer still and take a step more here.)
 
     ``slots`` is cut down to ``n_steps``.
     """
