@@ -16,7 +16,7 @@ from adjointsim.executor import Executor, Problem
 from adjointsim.lanes import Lanes
 from adjointsim.leaves import Bars, Leaves, first_nonfinite
 from adjointsim.ledger import Ledger
-from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Binomial, Schedule, StoreAll, Stream
+from adjointsim.schedules import ADVANCE, RECORD, REVERSE, Binomial, Mixed, Periodic, Schedule, StoreAll, Stream
 from adjointsim.schedules.actions import replayed
 from adjointsim.schedules.verify import Verifier
 from adjointsim.step import Step
@@ -82,8 +82,8 @@ class Sweep:
     def __init__(self, executor: Executor, schedule: Schedule, *, cut: Cut | None = None, after: After | None = None) -> None:
         self.executor, self.schedule, self.cut, self.after = executor, schedule, cut, after
         self._stream = schedule.stream()
-        ours = type(schedule) in (StoreAll, Binomial, Forward)
-        self._verify = None if ours else Verifier(schedule.n_steps, schedule.slots)
+        ours = type(schedule) in (StoreAll, Binomial, Periodic, Mixed, Forward)
+        self._verify = None if ours else Verifier(schedule.n_steps, schedule.slots, schedule.disk_slots)
         self._rows = np.empty((min(CHUNK, 4 * schedule.n_steps + 4), 4), np.int64)
         self._ready = self._rows[:0]  # rows not carried out yet
         self._exhausted = False

@@ -33,9 +33,9 @@ def from_actions(
 ) -> Listed:
     """The schedule that a schedule of the package ``checkpoint_schedules``, or any iterable of such actions, describes.
 
-    Maddison, "On the implementation of checkpointing with high-level algorithmic differentiation" (arXiv:2305.09568), section
-    3, defines the actions: Forward, Reverse, Copy, Move, EndForward, EndReverse, with the storages RAM, DISK, WORK and NONE.
-    They are told by the names of their classes; the package is not imported.  A schedule for an unknown number of steps is
+    Maddison, "Step-based checkpointing with high-level algorithmic differentiation" (arXiv:2305.09568), defines the actions
+    Forward, Reverse, Copy, Move, EndForward and EndReverse, and the storages RAM, DISK, WORK and NONE.  They are told by the
+    names of their classes and attributes; the package is not imported.  A schedule for an unknown number of steps is
     told it by ``finalize(n_steps)`` when it has got there.  ``given`` is used up, to its first EndReverse.
 
     Data to restart from y_n, and data for the adjoint of step n, are y_n here.  So the step that is run to tape it is not

@@ -99,11 +99,16 @@ def choose(
     """The schedule for what the user named: a budget in bytes, a number of slots, a schedule, or nothing (store all).
 
     A budget gives store-all if every state fits, else the binomial schedule with as many slots as fit.  ArgumentError if
-    not even one does, or if the schedule is for another number of steps.
+    not even one does, or if the schedule is for another number of steps or has slots on a disk.
     """
     if schedule is not None:
         if schedule.n_steps != n_steps:
             raise ArgumentError(f"Got a schedule for {schedule.n_steps} steps, but expected one for n_steps={n_steps}")
+        if schedule.disk_slots:
+            raise ArgumentError(
+                f"Got the schedule {schedule.name!r} with disk_slots={schedule.disk_slots}, but expected one without: "
+                "states are stored in memory only"
+            )
         return schedule
     if checkpoints is not None:
         return Binomial(n_steps, min(checked("checkpoints", checkpoints, 1), max(n_steps, 1)))
