@@ -9,7 +9,7 @@ import pytest
 
 from adjointsim.errors import ArgumentError
 from adjointsim.ledger import Ledger, readable
-from adjointsim.schedules import Binomial, P, StoreAll
+from adjointsim.schedules import Binomial, P, StoreAll, TwoLevel
 from adjointsim.storage import choose, parse_bytes, plan
 
 
@@ -62,6 +62,9 @@ def test_slots_and_schedules_by_name():
     assert choose(10, 100, 50, schedule=mine) is mine
     with pytest.raises(ArgumentError, match="schedule for 10 steps, but expected one for n_steps=11"):
         choose(11, 100, 50, schedule=mine)
+    with pytest.raises(ArgumentError, match="the schedule 'two-level' with disk_slots=3"):
+        choose(10, 100, 50, schedule=TwoLevel(10, 2, 3))
+    assert choose(10, 100, 50, schedule=TwoLevel(10, 2, 0)).slots == 2
 
 
 def test_plans():

@@ -16,13 +16,17 @@ from adjointsim.schedules.actions import (
     actions,
 )  # fmt: skip
 from adjointsim.schedules.binomial import Binomial, F, G, P, beta, repetitions
+from adjointsim.schedules.foreign import from_actions
+from adjointsim.schedules.listed import Listed
 from adjointsim.schedules.mixed import M, Mixed
+from adjointsim.schedules.online import Online, OnlineStream
 from adjointsim.schedules.periodic import Periodic
 from adjointsim.schedules.periodic_disk import PeriodicDisk
 from adjointsim.schedules.store_all import StoreAll
 from adjointsim.schedules.two_level import TwoLevel
 
 __all__ = [
-    "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "M", "Mixed", "P",
-    "Periodic", "PeriodicDisk", "Schedule", "StoreAll", "Stream", "TwoLevel", "actions", "beta", "repetitions",
+    "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "Listed", "M", "Mixed",
+    "Online", "OnlineStream", "P", "Periodic", "PeriodicDisk", "Schedule", "StoreAll", "Stream", "TwoLevel", "actions", "beta",
+    "from_actions", "repetitions",
 ]  # fmt: skip

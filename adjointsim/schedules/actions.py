@@ -75,12 +75,16 @@ class Stream:
         All rows are filled as long as actions are left; 0 means that the sweep is complete.  The rows beyond the
         returned number keep their contents.
         """
+        self._check(out)
+        return self.kernel(self.state, out)
+
+    @staticmethod
+    def _check(out: np.ndarray) -> None:
         if out.dtype != np.int64 or out.ndim != 2 or out.shape[1] != 4 or not out.flags.c_contiguous or not out.shape[0]:
             raise StructureError(
                 f"Got out of dtype {out.dtype} and shape {out.shape}, but expected a C-contiguous int64 array with at "
                 "least one row and 4 columns: np.empty((1024, 4), np.int64)"
             )
-        return self.kernel(self.state, out)
 
 
 class Schedule(ABC):

@@ -29,8 +29,8 @@ from adjointsim.errors import ArgumentError
 from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
 
 __all__ = [
-    "Binomial", "F", "G", "P", "begin_segment", "beta", "binomial_state", "checked_segments", "fill_binomial", "put",
-    "repetitions", "repetitions_below",
+    "Binomial", "F", "G", "P", "begin_segment", "begin_stored_segment", "beta", "binomial_state", "checked_segments",
+    "fill_binomial", "put", "repetitions", "repetitions_below",
 ]  # fmt: skip
 
 
@@ -162,6 +162,13 @@ def begin_segment(state: np.ndarray, a: int, b: int, s: int) -> None:
     state[_SPARE] = state[_SPARES] = 0
     t, w = (1, 1) if s == 1 else repetitions_below(b - a, s)  # one slot never splits
     state[_STACK], state[_STACK + 1], state[_STACK + 2] = a, t, w
+
+
+@njit(cache=True, error_model="numpy")
+def begin_stored_segment(state: np.ndarray, a: int, b: int, s: int) -> None:
+    """The same for y_a in slot 0; b - a > 1."""
+    begin_segment(state, a, b, s)
+    state[_STORED] = 1
 
 
 @njit(cache=True, error_model="numpy")

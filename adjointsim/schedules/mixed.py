@@ -15,7 +15,7 @@ def M(n: int, s: int) -> int:
     """All primal steps, if running a step and taping it is one run: the fewest for n steps with s slots.
 
     Maddison, "Step-based checkpointing with high-level algorithmic differentiation", J. Comput. Sci. 82 (2024)
-    (arXiv:2305.09568), section 4:  M(n, s) = n for n <= s+1, else the least of 1 + M(n-1, s-1), which tapes a step in a
+    (arXiv:2305.09568):  M(n, s) = n for n <= s+1, else the least of 1 + M(n-1, s-1), which tapes a step in a
     slot, and i + M(i, s) + M(n-i, s-1) for 2 <= i < n, which stores a state in it.
 
     In closed form P(n, s) plus the number of leaves, runs in which every step is stored but the last, which is taped as it
@@ -45,7 +45,8 @@ class Mixed(Schedule):
     STORE y_n and go on; the step is replayed by its VJP.  Only the last step of a leaf is reversed from the current state,
     without having been run for itself.  So the actions run M(n, s) less the number of leaves, and that is P(n, s) exactly:
     what Maddison's schedules save over F(n, s) = n + P(n, s) is what ours never spend.  What remains is the choice among
-    the binomial schedules: this one has the fewest leaves.
+    the binomial schedules: this one has the fewest leaves.  (Other schedules with M(n, s) runs, such as those of the package
+    checkpoint_schedules, have fewer still and take a step more here.)
 
     ``slots`` is cut down to ``n_steps``.
     """

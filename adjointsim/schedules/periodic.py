@@ -55,7 +55,7 @@ class Periodic(Schedule):
 
     The oldest scheme, known as the two-sweep or square-root method (Volin & Ostrovskii, "Automatic computation of
     derivatives with the use of the multilevel differentiating technique", Comput. Math. Appl. 11 (1985); Griewank & Walther,
-    "Evaluating Derivatives", 2nd ed. (2008), section 12.2).  With k the period and m = ceil(n_steps / k) segments it takes
+    "Evaluating Derivatives", 2nd ed. (2008), chapter 12).  With k the period and m = ceil(n_steps / k) segments it takes
     n_steps - 1 + (m-1) (k-1) primal steps, fewer than 2 n_steps, and m + k - 2 slots, one more if k divides n_steps: states
     of segments and the segment that is being reversed, which uses the slots of those that are done.
 

@@ -21,13 +21,20 @@ from adjointsim.schedules import (
     STORE,
     Action,
     Binomial,
+    Listed,
+    Mixed,
+    Periodic,
+    PeriodicDisk,
     Schedule,
     StoreAll,
     Stream,
+    TwoLevel,
     actions,
 )  # fmt: skip
 
 from .machine import Machine, check
+
+OTHERS = [Periodic(300), Mixed(300, 3), PeriodicDisk(300, 3, 4, 9), PeriodicDisk(300, 2), TwoLevel(300, 3, 4)]
 
 
 def collect(stream: Stream, chunk: int) -> np.ndarray:
@@ -54,13 +61,13 @@ def test_store_all_is_one_record_and_one_reverse(n):
     assert check(schedule).writes == n
 
 
-@pytest.mark.parametrize("schedule", [Binomial(0, 4), StoreAll(0)], ids=lambda s: s.name)
+@pytest.mark.parametrize("schedule", [Binomial(0, 4), StoreAll(0), Periodic(0), Mixed(0, 2), PeriodicDisk(0, 2)], ids=repr)
 def test_no_steps_no_actions(schedule):
     assert schedule.forward_steps == 0
     assert list(actions(schedule)) == []
 
 
-@pytest.mark.parametrize("schedule", [Binomial(57, 4), StoreAll(57)], ids=lambda s: s.name)
+@pytest.mark.parametrize("schedule", [Binomial(57, 4), StoreAll(57), *OTHERS], ids=repr)
 def test_a_schedule_is_a_frozen_value(schedule):
     assert isinstance(schedule, Schedule)
     assert schedule == dataclasses.replace(schedule) and hash(schedule) == hash(dataclasses.replace(schedule))
@@ -68,7 +75,7 @@ def test_a_schedule_is_a_frozen_value(schedule):
         schedule.n_steps = 3
 
 
-@pytest.mark.parametrize("schedule", [Binomial(57, 4), Binomial(50, 1), Binomial(2, 1), StoreAll(9)], ids=repr)
+@pytest.mark.parametrize("schedule", [Binomial(57, 4), Binomial(50, 1), Binomial(2, 1), StoreAll(9), *OTHERS], ids=repr)
 def test_streams_of_one_schedule_are_independent(schedule):
     first, second, row = schedule.stream(), schedule.stream(), np.empty((1, 4), np.int64)
     first.fill(row)
@@ -76,14 +83,17 @@ def test_streams_of_one_schedule_are_independent(schedule):
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
-@pytest.mark.parametrize("schedule", [Binomial(300, 3), Binomial(57, 1), Binomial(1000, 30), StoreAll(9)], ids=repr)
+@pytest.mark.parametrize("schedule", [Binomial(300, 3), Binomial(57, 1), Binomial(1000, 30), StoreAll(9), *OTHERS], ids=repr)
 def test_the_size_of_a_chunk_does_not_matter(schedule, chunk):
     assert np.array_equal(collect(schedule.stream(), chunk), list(actions(schedule)))
 
 
-@given(n=st.integers(1, 400), s=st.integers(1, 40), sizes=st.lists(st.integers(1, 12), min_size=1))
-def test_chunks_of_mixed_sizes(n, s, sizes):
-    schedule = Binomial(n, s)
+MAKERS = [Binomial, Mixed, lambda n, s: PeriodicDisk(n, s, 2, 7), lambda n, s: TwoLevel(min(n, 60), s, 3)]
+
+
+@given(st.sampled_from(MAKERS), st.integers(1, 400), st.integers(1, 40), st.lists(st.integers(1, 12), min_size=1))
+def test_chunks_of_mixed_sizes(make, n, s, sizes):
+    schedule = make(n, s)
     expected, stream, got = list(actions(schedule)), schedule.stream(), []
     while len(got) < len(expected):
         rows = np.empty((sizes[len(got) % len(sizes)], 4), np.int64)
@@ -94,7 +104,7 @@ def test_chunks_of_mixed_sizes(n, s, sizes):
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 11, 200])
-@pytest.mark.parametrize("schedule", [Binomial(300, 3), StoreAll(9)], ids=repr)
+@pytest.mark.parametrize("schedule", [Binomial(300, 3), StoreAll(9), *OTHERS], ids=repr)
 def test_a_saved_state_continues_the_stream(schedule, before):
     stream, rows = schedule.stream(), np.empty((max(before, 1), 4), np.int64)
     count = stream.fill(rows) if before else 0
@@ -104,8 +114,9 @@ def test_a_saved_state_continues_the_stream(schedule, before):
     assert np.array_equal(rest.reshape(-1, 4), np.reshape(list(actions(schedule))[count:], (-1, 4)))
 
 
-def test_a_kernel_can_be_called_from_compiled_code():
-    stream = Binomial(300, 3).stream()
+@pytest.mark.parametrize("schedule", [Binomial(300, 3), *OTHERS], ids=repr)
+def test_a_kernel_can_be_called_from_compiled_code(schedule):
+    stream = schedule.stream()
     kernel = stream.kernel
 
     @njit
@@ -117,7 +128,7 @@ def test_a_kernel_can_be_called_from_compiled_code():
                 return total
             total += k
 
-    assert count(stream.state, np.empty((16, 4), np.int64)) == len(list(actions(Binomial(300, 3))))
+    assert count(stream.state, np.empty((16, 4), np.int64)) == len(list(actions(schedule)))
 
 
 def test_fill_leaves_the_other_rows_alone():
@@ -137,8 +148,11 @@ def test_fill_refuses_an_array_that_it_cannot_fill(rows):
         Binomial(9, 2).stream().fill(rows)
 
 
+ALSO = [Periodic, lambda n: Mixed(n, 2), lambda n: PeriodicDisk(n, 2), lambda n: TwoLevel(n, 2, 2), lambda n: Listed(n, 2, [])]
+
+
 @pytest.mark.parametrize("n", [-1, 2.0, True, "3", None, 2**63, np.float64(4), np.True_])
-@pytest.mark.parametrize("make", [StoreAll, lambda n: Binomial(n, 2)], ids=["store-all", "binomial"])
+@pytest.mark.parametrize("make", [StoreAll, lambda n: Binomial(n, 2), *ALSO], ids=repr)
 def test_a_bad_number_of_steps(make, n):
     with pytest.raises(ArgumentError, match="n_steps"):
         make(n)
@@ -166,3 +180,11 @@ def test_a_bad_number_of_steps(make, n):
 def test_the_machine_notices(rows):
     with pytest.raises((AssertionError, KeyError)):
         Machine(3, 2).run(map(Action._make, rows))
+
+
+@pytest.mark.parametrize("rows", [[(RECORD, 0, 2, 0)], [(STORE, 0, 0, 1), (REVERSE, 0, 1, 1)], [(STORE, 0, 0, 2)]])
+def test_the_machine_notices_slots_on_a_disk(rows):
+    """One slot in memory and one on disk: nothing is recorded there or reversed from there."""
+    assert Machine(1, 2, 1).run(map(Action._make, [(STORE, 0, 0, 1), (LOAD, 0, 0, 1), (REVERSE, 0, 1, -1)])).disk_reads == 1
+    with pytest.raises(AssertionError):
+        Machine(1 + (rows[0][0] == RECORD), 2, 1).run(map(Action._make, rows))

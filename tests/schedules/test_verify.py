@@ -8,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE, Action, Binomial, StoreAll, actions
+from adjointsim.schedules import (
+    ADVANCE,
+    LOAD,
+    RECORD,
+    REVERSE,
+    STORE,
+    Action,
+    Binomial,
+    Mixed,
+    Periodic,
+    PeriodicDisk,
+    StoreAll,
+    TwoLevel,
+    actions,
+)  # fmt: skip
 from adjointsim.schedules.verify import Verifier
 
 from .machine import Machine
@@ -17,8 +31,9 @@ N, SLOTS = 4, 3
 
 
 def test_every_schedule_of_ours_can_be_carried_out():
-    for schedule in [StoreAll(7), *(Binomial(n, s) for n in range(25) for s in range(1, max(n, 1) + 1))]:
-        verify = Verifier(schedule.n_steps, schedule.slots)
+    binomial = [Binomial(n, s) for n in range(25) for s in range(1, max(n, 1) + 1)]
+    for schedule in [StoreAll(7), Periodic(30), Mixed(30, 4), TwoLevel(40, 2, 3), PeriodicDisk(40, 2, 2, 5), *binomial]:
+        verify = Verifier(schedule.n_steps, schedule.slots, schedule.disk_slots)
         for action in actions(schedule):
             verify(np.array([action]))
         assert verify.left == 0
@@ -34,10 +49,10 @@ kinds = st.sampled_from([ADVANCE, STORE, LOAD, RECORD, REVERSE])
 rows = st.builds(row, kinds, st.integers(-1, N), st.integers(-1, N + 1), st.integers(-2, SLOTS))
 
 
-@given(st.lists(rows, max_size=12))
-def test_verifier_and_machine_agree(plan):
+@given(st.lists(rows, max_size=12), st.integers(0, SLOTS))
+def test_verifier_and_machine_agree(plan, disk):
     """Rows that the machine refuses are refused, and left out by both; the others are accepted."""
-    verify, machine = Verifier(N, SLOTS), Machine(N, SLOTS)
+    verify, machine = Verifier(N, SLOTS, disk), Machine(N, SLOTS, disk)
     for action in plan:
         before = verify.current, verify.left, list(verify.held)
         state = machine.current, machine.left, dict(machine.slots)
@@ -64,3 +79,5 @@ def test_a_message_names_the_action():
         Verifier(3, 2)(np.array([(LOAD, 0, 0, 1)]))
     with pytest.raises(ArgumentError, match="Got kind 9"):
         Verifier(3, 2)(np.array([(9, 0, 0, 1)]))
+    with pytest.raises(ArgumentError, match="and the slots from 1 on are on a disk"):
+        Verifier(3, 2, 1)(np.array([(RECORD, 0, 2, 0)]))

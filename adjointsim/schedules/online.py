@@ -1,0 +1,323 @@
+"""Checkpointing while the number of steps is not known: states are stored, and replaced, as the run goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numba import njit
+
+from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.schedules.actions import ADVANCE, RECORD, REVERSE, STORE, Stream, checked
+from adjointsim.schedules.binomial import (
+    begin_stored_segment,
+    binomial_state,
+    checked_segments,
+    fill_binomial,
+    put,
+    repetitions_below,
+)
+
+__all__ = ["Online", "OnlineStream"]
+
+
+@dataclass(frozen=True)
+class Online:
+    """Up to ``slots`` states are stored so that the run may end at any time and be reversed at little cost.
+
+    Stumm & Walther, "New algorithms for optimal online checkpointing", SIAM J. Sci. Comput. 32 (2010), and Wang, Moin &
+    Iaccarino, "Minimal repetition dynamic checkpointing algorithm for unsteady adjoint calculation", SIAM J. Sci. Comput. 31
+    (2009), replace stored states by current ones so that no step is run more often than it would be had the end been known.
+    What that costs at least is G(n, s) (see binomial.py): n steps to the end, and P(n+1, s) - n more, which every step's VJP
+    adds one replay to.
+
+    The rule here.  If the run ended at n with the states c_0 = 0 < ... < c_{k-1} stored, its segments would be reversed
+    binomially from the last to the first, the i-th with the slots from the i-th state on:  the sum of P(c_{i+1} - c_i, s - i),
+    with c_k = n.  The current state replaces the stored one whose loss is least, as soon as that makes the cost at n+2
+    smaller: two steps are what the last slot reverses with two runs of a step.
+
+    The count is G(n, s) for all n < beta(s, 2) = (s+1)(s+2)/2, as Stumm & Walther's first algorithm has it.  Beyond, it is a
+    heuristic: at most 1.12 G(n, s) with two slots, 1.08 with three and 1.05 with more, for all n <= 5000, and closer for longer
+    runs.  Wang's algorithm comes to 1.25.
+
+    A stream costs O(slots) memory and O(slots) time a state stored.  ``n_max`` bounds the length.  See :class:`OnlineStream`.
+    """
+
+    name: ClassVar[str] = "online"
+    disk_slots: ClassVar[int] = 0
+
+    slots: int
+    n_max: int = 2**40
+
+    def __post_init__(self) -> None:
+        slots, n_max = checked("slots", self.slots, 1), checked("n_max", self.n_max, 1)
+        if n_max >= 2**62:
+            raise ArgumentError(f"Got n_max={n_max}, but expected an integer below 2**62")
+        checked_segments(n_max, slots)
+        object.__setattr__(self, "n_max", n_max)
+        object.__setattr__(self, "slots", min(slots, n_max))
+
+    def stream(self) -> OnlineStream:
+        """A new stream at y_0."""
+        s = self.slots
+        head = np.zeros(_BUFFER + 4 * _ROWS + 3 * s, np.int64)
+        head[_SLOTS], head[_MOST] = s, self.n_max
+        return OnlineStream(fill_online, np.concatenate([head, binomial_state(self.n_max, s)]))
+
+
+class OnlineStream(Stream):
+    """The actions of a sweep whose end is found on the way.
+
+    Ask :meth:`forward` again and again until the run ends, say :meth:`stop`, and :meth:`fill` has the way back:
+
+        while not ended:
+            rows = out[: stream.forward(out)]
+            ...                                 # carry them out until the run ends, at y_n, or they do
+        stream.stop(n)
+        while count := stream.fill(out):
+            ...
+
+    ``kernel`` does what forward and fill do, and may be called from compiled code.  As that of any stream, ``state`` may be
+    saved and continued at any time.
+    """
+
+    __slots__ = ()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the end is known."""
+        return bool(self.state[_BACK])
+
+    def forward(self, out: np.ndarray) -> int:
+        """Write the next rows of the way forward, two at most, and return how many; 0 at ``n_max``, where the run must end.
+
+        The first time they are RECORD (0, b, 0) and an ADVANCE, then STORE (n, n, slot) and an ADVANCE to where the next
+        state is stored (or to ``n_max``).  The run may end at any y_n on the way, after its first step: then leave the rest
+        of the rows.  In RECORD, which stores y_0, y_1, ... as it comes to them, y_n itself need not be stored.
+        """
+        self._check(out)
+        if self.stopped:
+            raise ArgumentError("Got forward() after stop(), but expected fill()")
+        if len(out) < 2:
+            raise StructureError("Got out with one row, but forward() writes two")
+        return self.kernel(self.state, out)
+
+    def stop(self, n: int) -> None:
+        """The current state y_n, which is in the last rows that :meth:`forward` wrote, is the last one."""
+        n, state = checked("n", n, 0), self.state
+        if self.stopped:
+            raise ArgumentError(f"Got stop({n}), but the stream was stopped before")
+        first, last = int(state[_FROM]), int(state[_AT])
+        if not (first < n <= last or n == last == 0):
+            raise ArgumentError(f"Got stop({n}), but the last rows went from y_{first} to y_{last}: expected an n behind {first}")
+        count = min(int(state[_COUNT]), n)  # fewer only on the way through RECORD
+        state[_BACK], state[_COUNT], state[_LEFT] = 1, count, n
+        free = state[_free(state)]
+        free[: len(free) - count] = np.arange(count, len(free))
+        state[_FREE] = len(free) - count
+
+    def fill(self, out: np.ndarray) -> int:
+        """As :meth:`Stream.fill`, from :meth:`stop` on."""
+        if not self.stopped:
+            raise ArgumentError("Got fill() before stop(n), but the way back begins at an end: forward() goes on")
+        return super().fill(out)
+
+
+# The state of a stream: this head, a few rows of the segment at hand, the n of the stored states, their slots, the slots
+# that are free (in order), and the stream of the segment.
+_SLOTS = 0
+_MOST = 1  # n_max
+_BACK = 2  # 1 from stop() on
+_FROM = 3  # the last rows of the way forward led from here
+_AT = 4  # to here
+_COUNT = 5  # states stored, and not reversed yet
+_FREE = 6  # slots free, the one of the segment's first state not counted
+_LEFT = 7  # steps left
+_INSIDE = 8  # 1 while a segment is reversed
+_NEXT = 9  # rows done of those
+_READY = 10  # at hand
+_PART = 11  # how many states of the row are done: slots that are not neighbours take several rows
+_BUFFER = 12
+_ROWS = 64
+
+
+def _free(state: np.ndarray) -> slice:
+    first = _BUFFER + 4 * _ROWS + 2 * int(state[_SLOTS])
+    return slice(first, first + int(state[_SLOTS]))
+
+
+@njit(cache=True, error_model="numpy")
+def _least(n: int, s: int) -> int:
+    """P(n, s) for s > 1."""
+    if n <= 1:
+        return 0
+    t, w = repetitions_below(n, s)
+    return t * n - w * (s + t) // (s + 1)
+
+
+@njit(cache=True, error_model="numpy")
+def _cheapest(at: np.ndarray, count: int) -> tuple[int, int]:
+    """Which stored state but the first and the last is missed least, and what its loss costs; all slots are in use.
+
+    Without the j-th, two segments are one, and those behind it (the one at the end apart) have a slot more.
+    """
+    best, lowest = -1, 0
+    behind = 0  # what the segments from j+1 on, but the last, gain
+    for j in range(count - 2, 0, -1):
+        left, right, free = at[j] - at[j - 1], at[j + 1] - at[j], count - j
+        own = _least(right, free)
+        loss = _least(left + right, free + 1) - _least(left, free + 1) - own + behind
+        if best < 0 or loss <= lowest:
+            best, lowest = j, loss
+        behind += _least(right, free + 1) - own
+    return best, lowest
+
+
+@njit(cache=True, error_model="numpy")
+def _next_stop(at: np.ndarray, count: int, n_max: int) -> tuple[int, int]:
+    """(n, j): at y_n, the current state shall replace the j-th; j = -1 at n_max."""
+    last = at[count - 1]
+    if count == 1:
+        return n_max, -1
+    best, loss = _cheapest(at, count)
+    before = last - at[count - 2]
+    shorter, t_shorter = 0, 1  # P(gap, 2) and what it grows by
+    longer, w_longer = 0, before  # P(before + gap, 2) - P(before, 2), and before + gap
+    t_longer = 1
+    while (t_longer + 1) * (t_longer + 2) // 2 <= before:
+        t_longer += 1
+    gap = 0
+    while last + gap < n_max:
+        if (t_shorter + 1) * (t_shorter + 2) // 2 <= gap:  # beta(2, t) <= gap
+            t_shorter += 1
+        if (t_longer + 1) * (t_longer + 2) // 2 <= w_longer:
+            t_longer += 1
+        shorter += t_shorter if gap else 0
+        longer += t_longer
+        gap, w_longer = gap + 1, w_longer + 1
+        keep = (gap + 2) * (gap + 1) // 2 - 1  # P(gap + 2, 1) - P(2, 1)
+        if best > 0 and loss + shorter < keep and loss + shorter <= longer:
+            return last + gap, best
+        if longer < keep:
+            return last + gap, count - 1
+    return n_max, -1
+
+
+@njit(cache=True, error_model="numpy")
+def _forward(state: np.ndarray, at: np.ndarray, slot: np.ndarray, out: np.ndarray) -> int:
+    """The next two rows of the way forward."""
+    n, s, n_max = state[_AT], state[_SLOTS], state[_MOST]
+    if out.shape[0] < 2 or n == n_max:
+        return 0
+    if n == 0:
+        for k in range(s):
+            at[k] = slot[k] = k
+        put(out, 0, RECORD, 0, s, 0)
+        state[_COUNT] = s
+        begin = s - 1
+    else:
+        j = state[_PART]
+        put(out, 0, STORE, n, n, slot[j])
+        taken = slot[j]
+        for k in range(j, s - 1):
+            at[k], slot[k] = at[k + 1], slot[k + 1]
+        at[s - 1], slot[s - 1] = n, taken
+        begin = n
+    stop, j = _next_stop(at, s, n_max)
+    put(out, 1, ADVANCE, begin, stop, -1)
+    state[_FROM], state[_AT], state[_PART] = n, stop, j
+    return 2
+
+
+@njit(cache=True, error_model="numpy")
+def _begin(state: np.ndarray, first: int, inner: np.ndarray) -> None:
+    """Begin to reverse from the last stored state, with its slot and the free ones."""
+    begin_stored_segment(inner, first, state[_LEFT], state[_FREE] + 1)
+    state[_INSIDE], state[_NEXT], state[_READY], state[_PART] = 1, 0, 0, 0
+
+
+@njit(cache=True, error_model="numpy")
+def _release(state: np.ndarray, slot: np.ndarray, free: np.ndarray) -> None:
+    """The last stored state is reversed: put its slot among the free ones."""
+    k, mine = state[_FREE], slot[state[_COUNT] - 1]
+    while k > 0 and free[k - 1] > mine:
+        free[k] = free[k - 1]
+        k -= 1
+    free[k] = mine
+    state[_FREE] += 1
+    state[_COUNT] -= 1
+
+
+@njit(cache=True, error_model="numpy")
+def _place(state: np.ndarray, mine: int, free: np.ndarray, out: np.ndarray, n: int) -> int:
+    """Write the rows of the segment at hand with slots of ours, until they or ``out`` are at their ends.
+
+    Slot 0 there is ``mine`` here, slot k is ``free[k-1]``.  A range goes as far as the slots are neighbours.
+    """
+    rows = state[_BUFFER : _BUFFER + 4 * _ROWS].reshape(_ROWS, 4)
+    row, ready, part = state[_NEXT], state[_READY], state[_PART]
+    while row < ready and n < out.shape[0]:
+        kind, a, b, first = rows[row, 0], rows[row, 1], rows[row, 2], rows[row, 3]
+        if first < 0 or b - a < 2:
+            n = put(out, n, kind, a, b, first if first < 0 else mine if first == 0 else free[first - 1])
+            row += 1
+            continue
+        if part < 0:  # on to the state that is recorded next
+            part = -part
+            n = put(out, n, ADVANCE, a + part - 1, a + part, -1)
+            continue
+        length = 1
+        if kind == RECORD:
+            k = first + part
+            slot = mine if k == 0 else free[k - 1]
+            while part + length < b - a and free[k + length - 1] == slot + length:
+                length += 1
+            n = put(out, n, RECORD, a + part, a + part + length, slot)
+        else:
+            k = first + b - a - part - 1
+            slot = mine if k == 0 else free[k - 1]
+            while part + length < b - a and (mine if k == length else free[k - length - 1]) == slot - 1:
+                slot -= 1
+                length += 1
+            n = put(out, n, REVERSE, b - part - length, b - part, slot)
+        part += length
+        if part == b - a:
+            row, part = row + 1, 0
+        elif kind == RECORD:
+            part = -part
+    state[_NEXT], state[_PART] = row, part
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def fill_online(state: np.ndarray, out: np.ndarray) -> int:
+    """The kernel of :class:`Online`: two rows of the way forward, or as many as fit of the way back."""
+    s = state[_SLOTS]
+    arrays = state[_BUFFER + 4 * _ROWS :]
+    at, slot, free, inner = arrays[:s], arrays[s : 2 * s], arrays[2 * s : 3 * s], arrays[3 * s :]
+    if not state[_BACK]:
+        return _forward(state, at, slot, out)
+    rows = state[_BUFFER : _BUFFER + 4 * _ROWS].reshape(_ROWS, 4)
+    n = 0
+    while n < out.shape[0] and state[_COUNT] > 0:
+        i = state[_COUNT] - 1
+        if not state[_INSIDE]:
+            if state[_LEFT] - at[i] > 1:
+                _begin(state, at[i], inner)
+                continue
+            first, last = at[i], state[_LEFT]  # a step by itself, and those before it that are stored next to it
+            _release(state, slot, free)
+            while i > 0 and at[i - 1] == first - 1 and slot[i - 1] == slot[i] - 1:
+                i, first = i - 1, first - 1
+                _release(state, slot, free)
+            n = put(out, n, REVERSE, first, last, slot[i])
+            state[_LEFT] = first
+        elif state[_NEXT] == state[_READY]:
+            state[_NEXT], state[_READY] = 0, fill_binomial(inner, rows)
+            if state[_READY] == 0:
+                state[_INSIDE], state[_LEFT] = 0, at[i]
+                _release(state, slot, free)
+        else:
+            n = _place(state, slot[i], free, out, n)
+    return n
