@@ -37,7 +37,7 @@ from adjointsim.schedules import Schedule
 from adjointsim.selection import select
 from adjointsim.storage import choose
 from adjointsim.storage.disk import BUFFERS, DiskSlots, Tier, room
-from adjointsim.sweep import Sweep, executor_class, in_memory, make_executor
+from adjointsim.sweep import Forward, Sweep, Unknown, executor_class, in_memory, make_executor
 
 if TYPE_CHECKING:
     from adjointsim.simulation import Simulation
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Wrt"]
 
 Wrt = str | Iterable[str]
+
+_UNNAMED = 2**30  # bytes of the states of a run of unknown length, if the user names no bound
 
 
 class Call:
@@ -70,7 +72,8 @@ class Call:
         self.y_active, p_active = ((), floating) if wrt is None else select(wrt, y_spec, p_spec)
         self.problem = Problem(
             sim.step, sim.n_steps, y_spec, p_spec, shapes_of(self.y0), shapes_of(self.p), nbytes(self.y0), nbytes(self.p),
-            p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit,
+            p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit, until=sim.until,
+            known_end=sim.until is None,
         )  # fmt: skip
         if not costs:
             self.problem = replace(self.problem, terminal=None, running=None, misfit=None)
@@ -89,12 +92,20 @@ class Call:
 
     def schedule(self, more: int = 0) -> Schedule:
         """What the user's bounds allow, if so many bytes ``more`` are needed than for a gradient."""
-        sim, state = self.sim, self.problem.state_bytes
+        sim, state, n_steps = self.sim, self.problem.state_bytes, self.problem.n_steps
         bounds: dict[str, Any] = {"memory": sim.memory, "checkpoints": sim.checkpoints, "schedule": sim.schedule}
         working = self.working.bytes + more if sim.memory is not None else 0
         if sim.directory is None:
-            return choose(sim.n_steps, state, working, **bounds)
-        return choose(sim.n_steps, state, working + BUFFERS * state, disk=room(sim.directory), **bounds)
+            found = choose(n_steps, state, working, **bounds)
+            if self.problem.known_end:
+                return found
+            named = sim.memory is not None or sim.checkpoints is not None
+            return Unknown(n_steps, found.slots if named else max(min(found.slots, _UNNAMED // max(state, 1)), 1))
+        return choose(n_steps, state, working + BUFFERS * state, disk=room(sim.directory), **bounds)
+
+    def running(self) -> Schedule:
+        """A schedule for a run and no way back."""
+        return Forward(self.problem.n_steps) if self.problem.known_end else Unknown(self.problem.n_steps, 0)
 
     def executor(self, slots: int) -> Executor:
         return make_executor(self.problem, self.y0, self.p, slots)
@@ -120,7 +131,7 @@ class Call:
     @contextmanager
     def progress(self, sweep: Sweep, back: bool = False) -> Iterator[None]:
         """Report what the sweep does inside, to y_N or also ``back``."""
-        n_steps = self.sim.n_steps
+        n_steps = self.problem.n_steps
         total = sweep.schedule.forward_steps + n_steps if back else max(n_steps - 1, 0)
         with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as watchers:
             own, sweep.watchers = sweep.watchers, [*sweep.watchers, *watchers]
@@ -129,6 +140,7 @@ class Call:
 
     def forward(self, sweep: Sweep) -> None:
         sweep.forward()
+        self.problem = sweep.executor.problem
         check_solution_finite(sweep.executor, self.executor)
 
     def reverse(self, sweep: Sweep, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
@@ -137,7 +149,7 @@ class Call:
 
     def check(self, sweep: Sweep, value_bar: float, y_bar: Bars | None, observations_bar: Bars | None) -> None:
         """NonFiniteError if the gradient that a way back gave from these seeds is not finite."""
-        again = partial(self.sweep, in_memory(sweep.schedule))
+        again = partial(self.sweep, in_memory(sweep.schedule, self.problem.n_steps))
         check_gradient_finite(sweep.executor, again, value_bar, y_bar, observations_bar)
 
     def solution(self, sweep: Sweep) -> Solution:

@@ -44,6 +44,11 @@ class Costs:
         self.k = 0  # the next observation on the way forward; on the way back, one beyond the next
 
     # ---------------------------------------------------------------------------------------------------- the way there
+    def end(self, problem: Problem) -> None:
+        """The end of the run is known, and is in ``problem``."""
+        self.problem, self.at = problem, problem.observe_at
+        self.observations = [stack[: len(self.at)] for stack in self.observations]
+
     def visit(self, n: int, y: Leaves) -> None:
         """The running cost and the observations at y_n; once for each n = 0 .. N-1, ascending."""
         if self.running is not None:

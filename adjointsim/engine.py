@@ -13,7 +13,7 @@ from adjointsim.costs import accumulate
 from adjointsim.derive import control
 from adjointsim.derive.api import Compiled, longer, new_tapes, raise_site
 from adjointsim.derive.cache import Cache
-from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, TURN_ACTION
+from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, STOP, TURN_ACTION
 from adjointsim.derive.emit import NEED
 from adjointsim.derive.ir import Base
 from adjointsim.derive.model import CompiledModel
@@ -22,7 +22,7 @@ from adjointsim.derive.spec import ScalarSpec, Spec, leaf_specs, leaves_of
 from adjointsim.derive.summary import carries_tangents
 from adjointsim.errors import StructureError
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
-from adjointsim.kernels import INDEX, DoubledScalar, ScalarKernel
+from adjointsim.kernels import INDEX, DoubledScalar, FlagKernel, ScalarKernel
 from adjointsim.leaves import Bars, Leaves, nbytes, with_dots, with_tangent
 from adjointsim.schedules import REVERSE
 from adjointsim.storage.arena import borrow_slots
@@ -36,6 +36,7 @@ _WHAT = {
     "step": "step", "running": "the running cost of step", "observe": "the observation at step", "misfit": "the misfit of step",
     "step_vjp": "the VJP of step", "running_vjp": "the derivative of the running cost of step",
     "observe_vjp": "the derivative of the observation at step", "misfit_vjp": "the derivative of the misfit of step",
+    "until": "until= after step",
 }  # fmt: skip
 
 Arrays = tuple[np.ndarray, ...]
@@ -44,7 +45,7 @@ Arrays = tuple[np.ndarray, ...]
 def model_of(problem: Problem) -> CompiledModel:
     """The kernels for a problem; derived once for each set of functions, structures and active leaves."""
     functions = {"step": plain_function(problem.step)}
-    for verb in ("running", "observe", "misfit"):
+    for verb in ("running", "observe", "misfit", "until"):
         fn = getattr(problem, verb)
         if fn is not None:
             functions[verb] = plain_function(fn)
@@ -60,6 +61,8 @@ def model_of(problem: Problem) -> CompiledModel:
             if verb in functions:  # says what is wrong with a cost's result
                 seen: Spec = y_spec if verb == "running" else model.observation_spec
                 ScalarKernel(functions[verb], (INDEX, seen, p_spec), verb)  # type: ignore[arg-type]
+        if "until" in functions:
+            FlagKernel(functions["until"], (INDEX, y_spec, p_spec), "until")  # type: ignore[arg-type]
         model.entries  # noqa: B018 - derived here, where errors belong to the model that has them
         return model
 
@@ -180,6 +183,7 @@ class CompiledExecutor(Executor):
         self._slots = tuple(s.reshape(-1) if scalar else s for s, scalar in zip(stored, scalars, strict=True))
         self._ctl = np.zeros(16, np.int64)
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
+        self._ctl[control.WATCHED] = not problem.known_end
         self._sums, self._seeds = np.zeros(2), np.ones(1)
         self._terminal_sum = 0.0
         self._tapes = new_tapes(kit.tape[0], kit.tangents)
@@ -234,6 +238,9 @@ class CompiledExecutor(Executor):
                 self._kit.grew(self._tapes)
             elif status > 0:
                 raise self._error(status)
+            elif status == STOP:
+                self._end(int(ctl[control.N]) + 1)
+                return
             else:
                 assert status == control.DONE, status
                 return
@@ -261,7 +268,17 @@ class CompiledExecutor(Executor):
         if len(actions):
             self._call(np.ascontiguousarray(actions))
             self._look()
+            if self._ctl[control.WATCHED] < 0:  # the run has just ended
+                self._ctl[control.WATCHED] = 0
+                return int(self._ctl[control.ROW])
         return len(actions)
+
+    def _end(self, n: int) -> None:
+        self._ctl[control.TURNED], self._ctl[control.WATCHED] = n, -1
+        super()._end(n)
+        count = len(self.problem.observe_at)
+        self._obs = tuple(o[:count] for o in self._obs)
+        self._position = (-1, n)
 
     def turn(self) -> None:
         n = self.problem.n_steps

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from adjointsim.derive.spec import Spec
+from adjointsim.errors import ArgumentError
 from adjointsim.leaves import Bars, Leaves, Shapes
 from adjointsim.step import Step
 
-__all__ = ["Executor", "Problem", "Snapshot", "Working", "annotate"]
+__all__ = ["Executor", "Problem", "Snapshot", "Working", "annotate", "never_ended"]
 
 
 class Working(NamedTuple):
@@ -40,7 +41,8 @@ class Problem:
     """A simulation for one structure of y and p.
 
     ``observe_at`` is a sorted int64 array, empty without ``observe``.  ``p_active`` says for each leaf of p whether its
-    cotangent is wanted.
+    cotangent is wanted.  Without a ``known_end``, ``n_steps`` is a bound and ``until``
+    says where the run ends.
 
     A problem of second order has a ``first``, which is the same without tangents.  Its states, parameters and observations
     are those of ``first`` and then the tangents of the floating leaves (:func:`.leaves.with_dots`), and so are structures and
@@ -62,6 +64,14 @@ class Problem:
     observe_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     misfit: Callable[..., Any] | None = None
     first: Problem | None = None
+    until: Callable[..., Any] | None = None
+    known_end: bool = True  # False: n_steps is a bound, until says where the run ends
+
+    def ended(self, n: int) -> Problem:
+        """The problem once it is known that the run ends at y_n."""
+        at = self.observe_at[self.observe_at <= n]
+        first = None if self.first is None else self.first.ended(n)
+        return replace(self, n_steps=n, observe_at=at, first=first, known_end=True)
 
     @property
     def has_cost(self) -> bool:
@@ -102,8 +112,14 @@ class Executor(ABC):
     def run(self, actions: np.ndarray) -> int:
         """Carry out rows (kind, a, b, slot) of an int64 array and return how many.
 
-        Before :meth:`seed` it stops before the first REVERSE (it contains step N-1), and remembers where y_{N-1} is.
+        Before :meth:`seed` it stops before the first REVERSE (it contains step N-1), and remembers where y_{N-1} is.  It also
+        stops where ``until`` says that the run ends, at y_N: then y_{N-1} is current, the row is done as far as that, and from
+        here on ``problem`` is :meth:`Problem.ended` at N.
         """
+
+    def _end(self, n: int) -> None:
+        """The run ends at y_n."""
+        self.problem = self.problem.ended(n)
 
     @abstractmethod
     def turn(self) -> None:
@@ -170,6 +186,12 @@ class Executor(ABC):
     @abstractmethod
     def planned(self) -> Working:
         """What the sweep takes, slots and working set, as known before it runs."""
+
+
+def never_ended(bound: int) -> ArgumentError:
+    """The error of a run that went on to its bound."""
+    message = f"Got until= that did not end the run within n_steps={bound} steps, but expected it to"
+    return ArgumentError(f"{message}: name more steps, or another condition")
 
 
 def annotate(error: BaseException, what: str, n: int, n_steps: int, direction: str) -> None:

@@ -15,7 +15,7 @@ from adjointsim.leaves import Bars, Leaves
 if TYPE_CHECKING:
     from adjointsim.derive.api import FunctionKernel
 
-__all__ = ["INDEX", "DoubledScalar", "ScalarKernel", "index_leaf", "kernel_of"]
+__all__ = ["INDEX", "DoubledScalar", "FlagKernel", "ScalarKernel", "index_leaf", "kernel_of"]
 
 #: the structure of a step number
 INDEX = ScalarSpec("i8")
@@ -38,6 +38,19 @@ def kernel_of(fn: Callable[..., Any], specs: Sequence[Spec], *, role: str, resul
     from adjointsim.derive import api  # late: it brings Numba, and a hand-written step may never need it
 
     return api.function_kernel(plain, tuple(specs), result=result, role=role)
+
+
+class FlagKernel:
+    """The kernel of a function that returns True or False; StructureError if it returns anything else."""
+
+    def __init__(self, fn: Callable[..., Any], specs: Sequence[Spec], name: str) -> None:
+        self.kernel = kernel_of(fn, specs, role="function")
+        if self.kernel.result_spec != ScalarSpec("b1"):
+            raise StructureError(f"Got {self.kernel.result_spec} from {name}, but expected a bool: True where the run ends")
+
+    def value(self, leaves: Leaves) -> bool:
+        """What it says."""
+        return bool(self.kernel.value(leaves)[0][0])
 
 
 class ScalarKernel:

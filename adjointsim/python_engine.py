@@ -9,6 +9,7 @@ import numpy as np
 from adjointsim.costs import Costs, accumulate
 from adjointsim.errors import AdjointSimError
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
+from adjointsim.kernels import INDEX, FlagKernel, index_leaf
 from adjointsim.leaves import Bars, Leaves, nbytes, zeros_like_leaves
 from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE
 
@@ -29,6 +30,9 @@ class PythonExecutor(Executor):
         self._local = problem.step.local(problem.y_spec, problem.p_spec, problem.y_shapes, problem.p_shapes)
         self._costs = Costs(problem, p)
         self.observation_spec = self._costs.observation_spec
+        self._until = None
+        if problem.until is not None:
+            self._until = FlagKernel(problem.until, (INDEX, problem.y_spec, problem.p_spec), "until")
         self._name = problem.step.__name__
         self._state = [leaf.copy() for leaf in y0]
         self._visited = 0  # steps whose costs have been added
@@ -53,17 +57,28 @@ class PythonExecutor(Executor):
 
     # -------------------------------------------------------------------------------------------------------- actions
     def run(self, actions: np.ndarray) -> int:
+        known = self.problem.known_end
         for row, (kind, a, b, slot) in enumerate(actions.tolist()):
             if kind == REVERSE and not self._turned:
                 self._last = slot + (b - 1 - a) if slot >= 0 else -1
                 return row
             self._do[kind](a, b, slot)
+            if self.problem.known_end and not known:
+                return row
         return len(actions)
 
     def _advance(self, a: int, b: int, slot: int) -> None:
         for n in range(a, b):
-            for leaf, new in zip(self._state, self._next(n, self._state), strict=True):
+            found = self._next(n, self._state)
+            if not self.problem.known_end and self._until.value([index_leaf(n + 1), *found, *self.p]):  # type: ignore[union-attr]
+                self._end(n + 1)
+                return
+            for leaf, new in zip(self._state, found, strict=True):
                 leaf[...] = new
+
+    def _end(self, n: int) -> None:
+        super()._end(n)
+        self._costs.end(self.problem)
 
     def _store(self, a: int, b: int, slot: int) -> None:
         for arena, leaf in zip(self._arena, self._state, strict=True):
@@ -77,6 +92,8 @@ class PythonExecutor(Executor):
         self._store(a, a, slot)
         for n in range(a, b - 1):
             self._advance(n, n + 1, -1)
+            if self.problem.n_steps == n + 1:  # found just now
+                return
             self._store(n + 1, n + 1, slot + n + 1 - a)
 
     def _reverse(self, a: int, b: int, slot: int) -> None:

@@ -1,4 +1,12 @@
-"""Runs that survive their process: a sweep that says on the disk where it is, and one that goes on from there."""
+"""Runs that survive their process: a sweep that says on the disk where it is, and one that goes on from there.
+
+Some states are on the disk anyway: those of the second tier.  Now and then a record is put beside them, all at once or not at
+all: where the sweep is, its current state on the way there, or the cotangents on the way back, and which slots of the disk hold
+which states.  The states in memory are lost with the process; those of one segment are computed again.  As schedules do not
+change bits, what goes on after that may be any schedule for what is left.
+
+A record says what run it is of (:func:`identity`), and is refused by any other.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ from adjointsim.schedules.actions import checked, checked_steps
 from adjointsim.second import hessian_product
 from adjointsim.step import Step
 from adjointsim.storage import Plan, checked_storage, choose, parse_bytes, plan
-from adjointsim.sweep import Forward
 from adjointsim.tangent import TangentSweep
 
 __all__ = ["Simulation"]
@@ -40,8 +39,16 @@ class Simulation:
     where observation_k is ``observe(n, y_n, p)`` at n = ``observe_at[k]``, sorted step numbers from 0 to N.
 
     At most one of ``memory`` (bytes, or "200MB"), ``checkpoints`` (stored states) and ``schedule`` bounds what a gradient
-    stores; without one, every state is.  The value and the gradient have the same bits in any case.  ``progress`` is True
-    for a bar (the extra ``progress``), or a function of (done, total).
+    stores; without one, every state is.  The value and the gradient have the same bits in any case.
+
+    ``until(n, y, p) -> bool`` ends the run at the first y_n, n >= 1, for which it is True; ``n_steps`` is then the most steps
+    that may be needed, and ``ledger.n_steps`` says how many were.  ArgumentError if they do not suffice.
+
+    ``directory`` is a second tier: states that do not fit in memory go to a file there, and a gradient that was interrupted
+    (killed, Ctrl-C, a full disk) goes on where it was when the same call is made again; see :mod:`adjointsim.resume`.  An
+    object with ``write(slot, state)``, ``read(slot, state)`` and ``capacity`` may stand for it (:class:`.storage.disk.Slots`).
+
+    ``progress`` is True for a bar (the extra ``progress``), or a function of (done, total).
 
     Wherever ``y0`` is expected, a function ``y0(p)`` will do: then ``Gradient.p`` is the whole derivative with respect to
     p, and ``Gradient.y0`` the derivative with respect to the initial state alone.  Arguments are never modified, and a
@@ -69,17 +76,19 @@ class Simulation:
     ) -> None:
         self.step = step if isinstance(step, Step) else Step(step)
         self.n_steps = checked_steps(n_steps)
-        for name, cost in (("terminal", terminal), ("running", running), ("observe", observe), ("misfit", misfit)):
+        costs = {"terminal": terminal, "running": running, "observe": observe, "misfit": misfit, "until": until}
+        for name, cost in costs.items():
             if cost is not None and not callable(cost):
                 raise StructureError(f"Got {name} as a {type(cost).__name__}, but expected a function")
-        if until is not None:
-            raise ArgumentError(f"Got until={until!r}, but until= is not supported yet")
+        if until is not None and (schedule is not None or directory is not None):
+            other = "schedule=" if schedule is not None else "directory="
+            raise ArgumentError(f"Got until= and {other}, but a run of unknown length takes memory= or checkpoints= only")
         self.directory = None if directory is None else checked_storage(directory)
         if misfit is not None and observe is None:
             raise ArgumentError("Got misfit= without observe=, but a misfit is a cost of observations")
         if (observe is None) != (observe_at is None):
             raise ArgumentError("Got only one of observe= and observe_at=, but expected both: what to observe, and when")
-        self.terminal, self.running, self.observe, self.misfit = terminal, running, observe, misfit
+        self.terminal, self.running, self.observe, self.misfit, self.until = terminal, running, observe, misfit, until
         self.observe_at = _observation_times(observe_at, self.n_steps)
         bounds = {"memory": memory, "checkpoints": checkpoints, "schedule": schedule}
         if sum(bound is not None for bound in bounds.values()) > 1:
@@ -98,7 +107,7 @@ class Simulation:
     def run(self, y0: Any, p: Any = None) -> Solution:
         """Run to y_N, storing nothing."""
         call = Call(self, y0, p)
-        sweep = call.sweep(Forward(self.n_steps))
+        sweep = call.sweep(call.running())
         with call.progress(sweep):
             call.forward(sweep)
         return call.solution(sweep)
@@ -126,8 +135,7 @@ class Simulation:
         and holds the stored states as long as it lives.  If the way back has used them up, it runs forward again.
         """
         call = Call(self, y0, p, wrt, copy=True)
-        schedule = call.schedule()
-        first = call.sweep(schedule)
+        first = call.sweep(call.schedule())
         with call.progress(first):
             call.forward(first)
         solution = call.solution(first)
@@ -151,7 +159,7 @@ class Simulation:
                 sweep = ready.pop()
                 before: Ledger | None = sweep.ledger()
             except IndexError:
-                sweep, before = call.sweep(schedule), None
+                sweep, before = call.sweep(call.schedule()), None
             with call.progress(sweep, back=True):
                 if before is None:
                     call.forward(sweep)
@@ -172,7 +180,8 @@ class Simulation:
         problem = call.problem
         y_dots, p_dots = call.directions(y0_dot, p_dot)
         done = TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
-        ledger = Ledger("forward", self.n_steps, 0, self.n_steps, 0, 0, done.bytes_peak, done.bytes_peak, done.seconds)
+        n_steps = done.problem.n_steps
+        ledger = Ledger("forward", n_steps, 0, n_steps, 0, 0, done.bytes_peak, done.bytes_peak, done.seconds)
         observations = observations_dot = None
         if done.costs.observation_spec is not None:
             stacked = stacked_spec(done.costs.observation_spec)
@@ -216,6 +225,8 @@ class Simulation:
         "auto" does what is fewer.  Costs do not matter.  ArgumentError without observations, for an unknown name or mode;
         UnsupportedError for tangents of a hand-written VJP; NonFiniteError if a NaN or Inf comes out.
         """
+        if self.until is not None:
+            raise ArgumentError("Got a simulation with until=, but a Jacobian is of a known number of observations")
         names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
         found = observation_jacobian(Call(self, y0, p, names, costs=False), names, checked_mode(mode))
         return found[0] if isinstance(wrt, str) else tuple(found)

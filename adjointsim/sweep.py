@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from adjointsim.errors import ArgumentError
-from adjointsim.executor import Executor, Problem, Snapshot
+from adjointsim.executor import Executor, Problem, Snapshot, never_ended
 from adjointsim.lanes import Lanes
 from adjointsim.leaves import Bars, Leaves
 from adjointsim.ledger import Ledger
@@ -31,13 +31,14 @@ from adjointsim.schedules import (
     Stream,
     TwoLevel,
 )
-from adjointsim.schedules.actions import replayed
+from adjointsim.schedules.actions import replay, replayed
+from adjointsim.schedules.online import Online, OnlineStream
 from adjointsim.schedules.resumed import Resumed
 from adjointsim.schedules.verify import Verifier
 from adjointsim.step import Step
 from adjointsim.storage.disk import Tier
 
-__all__ = ["Forward", "Sweep", "executor_class", "in_memory", "make_executor"]
+__all__ = ["Forward", "Sweep", "Unknown", "executor_class", "in_memory", "make_executor"]
 
 CHUNK = 4096  # actions asked of a schedule at a time
 
@@ -82,13 +83,52 @@ class Forward(Schedule):
         return replayed(rows[n < 2 :] if n else [])
 
 
-def in_memory(schedule: Schedule) -> Schedule:
-    """A schedule that does as well with the slots in memory alone."""
-    return Binomial(schedule.n_steps, schedule.slots - schedule.disk_slots) if schedule.disk_slots else schedule
+class _March(Stream):
+    """The stream of a run without a known end that stores nothing."""
+
+    __slots__ = ("bound",)
+
+    def __init__(self, bound: int) -> None:
+        super().__init__(replay, np.zeros(2, np.int64))
+        self.bound = bound
+
+    def forward(self, out: np.ndarray) -> int:
+        """One row, to the bound; see :meth:`.OnlineStream.forward`."""
+        bound, self.bound = self.bound, 0
+        out[0] = ADVANCE, 0, bound, -1
+        return int(bound > 0)
+
+    def stop(self, n: int) -> None:
+        """There is no way back."""
+
+
+@dataclass(frozen=True)
+class Unknown(Schedule):
+    """A run whose end is found on the way: online with ``slots`` states, or without any and without a way back."""
+
+    name: ClassVar[str] = "online"
+
+    n_steps: int  # at most
+    slots: int
+
+    @property
+    def forward_steps(self) -> int:
+        """Of the way there, if it goes on to the bound."""
+        return self.n_steps
+
+    def stream(self) -> Stream:
+        return Online(self.slots, max(self.n_steps, 1)).stream() if self.slots else _March(self.n_steps)
+
+
+def in_memory(schedule: Schedule, n_steps: int) -> Schedule:
+    """A schedule for so many steps that does as well with the slots in memory alone."""
+    if schedule.disk_slots or schedule.n_steps != n_steps or isinstance(schedule, Unknown):
+        return Binomial(n_steps, schedule.slots - schedule.disk_slots)
+    return schedule
 
 
 #: whose actions need no proof
-_OURS = (StoreAll, Forward, Binomial, Periodic, PeriodicDisk, TwoLevel, Mixed, Resumed)
+_OURS = (StoreAll, Forward, Binomial, Periodic, PeriodicDisk, TwoLevel, Mixed, Resumed, Unknown)
 
 
 class Sweep:
@@ -130,17 +170,35 @@ class Sweep:
         if self.turned:
             return
         began = time.perf_counter()
-        while not self._carry_out():
-            if not self._refill():
-                break
-        if self.schedule.n_steps and not len(self._ready):
-            raise ArgumentError(f"Got a schedule {self.schedule} that never reverses its last step")
+        if not self.executor.problem.known_end:
+            self._find_end()
+        else:
+            while not self._carry_out():
+                if not self._refill():
+                    break
+            if self.schedule.n_steps and not len(self._ready):
+                raise ArgumentError(f"Got a schedule {self.schedule} that never reverses its last step")
         self.executor.turn()
         self.turned = True
         rest = self._ready
         if self._exhausted and np.all(rest[:, 0] == REVERSE) and np.all(rest[:, 3] >= 0):
             self._again = rest
         self.seconds += time.perf_counter() - began
+
+    def _find_end(self) -> None:
+        """Run until the executor finds the end."""
+        stream, problem = self._stream, self.executor.problem
+        assert isinstance(stream, (OnlineStream, _March))
+        while not self.executor.problem.known_end:
+            count = stream.forward(self._rows)
+            if not count:
+                raise never_ended(problem.n_steps)
+            self._ready = self._rows[:count]
+            self._carry_out()
+        n = self.executor.problem.n_steps
+        self.primal += n - 1 - int(self._ready[0, 1])  # of the row in which it was found
+        self._left, self._first, self._ready = n, n - 1, self._ready[:0]
+        stream.stop(n)
 
     def reverse(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
         """From the cotangents at y_N back to those of y_0 and p, which are then in the executor."""
@@ -266,8 +324,9 @@ class Sweep:
 
         Steps are recomputed if they are run beyond the first time, and all are ``again`` if this sweep repeats another.
         """
-        n = self.schedule.n_steps
-        taken = int(self.turned and n > 0 and isinstance(self.schedule, (StoreAll, Forward)))  # see Ledger
+        n = self.executor.problem.n_steps
+        through = isinstance(self.schedule, (StoreAll, Forward)) or not self.schedule.slots
+        taken = int(self.turned and n > 0 and through)  # see Ledger
         forward, first = self.primal + taken, min(self.primal, self._first) + taken
         recomputed = forward if again else forward - first
         vjps, seconds = self.vjps, self.seconds

@@ -10,8 +10,8 @@ import numpy as np
 from adjointsim.costs import Costs
 from adjointsim.derive.spec import ScalarSpec, Spec, leaves_of
 from adjointsim.errors import AdjointSimError, NonFiniteError
-from adjointsim.executor import Problem, annotate
-from adjointsim.kernels import ScalarKernel, index_leaf
+from adjointsim.executor import Problem, annotate, never_ended
+from adjointsim.kernels import INDEX, FlagKernel, ScalarKernel, index_leaf
 from adjointsim.leaves import Bars, Leaves, first_nonfinite, nbytes
 
 __all__ = ["TangentSweep"]
@@ -42,6 +42,10 @@ class TangentSweep:
         self.costs = Costs(problem, self.p)
         self.dots = [0.0, 0.0, 0.0]
         self.first_bad: tuple[int | None, str, tuple[int, ...], float] | None = None
+        until = None
+        if not problem.known_end:
+            assert problem.until is not None
+            until = FlagKernel(problem.until, (INDEX, problem.y_spec, problem.p_spec), "until")
         n, what = 0, "step"
         try:
             for n in range(n_steps):
@@ -49,6 +53,16 @@ class TangentSweep:
                 self._observe(n)
                 self.y, self.y_dot = local.jvp(n, self.y, self.p, self.y_dot, self.p_dot)
                 self._look(n)
+                if until is not None and until.value([index_leaf(n + 1), *self.y, *self.p]):
+                    n_steps = n + 1
+                    self.problem = problem.ended(n_steps)
+                    self.costs.end(self.problem)
+                    cut = len(self.problem.observe_at)
+                    self.observations_dot = [None if d is None else d[:cut] for d in self.observations_dot]
+                    break
+            else:
+                if until is not None:
+                    raise never_ended(n_steps)
             n, what = n_steps, "the costs at"
             self._observe(n_steps)
             if self.costs.terminal is not None:

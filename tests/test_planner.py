@@ -62,7 +62,7 @@ def test_slots_and_schedules_by_name():
     assert choose(10, 100, 50, schedule=mine) is mine
     with pytest.raises(ArgumentError, match="schedule for 10 steps, but expected one for n_steps=11"):
         choose(11, 100, 50, schedule=mine)
-    with pytest.raises(ArgumentError, match="the schedule 'two-level' with disk_slots=3"):
+    with pytest.raises(ArgumentError, match="3 slots on a disk, but no directory="):
         choose(10, 100, 50, schedule=TwoLevel(10, 2, 3))
     assert choose(10, 100, 50, schedule=TwoLevel(10, 2, 0)).slots == 2
 

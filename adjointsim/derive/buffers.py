@@ -40,6 +40,10 @@ class Buffers:
             self._move(depth, chain, "a", "b")
         self.next_numbers(depth)
 
+    def next(self, where: str, into: str) -> list[str]:
+        """The leaves of the next state when the step has been run: those that it hands on are where they are."""
+        return [f"{into}_{k}" if leaf is None else f"{where}_{leaf}" for k, leaf in enumerate(self.m.last(1))]
+
     def last(self, depth: int, steps: str, where: str) -> None:
         """Let z be y_N, where ``where`` is y_{N-1}, unless N is 0: then they are the same."""
         for n, head in ((1, f"if {steps} > 0:"), (0, "else:")):

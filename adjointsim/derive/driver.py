@@ -6,6 +6,7 @@ It runs a block of action rows without returning to Python, except to say one of
     TURN    the next row reverses the last step: its cotangent must be set first
     PAUSE   the given number of steps is used up (call again to go on)
     NEED    an arena is too small (enlarge it and call again: nothing is lost)
+    STOP    the run ends with the step that was run last: ctl[N] is its number, and the state before it is current
     > 0     a kernel left by the user's ``raise``
 
 Its whole progress is in ``ctl``, so that it can go on where it stopped.
@@ -30,11 +31,13 @@ from .control import (
     ROW,
     SEED_ACTION,
     STAGE,
+    STOP,
     TURN,
     TURN_ACTION,
     TURNED,
     UNOBSERVED,
     VJPS,
+    WATCHED,
     N,
 )
 from .summary import SweepSummary, carries_tangents
@@ -184,6 +187,7 @@ class _Driver:
         self.visit(4, a)
         self.buffers.step(4, "n", a, w.y("b"))
         self.buffers.copied(4)
+        self._until(4, f"kind == {ADVANCE} and ", self.buffers.next("a", "b"))
         self.put(4, f"if kind == {ADVANCE}:\n    moved += 1")
         self.buffers.advance(5)
         self.put(4, "n += 1\nforward += 1\nleft -= 1")
@@ -193,6 +197,15 @@ class _Driver:
             self.buffers.last(4, "hi", "a")
             self.observe(4, w.y("z"), "hi")
         w.at_once(4, list(zip(a, w.y("t"), strict=True)))
+
+    def _until(self, depth: int, when: str, state: list[str], before: Sequence[str] = ()) -> None:
+        """Stop if the run ends with the state that a step has just made; the step then counts as not yet run."""
+        if "until" not in self.verbs:
+            return
+        self.put(depth, f"if {when}ctl[{WATCHED}] != 0:")
+        self.w.call(depth + 1, "until", ["n + 1", *state, *self.w.p()], ["ends"])
+        self.put(depth + 1, "if ends:")
+        self.put(depth + 2, "\n".join([*before, f"status = {STOP}", "break"]))
 
     def _moves(self) -> None:
         a, s = self.w.y("a"), self.w.y("s", "slot")
@@ -213,6 +226,9 @@ class _Driver:
         self.buffers.step(4, "n", state, w.y("s", "j + 1"))
         for k, source in m.sources(scalar=False).items():
             w.copy(4, k, f"s_{k}[j + 1]", f"s_{source}[j]")
+        here = w.arrays(range(len(m.y)))
+        back = [f"copy_{m.y[k].rank}(a_{k}, s_{k}[j])" for k in here]
+        self._until(4, "", [f"s_{k}[j + 1]" if k in here else z for k, z in enumerate(self.buffers.next("a", "b"))], back)
         self.buffers.next_numbers(4)
         numbers = w.arrays(range(len(m.y)), scalar=True)
         w.copies(4, w.y("s", "j + 1"), w.y("a"), numbers)

@@ -27,6 +27,7 @@ __all__ = ["CompiledModel", "Model"]
 
 _INDEX = ScalarSpec("i8")
 _NUMBER = ScalarSpec("f8")
+_FLAG = ScalarSpec("b1")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Model:
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """The kernels of a step and its costs for given structures; ``functions`` has "step" and any of "running", "observe"
-    and "misfit".  Only the leaves of p whose paths are in ``active`` have cotangents.
+    """The kernels of a step and its costs for given structures; ``functions`` has "step" and any of "running", "observe",
+    "misfit" and "until".  Only the leaves of p whose paths are in ``active`` have cotangents.
 
     A model of ``second`` order carries tangents: wherever one of first order has leaves of y, p or an observation, it has
     these, and then the tangents of the floating ones; and where that has their cotangents, the cotangents, and then the
@@ -68,6 +69,8 @@ class CompiledModel:
                 found[verb] = lower_entry(
                     fn, [n, y, p], counters=["n"], result=self.y_spec, like="y", frozen=["p"], name=names[verb]
                 )
+            elif verb == "until":
+                found[verb] = lower_entry(fn, [n, y, p], counters=["n"], result=_FLAG, frozen=["y", "p"], name=names[verb])
             elif verb == "running":
                 found[verb] = lower_entry(fn, [n, y, p], counters=["n"], result=_NUMBER, frozen=["p"], name=names[verb])
             elif verb == "observe":
@@ -120,7 +123,7 @@ class CompiledModel:
             entry = entry.anew()  # its own names: the text must not depend on what was derived before
             own = handed if verb == "step" else ()
             made[verb] = self._compiled(verb, entry, self._carrying(verb, entry, primal_kernel(entry, handed=own)))
-            if reverse:
+            if reverse and verb != "until":
                 active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
                 kernel = self._carrying(verb, entry, vjp_kernel(entry, active, handed=own))
                 made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel)
@@ -138,7 +141,7 @@ class CompiledModel:
             return Doubled(kernel, {})
         groups = [sum(_argument(path) != "p" for path, _ in entry.leaves)]
         groups.append(len(entry.leaves) - groups[0])
-        if verb in ("running", "misfit") and not kernel.leaf_bars:
+        if verb == "until" or (verb in ("running", "misfit") and not kernel.leaf_bars):
             return padded(kernel, groups)
         return doubled(kernel, groups, [b for _, b in entry.results], seeded=verb in ("step", "observe"))
 
