@@ -37,9 +37,9 @@ class Online:
     with c_k = n.  The current state replaces the stored one whose loss is least, as soon as that makes the cost at n+2
     smaller: two steps are what the last slot reverses with two runs of a step.
 
-    The count is G(n, s) for all n < beta(s, 2) = (s+1)(s+2)/2, as Stumm & Walther's first algorithm has it.  Beyond, it is a
-    heuristic: at most 1.12 G(n, s) with two slots, 1.08 with three and 1.05 with more, for all n <= 5000, and closer for longer
-    runs.  Wang's algorithm comes to 1.25.
+    Up to n < beta(s, 2) = (s+1)(s+2)/2 the count is G(n, s), as that of Stumm & Walther's first algorithm: the tests count it
+    for up to 60 slots.  Beyond, the rule is a heuristic, at most 1.12 G(n, s) with two slots, 1.08 with three and 1.05 with
+    more for all n <= 5000 counted, and closer for longer runs.  (Wang's levels, counted in the same way, come to 1.25.)
 
     A stream costs O(slots) memory and O(slots) time a state stored.  ``n_max`` bounds the length.  See :class:`OnlineStream`.
     """
@@ -54,7 +54,7 @@ class Online:
         slots, n_max = checked("slots", self.slots, 1), checked("n_max", self.n_max, 1)
         if n_max >= 2**62:
             raise ArgumentError(f"Got n_max={n_max}, but expected an integer below 2**62")
-        checked_segments(n_max, slots)
+        checked_segments(n_max, slots, "n_max")
         object.__setattr__(self, "n_max", n_max)
         object.__setattr__(self, "slots", min(slots, n_max))
 

@@ -198,7 +198,7 @@ def test_bad_numbers():
         Online(3, 0)
     with pytest.raises(ArgumentError, match="below 2\\*\\*62"):
         Online(1, 2**62)
-    with pytest.raises(ArgumentError, match="n_steps \\* \\(slots \\+ r\\)"):
+    with pytest.raises(ArgumentError, match="n_max \\* \\(slots \\+ r\\)"):
         Online(2, 2**50)
 
 
