@@ -99,13 +99,16 @@ class Binomial(Schedule):
         return Stream(fill_binomial, binomial_state(self.n_steps, self.slots))
 
 
-def checked_segments(n_steps: int, slots: int) -> None:
-    """ArgumentError unless kernels can compute the binomials of segments in 64 bits: up to n_steps * (slots + r)."""
-    slots = min(slots, max(n_steps, 1))
-    if slots > 1 and n_steps * (slots + repetitions(n_steps, slots)) >= 2**63:
+def checked_segments(n_steps: int, slots: int, steps_name: str = "n_steps", slots_name: str = "slots") -> None:
+    """ArgumentError unless kernels can compute the binomials of segments in 64 bits: up to n_steps * (slots + r).
+
+    None are needed with one slot, nor where nothing is run again: with one for every step but the last.
+    """
+    used = min(slots, max(n_steps, 1))
+    if 1 < used < n_steps - 1 and n_steps * (used + repetitions(n_steps, used)) >= 2**63:
         raise ArgumentError(
-            f"Got n_steps={n_steps} and slots={slots}, but expected n_steps * (slots + r) < 2**63, where r is the number of "
-            "times that a step is run"
+            f"Got {steps_name}={n_steps} and {slots_name}={slots}, but expected {steps_name} * ({slots_name} + r) < 2**63, "
+            "where r is the number of times that a step is run"
         )
 
 

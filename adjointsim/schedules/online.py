@@ -34,12 +34,13 @@ class Online:
 
     The rule here.  If the run ended at n with the states c_0 = 0 < ... < c_{k-1} stored, its segments would be reversed
     binomially from the last to the first, the i-th with the slots from the i-th state on:  the sum of P(c_{i+1} - c_i, s - i),
-    with c_k = n.  The current state replaces the stored one whose loss is least, as soon as that makes the cost at n+2
-    smaller: two steps are what the last slot reverses with two runs of a step.
+    with c_k = n.  The current state replaces the stored one whose loss is least, as soon as that makes the cost at n+1
+    smaller.  At n = s+1, (s+1) + s, (s+1) + s + (s-1), ..., which are the states that a run of beta(s, 2) - 1 steps stores in the
+    end, it does so if it makes the cost at n+2 smaller.
 
-    The count is G(n, s) for all n < beta(s, 2) = (s+1)(s+2)/2, as Stumm & Walther's first algorithm has it.  Beyond, it is a
-    heuristic: at most 1.12 G(n, s) with two slots, 1.08 with three and 1.05 with more, for all n <= 5000, and closer for longer
-    runs.  Wang's algorithm comes to 1.25.
+    Up to n < beta(s, 2) = (s+1)(s+2)/2 the count is G(n, s), as that of Stumm & Walther's first algorithm: the tests count it
+    for up to 60 slots.  Beyond, the rule is a heuristic, at most 1.12 G(n, s) with two slots, 1.06 with three and 1.05 with
+    more for all n <= 5000 counted, and closer for longer runs.  (Wang's levels, counted in the same way, come to 1.25.)
 
     A stream costs O(slots) memory and O(slots) time a state stored.  ``n_max`` bounds the length.  See :class:`OnlineStream`.
     """
@@ -54,7 +55,7 @@ class Online:
         slots, n_max = checked("slots", self.slots, 1), checked("n_max", self.n_max, 1)
         if n_max >= 2**62:
             raise ArgumentError(f"Got n_max={n_max}, but expected an integer below 2**62")
-        checked_segments(n_max, slots)
+        checked_segments(n_max, slots, "n_max")
         object.__setattr__(self, "n_max", n_max)
         object.__setattr__(self, "slots", min(slots, n_max))
 
@@ -187,6 +188,9 @@ def _next_stop(at: np.ndarray, count: int, n_max: int) -> tuple[int, int]:
     t_longer = 1
     while (t_longer + 1) * (t_longer + 2) // 2 <= before:
         t_longer += 1
+    final, stride = 0, at.size + 1  # the next state of the optimum with two runs of a step
+    while final <= last and stride >= 3:
+        final, stride = final + stride, stride - 1
     gap = 0
     while last + gap < n_max:
         if (t_shorter + 1) * (t_shorter + 2) // 2 <= gap:  # beta(2, t) <= gap
@@ -196,7 +200,11 @@ def _next_stop(at: np.ndarray, count: int, n_max: int) -> tuple[int, int]:
         shorter += t_shorter if gap else 0
         longer += t_longer
         gap, w_longer = gap + 1, w_longer + 1
-        keep = (gap + 2) * (gap + 1) // 2 - 1  # P(gap + 2, 1) - P(2, 1)
+        keep = (gap + 1) * gap // 2  # P(gap + 1, 1) - P(1, 1)
+        if last + gap == final:
+            keep = (gap + 2) * (gap + 1) // 2 - 1  # P(gap + 2, 1) - P(2, 1)
+            if stride >= 3:
+                final, stride = final + stride, stride - 1
         if best > 0 and loss + shorter < keep and loss + shorter <= longer:
             return last + gap, best
         if longer < keep:

@@ -60,8 +60,8 @@ class Periodic(Schedule):
     of segments and the segment that is being reversed, which uses the slots of those that are done.
 
     Without ``slots`` and ``period``, the period is the one that needs the fewest slots, about 2 sqrt(n_steps); with ``slots``
-    alone, it is the longest that fits.  Binomial schedules with as many slots are never worse, and need about
-    sqrt(2 n_steps) for two runs of a step; this one has the longest recorded runs and the fewest actions.
+    alone, it is the longest that fits.  A binomial schedule with as many slots is never worse, and about sqrt(2 n_steps) slots
+    will do for two runs of a step; the merit of this one is that it is simple, and what others are measured by.
 
     ArgumentError if ``slots`` are too few.  In the schedule, ``slots`` is what it uses.
     """

@@ -71,7 +71,7 @@ class PeriodicDisk(Schedule):
     def __post_init__(self) -> None:
         n, memory = checked_steps(self.n_steps), checked("memory_slots", self.memory_slots, 1)
         memory = min(memory, max(n, 1))
-        checked_segments(n, memory)
+        checked_segments(n, memory, slots_name="memory_slots")
         disk = None if self.disk_slots is None else checked("disk_slots", self.disk_slots, 0)
         costs = [checked_cost(name, getattr(self, name)) for name in ("write", "read", "forward", "reverse")]
         period = checked("period", self.period, 0)
@@ -83,8 +83,8 @@ class PeriodicDisk(Schedule):
         if disk == 0 and period < n:
             raise ArgumentError(f"Got disk_slots=0 with period={period}, but expected a slot for every {period}th state")
         disk = _needed(n, period, disk)
-        if disk:
-            checked_segments(n, disk)
+        if disk < -(-n // period) - 1:
+            checked_segments(n, disk, slots_name="disk_slots")
         values = {"n_steps": n, "memory_slots": memory, "disk_slots": disk, "period": period, "slots": memory + disk}
         for name, value in values.items():
             object.__setattr__(self, name, value)

@@ -128,11 +128,11 @@ class TwoLevel(Schedule):
     slots: int = field(init=False)
 
     def __post_init__(self) -> None:
-        n, most = checked_steps(self.n_steps), max(self.n_steps, 1)
-        memory = min(checked("memory_slots", self.memory_slots, 1), most)
-        disk = min(checked("disk_slots", self.disk_slots, 0), most - 1)
-        for slots in (memory, max(disk, 1)):
-            checked_segments(n, slots)
+        n = checked_steps(self.n_steps)
+        memory = min(checked("memory_slots", self.memory_slots, 1), max(n, 1))
+        disk = min(checked("disk_slots", self.disk_slots, 0), max(n - 1, 0))
+        checked_segments(n, memory, slots_name="memory_slots")
+        checked_segments(n, max(disk, 1), slots_name="disk_slots")
         for name in ("write", "read", "forward", "reverse"):
             checked_cost(name, getattr(self, name))
         values = {"n_steps": n, "memory_slots": memory, "disk_slots": disk, "slots": memory + disk}

@@ -84,3 +84,15 @@ def run(schedule: Schedule) -> Counts:
     done = Counts(*counts.tolist(), int(np.sum(held[:memory] >= 0)), int(np.sum(held[memory:] >= 0)))
     assert (done.left, done.forward_steps) == (0, schedule.forward_steps)
     return done
+
+
+def begin(schedule: Schedule, chunks: int = 20) -> Counts:
+    """Carry out the beginning of a schedule that is too long to be run."""
+    memory, stream = schedule.slots - schedule.disk_slots, schedule.stream()
+    held, counts = np.full(schedule.slots, -1), np.zeros(6, np.int64)
+    counts[1] = schedule.n_steps
+    for _ in range(chunks):
+        count = stream.fill(_ROWS)
+        wrong = carry_out(_ROWS[:count], held, memory, schedule.n_steps, counts)
+        assert count == len(_ROWS) and wrong < 0, _ROWS[wrong]
+    return Counts(*counts.tolist(), int(np.sum(held[:memory] >= 0)), int(np.sum(held[memory:] >= 0)))

@@ -11,7 +11,7 @@ from adjointsim.errors import ArgumentError
 from adjointsim.schedules import Binomial, M, Mixed, P, actions, beta
 
 from .machine import check
-from .quick import run
+from .quick import begin, run
 
 
 @cache
@@ -73,3 +73,8 @@ def test_bad_numbers():
         Mixed(2**61, 3)
     assert list(actions(Mixed(0, 3))) == []
     assert Mixed(3, 9).slots == 3
+
+
+@pytest.mark.parametrize("n, s", [(10**9, 100), (2**41, 2), (2**50, 10), (2**55, 100)])
+def test_64_bits_are_enough(n, s):
+    assert begin(Mixed(n, s)).left < n

@@ -11,6 +11,7 @@ import pytest
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.schedules import (
     ADVANCE,
+    LOAD,
     RECORD,
     REVERSE,
     STORE,
@@ -88,14 +89,14 @@ def test_many_slots_are_optimal_as_far_as_steps_are_run_twice(s):
         assert n + steps == G(n, s), n
 
 
-@pytest.mark.parametrize("s, factor", [(1, 1.0), (2, 1.12), (3, 1.08), (4, 1.05), (5, 1.05), (8, 1.05), (20, 1.05)])
+@pytest.mark.parametrize("s, factor", [(1, 1.0), (2, 1.12), (3, 1.06), (4, 1.05), (5, 1.05), (8, 1.05), (20, 1.05)])
 def test_how_far_from_the_optimum_longer_runs_are(s, factor):
     worst = max((n + steps) / G(n, s) for n, steps, _ in sweeps(s, [*range(1, 2000, 3), 10_000, 54_321]))
     assert worst <= factor
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("s, factor", [(2, 1.12), (3, 1.08), (4, 1.05), (5, 1.05), (10, 1.05), (50, 1.05)])
+@pytest.mark.parametrize("s, factor", [(2, 1.12), (3, 1.06), (4, 1.05), (5, 1.05), (10, 1.05), (50, 1.05)])
 def test_all_ends_up_to_five_thousand(s, factor):
     assert max((n + steps) / G(n, s) for n, steps, _ in sweeps(s, range(1, 5001))) <= factor
 
@@ -126,9 +127,9 @@ def test_a_short_run_is_stored_whole():
 def test_the_way_forward():
     stream, rows = Online(3).stream(), np.empty((2, 4), np.int64)
     found = [list(map(tuple, rows[: stream.forward(rows)].tolist())) for _ in range(3)]
-    assert found[0] == [(RECORD, 0, 3, 0), (ADVANCE, 2, 3, -1)]
+    assert found[0] == [(RECORD, 0, 3, 0), (ADVANCE, 2, 4, -1)]
     assert [row[0] for pair in found[1:] for row in pair] == [STORE, ADVANCE] * 2
-    assert found[1][0][1] == found[1][1][1] == 3 and found[2][0][1] == 4
+    assert [pair[0][1] for pair in found[1:]] == [4, 6]
 
 
 def test_a_saved_state_continues_the_way_back():
@@ -180,12 +181,12 @@ def test_calls_out_of_order():
         stream.forward(rows[:1])
     stream.forward(rows)
     stream.forward(rows)
-    for n in (0, 3, 5, 100):
-        with pytest.raises(ArgumentError, match=f"stop\\({n}\\), but the last rows went from y_3 to y_4"):
+    for n in (0, 4, 7, 100):
+        with pytest.raises(ArgumentError, match=f"stop\\({n}\\), but the last rows went from y_4 to y_6"):
             stream.stop(n)
-    stream.stop(4)
+    stream.stop(6)
     with pytest.raises(ArgumentError, match="stopped before"):
-        stream.stop(4)
+        stream.stop(6)
     with pytest.raises(ArgumentError, match="forward\\(\\) after stop"):
         stream.forward(rows)
 
@@ -198,11 +199,12 @@ def test_bad_numbers():
         Online(3, 0)
     with pytest.raises(ArgumentError, match="below 2\\*\\*62"):
         Online(1, 2**62)
-    with pytest.raises(ArgumentError, match="n_steps \\* \\(slots \\+ r\\)"):
+    with pytest.raises(ArgumentError, match="n_max \\* \\(slots \\+ r\\)"):
         Online(2, 2**50)
 
 
 @pytest.mark.parametrize("s, n", [(3, 40), (7, 100), (20, 231), (50, 80)])
 def test_ranges_are_as_long_as_their_slots_are_neighbours(s, n):
     rows = [Action(*row) for row in whole(s, n)]
-    assert all(fused(*pair) for pair in pairwise(rows))
+    ends = {a.a for a in rows if a.kind == LOAD}  # where a segment ends that does not merge with the one before it
+    assert all(fused(*pair) or pair[0].a in ends for pair in pairwise(rows))

@@ -10,7 +10,7 @@ from adjointsim.errors import ArgumentError
 from adjointsim.schedules import Binomial, P, PeriodicDisk, TwoLevel, actions
 
 from .machine import check
-from .quick import run
+from .quick import begin, run
 
 
 def measured(schedule: PeriodicDisk) -> float:
@@ -95,3 +95,8 @@ def test_bad_numbers():
         PeriodicDisk(10, 1, None, -2)
     with pytest.raises(ArgumentError, match="read=nan"):
         PeriodicDisk(10, 1, read=float("nan"))
+
+
+@pytest.mark.parametrize("n, memory, disk", [(10**9, 100, 100), (2**50, 5, 7), (2**50, 9, 1)])
+def test_64_bits_are_enough(n, memory, disk):
+    assert begin(PeriodicDisk(n, memory, disk)).left < n
