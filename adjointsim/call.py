@@ -133,7 +133,10 @@ class Call:
         """Report what the sweep does inside, to y_N or also ``back``."""
         n_steps = self.problem.n_steps
         total = sweep.schedule.forward_steps + n_steps if back else max(n_steps - 1, 0)
-        with reporting(self.sim.progress, total - sweep.primal * sweep.turned) as watchers:
+        reached = sweep.resumed_at or 0
+        if sweep.turned:
+            total, reached = total - sweep.primal, max(n_steps - 1, 0)
+        with reporting(self.sim.progress, total, reached) as watchers:
             own, sweep.watchers = sweep.watchers, [*sweep.watchers, *watchers]
             yield
             sweep.watchers = own

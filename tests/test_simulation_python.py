@@ -380,6 +380,14 @@ def test_progress_is_told():
     assert calls[-1] == (P(1000, 4) + 1000,) * 2
 
 
+def test_a_bar_says_what_is_done(capsys):
+    adj.Simulation(scale, 1000, terminal=total, checkpoints=4, progress=True).value_and_grad(np.ones(2), 0.999)
+    shown = capsys.readouterr().err
+    steps, again = P(1000, 4) + 1000, P(1000, 4) - 999
+    assert f"999 forward, {again} recomputed, 1000 reversed" in shown and "100%" in shown
+    assert f"{steps / 1000:.2f}k" in shown
+
+
 def test_a_bar_needs_tqdm(monkeypatch, capsys):
     sim = adj.Simulation(scale, 10, terminal=total, progress=True)
     monkeypatch.setitem(sys.modules, "tqdm", None)

@@ -76,7 +76,7 @@ class Binomial(Schedule):
     """Exactly P(n_steps, slots) primal steps, which no schedule with these slots undercuts.
 
     ``slots`` is cut down to ``n_steps``; there all states are stored.  Among the optimal schedules this is the one with
-    the longest recorded runs, hence the fewest actions.
+    the longest recorded runs, hence with few actions.
     """
 
     name: ClassVar[str] = "binomial"
