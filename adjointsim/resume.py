@@ -181,4 +181,9 @@ class Committer:
         place.tier.settle()
         slots.sync()
         numbers, arrays = self.sweep.executor.snapshot()
-        place.run.commit(Record(back, n, {**numbers, "disk_slots": slots.count}, arrays, dict(place.tier.held)))
+        try:
+            place.run.commit(Record(back, n, {**numbers, "disk_slots": slots.count}, arrays, dict(place.tier.held)))
+        except OSError as error:
+            where = f"{n} steps are left" if back else f"y_{n} is current"
+            error.add_note(f"adjointsim: raised while saving in {place.run.path} that {where}; an earlier record is still there")
+            raise

@@ -382,6 +382,33 @@ def test_no_room(tmp_path, monkeypatch):
     assert not [path for path in tmp_path.iterdir() if "states" in path.name]
 
 
+def test_no_room_for_a_record(tmp_path, monkeypatch, often):
+    """At each of them; the records before are whole, and the next call goes on."""
+    expected = all_bits(rods(20).value_and_grad(ROD, RODS))
+    sim = rods(20, directory=tmp_path, checkpoints=2)
+    real = os.fsync
+    failed = 0
+    while True:
+        left = iter(range(4))  # so many go well
+
+        def full(file, left=left):
+            if next(left, None) is None:
+                raise OSError(28, "No space left on device")
+            real(file)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            try:
+                found = sim.value_and_grad(ROD, RODS)
+                break
+            except OSError as error:
+                assert any("an earlier record is still there" in note for note in error.__notes__)
+                assert not list(tmp_path.glob("*.new"))
+                failed += 1
+    assert failed > 5 and all_bits(found) == expected
+    assert not any(tmp_path.iterdir())
+
+
 # ---------------------------------------------------------------------------------------------------------------- processes
 PROGRAM = """
 import sys
