@@ -19,9 +19,10 @@ from models import P0, Y0, simulation
 
 import adjointsim as adj
 from adjointsim import resume
-from adjointsim.errors import ArgumentError, RestartError, RestartWarning, StorageError
+from adjointsim.errors import ArgumentError, MissingExtraError, RestartError, RestartWarning, StorageError
 from adjointsim.schedules import Periodic, PeriodicDisk, TwoLevel
 from adjointsim.storage import disk
+from adjointsim.storage.compressed import Compressed
 from adjointsim.storage.restart import Record, RunDirectory
 
 EVERYTHING = os.environ.get("CORPUS") == "all"
@@ -170,6 +171,35 @@ def test_a_storage_that_forgets():
     kept.read = read
     with pytest.raises(StorageError, match="does not hold what was stored there"):
         rods(40, checkpoints=2, directory=kept).value_and_grad(ROD, RODS)
+
+
+def test_compressed(model, tmp_path, monkeypatch):
+    make, y0, p = model
+    expected = all_bits(make(40).value_and_grad(y0, p))
+    kept = Compressed(tmp_path, "1MB")
+    for _ in range(2):
+        assert all_bits(make(40, checkpoints=2, directory=kept).value_and_grad(y0, p)) == expected
+    assert kept.raw > 0 and kept.stored > 0
+    kept.close()
+    assert not any(tmp_path.iterdir())
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(MissingExtraError, match=r"adjointsim\[compress\]"):
+        Compressed(tmp_path, "1MB")
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 4096, 100_003])
+def test_compressed_bytes(size, tmp_path):
+    kept = Compressed(tmp_path, 10**6)
+    smooth = np.sin(np.linspace(0.0, 1.0, size // 8 + 1)).view(np.uint8)[:size].copy()
+    for state in (smooth, np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)):
+        kept.write(3, memoryview(state))
+        found = np.empty_like(state)
+        kept.read(3, memoryview(found))
+        assert found.tobytes() == state.tobytes()
+    (Path(kept._folder.name) / "slot.3").write_bytes(kept._compressor.compress(b"x" * (size + 1)))
+    with pytest.raises(OSError, match="has .* bytes, not"):
+        kept.read(3, memoryview(smooth))
+    kept.close()
 
 
 @pytest.mark.parametrize("bad", [3, b"", object()])
