@@ -65,8 +65,9 @@ class Plan:
         return final if undone is None else (final and not undone.unmade(s)) or undone.back(s)
 
     def inexact(self, v: Atom) -> bool:
-        """Whether an integer or bool rests on float arithmetic that need not give the same bits when it is compiled again."""
-        if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.layout.heads:
+        """Whether an integer or bool rests on float arithmetic that need not give the same bits when it is compiled again:
+        in this loop, or in one around it, which may replay it."""
+        if not isinstance(v, Var) or self.layout.owner.get(v) is None or v in self.layout.heads:
             return False
         if v not in self._inexact:
             self._inexact[v] = False

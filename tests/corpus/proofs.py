@@ -152,3 +152,20 @@ def read_what_its_own_iteration_wrote(x, c):
         a[2 * i + c] = math.sin(a[2 * i + c]) * 2.0
         s += a[2 * i] ** 3
     return s
+
+
+@case(args=(A, np.array([1.0, 0.4]), 0.8), tags="branch kink tie overwrite")
+def decided_at_a_tie_by_a_function_in_the_loop_around(a, b, x):
+    w = a.copy()
+    s = x
+    for i in range(len(a)):
+        c = math.exp(a[i] * x)
+        for j in range(len(b)):
+            if c > b[j]:
+                s = 0.3 * s * s * c + w[i] * s
+            else:
+                s = 0.5 * s * s - x * w[j]
+    for i in range(len(a)):
+        w[i] = s * x
+        s += w[i]
+    return s

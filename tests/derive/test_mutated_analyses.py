@@ -266,9 +266,15 @@ def decisions_are_exact(m: pytest.MonkeyPatch) -> None:
     m.setattr(record.Plan, "inexact", lambda self, v: False)
 
 
-def test_decisions_on_inexact_values(monkeypatch):
+def other_loops_are_exact(m: pytest.MonkeyPatch) -> None:
+    real = record.Plan.inexact
+    m.setattr(record.Plan, "inexact", lambda self, v: self.layout.owner.get(v) == self.loop and real(self, v))
+
+
+@pytest.mark.parametrize("mutant", [decisions_are_exact, other_loops_are_exact], ids=lambda m: m.__name__)
+def test_decisions_on_inexact_values(mutant, monkeypatch):
     cases = [c for c in CASES if "tie" in c.tags]
-    check(decisions_are_exact, wobbling, cases, monkeypatch)
+    check(mutant, wobbling, cases, monkeypatch)
 
 
 # ----------------------------------------------------------------------------------------------------- lengths known before
