@@ -14,6 +14,7 @@ from .ir import (
     Atom,
     Base,
     Block,
+    Call,
     Const,
     Each,
     For,
@@ -59,11 +60,12 @@ class Recording:
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
     ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], Around]:
         """Make the primal values that a reversed body names available at its start."""
-        plan = Plan(self.layout, id(s), self.level, self.undone)
+        passed = {a: None for st in walk(stmts) if isinstance(st, Call) for a in st.args if isinstance(a, Var)}
+        plan = Plan(self.layout, id(s), self.level, self.undone, passed)
         restores = self.restores.get(id(s), [])
         early = plan.for_stores([store for store, _ in restores])
         plan.recorded.update((old, None) for _, old in restores)
-        for v in self._needs(s, stmts, yields):
+        for v in (*passed, *self._needs(s, stmts, yields)):  # (what is passed is not to be replayed for others first)
             plan.visit(v)
         self.lost.update((v, made) for v in plan.recorded if isinstance(made := self.layout.made[v], Load))
         prefix = Builder(self.names)

@@ -169,3 +169,25 @@ def decided_at_a_tie_by_a_function_in_the_loop_around(a, b, x):
         w[i] = s * x
         s += w[i]
     return s
+
+
+def _chosen(w, b, c, x):
+    s = x
+    for j in range(len(b)):
+        if c > b[j]:
+            s = 0.3 * s * s * c + w[0] * s
+        else:
+            s = 0.5 * s * s - x * w[j]
+    return s
+
+
+@case(args=(A, np.array([1.0, 0.4]), 0.8), tags="branch kink tie overwrite")
+def decided_in_a_helper_at_a_tie_by_a_function_outside(a, b, x):
+    w = a.copy()
+    s = x
+    for i in range(len(a)):
+        s = s * _chosen(w, b, math.exp(a[i] * x), s)
+    for i in range(len(a)):
+        w[i] = s * x
+        s += w[i]
+    return s
