@@ -31,7 +31,6 @@ from .ir import (
 __all__ = ["apart", "each_to_loops", "nest", "overlaps"]
 
 
-
 def each_to_loops(block: Block, names: Names, chosen: Callable[[Each], bool] = lambda s: True) -> Block:
     """Replace every ``chosen`` Each by a nest of counted loops, ascending: the same values, bit for bit."""
     out: list[Stmt] = []

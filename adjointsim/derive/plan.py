@@ -21,7 +21,9 @@ NOT = object()
 class Plan:
     """Which values of one iteration are replayed and which are recorded."""
 
-    def __init__(self, layout: Layout, loop: int, level: int, undone: Undone | None = None, passed: Collection[Atom] = ()) -> None:
+    def __init__(
+        self, layout: Layout, loop: int, level: int, undone: Undone | None = None, passed: Collection[Atom] = ()
+    ) -> None:
         self.layout, self.loop, self.level, self.undone = layout, loop, level, undone
         self.passed = passed  # to functions, in which decisions may rest on them
         self.replayed: set[Var] = set()
