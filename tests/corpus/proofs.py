@@ -191,3 +191,16 @@ def decided_in_a_helper_at_a_tie_by_a_function_outside(a, b, x):
         w[i] = s * x
         s += w[i]
     return s
+
+
+@case(args=(np.array([0.7, 0.4, -0.3, 0.2]), np.array([0.7, 0.4, 0.3, 0.2]), 0.8), tags="loop overwrite time")
+def marched_beside_what_overlaps(a, b, x):
+    """Where only b is active, the iteration that is run again holds an Each that needs memory."""
+    for _ in range(4):
+        a[1:] += 0.2 * a[:-1]
+        for i in range(1, len(b)):
+            c = math.sin(b[i] * a[i]) * x
+            d = c * b[i] + math.sin(c * c) + c
+            b[i] = d * d * c + b[i]
+            b[i] = 0.3 * b[i] * b[i] * b[i - 1] + a[i]
+    return b, a
