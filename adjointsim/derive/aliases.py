@@ -144,6 +144,16 @@ class Aliases(OpaqueCalls):
         self.carriers[ref.base] = start.base
         return ref
 
+    def _unshared(self, value: Value, name: str, seen: Sequence[Base]) -> Value:
+        """The value that a name has before a loop which binds it: memory that carried it through another loop carries it
+        through this one, too, unless more than one of the names that are ``seen`` stands for it by now."""
+        if isinstance(value, Maybe):
+            return Maybe(self._unshared(value.value, name, seen), value.flag)
+        if isinstance(value, Tup):
+            return Tup(tuple(self._unshared(item, name, seen) for item in value.items), value.cls)
+        shared = isinstance(value, Ref) and value.base in self.carriers and seen.count(value.base) > 1
+        return self._carrier(value, name) if shared else value  # type: ignore[arg-type]
+
     def _slots(self, value: Value, name: str, node: ast.AST) -> Value:
         """The value that a name has before a loop which binds it first: arrays that the loop makes get memory outside, into
         which each iteration's array is copied at its end; numbers are zero."""

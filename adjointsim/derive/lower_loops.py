@@ -140,7 +140,9 @@ class Loops(Growing):
         names = [n for n in dict.fromkeys(bound) if n in live]
         before = dict(self.env)
         line = self.b.line
-        initial: dict[str, Value] = {n: before[n] for n in names if n in before and before[n] != Static(UNBOUND)}
+        seen = [base for _, base in self._visible(live)]
+        known = [n for n in names if n in before and before[n] != Static(UNBOUND)]
+        initial: dict[str, Value] = {n: self._unshared(before[n], n, seen) for n in known}
         if returns:
             initial[EXIT] = GO_ON
         while True:

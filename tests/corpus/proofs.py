@@ -181,7 +181,7 @@ def _chosen(w, b, c, x):
     return s
 
 
-@case(args=(A, np.array([1.0, 0.4]), 0.8), tags="branch kink tie overwrite")
+@case(args=(A, np.array([1.0, 0.4]), 0.8), tags="branch kink tie overwrite plain")
 def decided_in_a_helper_at_a_tie_by_a_function_outside(a, b, x):
     w = a.copy()
     s = x
