@@ -267,3 +267,28 @@ def what_a_loop_rebinds_used_by_another_loop(b, c):
     for _ in range(2):
         b = b * c
     return b
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6]), 9.0), tags="alias loop return", id="all")
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6]), 0.0), tags="alias loop return", id="left")
+def returned_from_a_loop_that_rebinds_it_again(b, c, limit):
+    for _ in range(2):
+        b = c * b
+    for _ in range(3):
+        last = b
+        if b[0] * c[1] > limit:
+            return b, last * b
+        b = 0.6 * b * c + 0.1
+    return last, b
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6])), tags="alias loop break")
+def kept_from_before_it_is_rebound(b, c):
+    for _ in range(2):
+        b = c * b
+    for _ in range(3):
+        kept = (b, c)
+        b = 0.6 * b * c + 0.1
+        if kept[0][0] > b[1]:
+            break
+    return kept[0] * b
