@@ -144,14 +144,24 @@ class Aliases(OpaqueCalls):
         self.carriers[ref.base] = start.base
         return ref
 
-    def _slots(self, value: Value, name: str, node: ast.AST) -> Value:
-        """The value that a name has before a loop which binds it first: arrays that the loop makes get memory outside, into
-        which each iteration's array is copied at its end; numbers are zero."""
+    def _unshared(self, value: Value, name: str, seen: Sequence[Base]) -> Value:
+        """The value that a name has before a loop which binds it: memory that carried it through another loop carries it
+        through this one, too, unless more than one of the names that are ``seen`` stands for it by now."""
+        if isinstance(value, Maybe):
+            return Maybe(self._unshared(value.value, name, seen), value.flag)
         if isinstance(value, Tup):
-            return Tup(tuple(self._slots(item, name, node) for item in value.items), value.cls)
+            return Tup(tuple(self._unshared(item, name, seen) for item in value.items), value.cls)
+        shared = isinstance(value, Ref) and value.base in self.carriers and seen.count(value.base) > 1
+        return self._carrier(value, name) if shared else value  # type: ignore[arg-type]
+
+    def _slots(self, value: Value, name: str, node: ast.AST, carried: Collection[Base]) -> Value:
+        """The value that a name has before a loop which binds it first: arrays that the loop makes, or overwrites because they
+        carry another name, get memory outside, into which each iteration's array is copied at its end; numbers are zero."""
+        if isinstance(value, Tup):
+            return Tup(tuple(self._slots(item, name, node, carried) for item in value.items), value.cls)
         if isinstance(value, Listed) and self._made_in_loop(value.ref.base):
             raise self.error(f"the list '{name}' is made in a loop and used after it, or in its next round: use an array", node)
-        if not isinstance(value, Ref) or not self._made_in_loop(value.base):
+        if not isinstance(value, Ref) or not (self._made_in_loop(value.base) or value.base in carried):
             return rebuild(shape_of(value), iter([zero(a.dt) for a in atoms_in(value)]))
         dims = [self._before(n) for n in self.shape(value)]
         if any(n is None for n in dims):

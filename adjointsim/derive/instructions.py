@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numba.core import types as nb
+from numba.core.compiler import Flags
 from numba.core.typing import signature
 
 from . import rules, special
@@ -143,7 +144,10 @@ class Values:
         kinds = tuple(TYPES[s.args[k].dt] for k in free)
         dt = rules.result_dtype(s.op, tuple(a.dt for a in s.args))
         sig = signature(TYPES[dt], *kinds)
-        value = self.context.compile_internal(self.builder, fn, sig, [self.atom(s.args[k]) for k in free])
+        flags = Flags()
+        flags.error_model = "numpy"  # (which is not inherited): no exceptions, so that what is not needed may be computed
+        compiled = self.context.compile_subroutine(self.builder, fn, sig, flags=flags)
+        value = self.context.call_internal(self.builder, compiled.fndesc, sig, [self.atom(s.args[k]) for k in free])
         return self.context.cast(self.builder, value, TYPES[dt], TYPES[s.var.dt])
 
 

@@ -6,10 +6,29 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .build import Builder, Names
-from .ir import ONE, Alloc, Atom, Base, Block, Const, Each, For, If, Let, Load, Stmt, Store, Var, While, defined, substitute, walk
+from .ir import (
+    ONE,
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Const,
+    Each,
+    For,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    atoms_of,
+    defined,
+    substitute,
+    walk,
+)  # fmt: skip
 
 __all__ = ["apart", "each_to_loops", "nest", "overlaps"]
-
 
 
 def each_to_loops(block: Block, names: Names, chosen: Callable[[Each], bool] = lambda s: True) -> Block:
@@ -130,23 +149,31 @@ def apart(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> bool:
 
 
 def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]], most: int) -> list[Stmt]:
-    """Two nests: one that computes, one that stores what waited.  Indices are computed in both."""
+    """Two nests: one that computes, one that stores what waited.  Indices are computed in both, but for those that are read
+    from what is stored to: they wait, too."""
     read = {x.base for x in walk(s.body) if isinstance(x, Load)}
+    changed = _read_from(s.body, {st.base for st in s.stores} & read)
     b = Builder(names, s.part, number=False)
     b.line = s.line
     place = [b.op("sub", v, lo) for v, lo, _ in s.axes]
     moves, b.scopes[0].stmts = tuple(b.stmts), []
     stores: list[Store] = []
     late: list[Stmt] = []
+
+    def hold(a: Atom) -> Var:
+        held = Base(names.fresh("held"), a.dt, len(s.axes), "local")
+        b.add(Alloc(held, tuple(count for _, _, count in s.axes), "none", s.line, s.part))
+        stores.append(Store(held, tuple(place), a, "set", "never", s.line, s.part))
+        value = names.var("held", a.dt)
+        late.append(Load(value, held, tuple(place), "never", s.line, s.part))
+        return value
+
     for st in s.stores:
         if st.base not in read:
             stores.append(st)
             continue
-        held = Base(names.fresh("held"), st.base.dt, len(s.axes), "local")
-        b.add(Alloc(held, tuple(count for _, _, count in s.axes), "none", s.line, s.part))
-        stores.append(Store(held, tuple(place), st.value, "set", "never", s.line, s.part))
-        value = names.var("held", st.base.dt)
-        late += [Load(value, held, tuple(place), "never", s.line, s.part), replace(st, value=value)]
+        value = hold(st.value)
+        late.append(replace(st, value=value, index=tuple(hold(a) if a in changed else a for a in st.index)))
     compute = replace(s, body=(*s.body, *moves), stores=tuple(stores))
     again = (*s.body, *moves, *late)
     fresh: dict[Atom, Atom] = {v: names.var(v.name, v.dt) for x in walk(again) for v in defined(x)}
@@ -156,3 +183,15 @@ def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]], most:
     body = tuple(x for x in again if not isinstance(x, Store))
     store = replace(s, axes=axes, body=body, stores=tuple(x for x in again if isinstance(x, Store)), sums=())  # type: ignore[arg-type]
     return [*b.stmts, *_nest(compute, names, innermost, most), *_nest(store, names, innermost, most)]
+
+
+def _read_from(body: Block, bases: set[Base]) -> set[Atom]:
+    """What the body of an Each computes from what it reads of some memory."""
+    found: set[Atom] = set()
+    size = -1
+    while size != len(found):  # (what branches hand on stands before what is in them)
+        size = len(found)
+        for x in walk(body):
+            if (isinstance(x, Load) and x.base in bases) or not found.isdisjoint(atoms_of(x)):
+                found.update(defined(x))
+    return found

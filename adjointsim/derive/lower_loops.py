@@ -13,7 +13,7 @@ from .growing import Growing
 from .ir import ONE, Atom, Block, Const, Dim, For, If, Let, Load, Var, While, walk
 from .iteration import Items
 from .liveness import assigned
-from .values import Maybe, Static, Value, atoms_in, describe, rebuild, shape_of
+from .values import Maybe, Static, Value, atoms_in, describe, rebuild, refs_in, shape_of
 
 __all__ = ["Loops"]
 
@@ -140,7 +140,9 @@ class Loops(Growing):
         names = [n for n in dict.fromkeys(bound) if n in live]
         before = dict(self.env)
         line = self.b.line
-        initial: dict[str, Value] = {n: before[n] for n in names if n in before and before[n] != Static(UNBOUND)}
+        seen = [base for _, base in self._visible(live)]
+        known = [n for n in names if n in before and before[n] != Static(UNBOUND)]
+        initial: dict[str, Value] = {n: self._unshared(before[n], n, seen) for n in known}
         if returns:
             initial[EXIT] = GO_ON
         while True:
@@ -216,11 +218,12 @@ class Loops(Growing):
         """Initial values cast or completed so that one more pass may be a fixpoint; None if this pass is one."""
         changed = False
         new = dict(initial)
+        carried = {r.base for value in initial.values() for r in refs_in(value)} & {*self.carriers}
         for name, value in final.items():
             if name not in initial:  # bound for the first time inside the loop, and live after it or in its next round
                 if isinstance(value, Static) and value.obj in (NEVER, UNBOUND):
                     continue
-                bare = self._slots(value.value if isinstance(value, Maybe) else value, name, node)
+                bare = self._slots(value.value if isinstance(value, Maybe) else value, name, node, carried)
                 new[name] = bare if name == RET else Maybe(bare, const(False, "b1"))
                 changed = True
                 continue

@@ -21,8 +21,11 @@ NOT = object()
 class Plan:
     """Which values of one iteration are replayed and which are recorded."""
 
-    def __init__(self, layout: Layout, loop: int, level: int, undone: Undone | None = None) -> None:
+    def __init__(
+        self, layout: Layout, loop: int, level: int, undone: Undone | None = None, passed: Collection[Atom] = ()
+    ) -> None:
         self.layout, self.loop, self.level, self.undone = layout, loop, level, undone
+        self.passed = passed  # to functions, in which decisions may rest on them
         self.replayed: set[Var] = set()
         self.recorded: dict[Var, None] = {}
         self.direct: set[Var] = set()
@@ -43,7 +46,7 @@ class Plan:
         if v in self.layout.heads and (isinstance(s, Each) or (isinstance(s, For) and v == s.var)):
             self.direct.add(v)
             return
-        if self.level == 0 or v in self.layout.heads or (not is_float(v.dt) and self.inexact(v)):
+        if self.level == 0 or v in self.layout.heads or ((not is_float(v.dt) or v in self.passed) and self.inexact(v)):
             self.recorded[v] = None
             return
         if isinstance(s, (Let, Dim)) or (isinstance(s, Load) and self._loads(s)):
@@ -65,8 +68,9 @@ class Plan:
         return final if undone is None else (final and not undone.unmade(s)) or undone.back(s)
 
     def inexact(self, v: Atom) -> bool:
-        """Whether an integer or bool rests on float arithmetic that need not give the same bits when it is compiled again."""
-        if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.layout.heads:
+        """Whether a value rests on float arithmetic that need not give the same bits when it is compiled again:
+        in this loop, or in one around it, which may replay it."""
+        if not isinstance(v, Var) or self.layout.owner.get(v) is None or v in self.layout.heads:
             return False
         if v not in self._inexact:
             self._inexact[v] = False

@@ -14,6 +14,7 @@ from .ir import (
     Atom,
     Base,
     Block,
+    Call,
     Const,
     Each,
     For,
@@ -30,6 +31,7 @@ from .ir import (
     walk,
     written_by,
 )  # fmt: skip
+from .loops import each_to_loops, overlaps
 from .plan import NOT, Plan, lift, replay
 
 if TYPE_CHECKING:
@@ -59,11 +61,12 @@ class Recording:
         self, s: For | While, record: list[Stmt], stmts: Block, yields: list[Atom], index: Var, trips: Atom
     ) -> tuple[list[Stmt], list[Stmt], dict[Atom, Atom], Around]:
         """Make the primal values that a reversed body names available at its start."""
-        plan = Plan(self.layout, id(s), self.level, self.undone)
+        passed = {a: None for st in walk(stmts) if isinstance(st, Call) for a in st.args if isinstance(a, Var)}
+        plan = Plan(self.layout, id(s), self.level, self.undone, passed)
         restores = self.restores.get(id(s), [])
         early = plan.for_stores([store for store, _ in restores])
         plan.recorded.update((old, None) for _, old in restores)
-        for v in self._needs(s, stmts, yields):
+        for v in (*passed, *self._needs(s, stmts, yields)):  # (what is passed is not to be replayed for others first)
             plan.visit(v)
         self.lost.update((v, made) for v in plan.recorded if isinstance(made := self.layout.made[v], Load))
         prefix = Builder(self.names)
@@ -114,7 +117,7 @@ class Recording:
         if not all(b in safe or self.layout.settled(st, b) for st in walk(s.body) for b in self.calls.reads(st)):
             return False
         inner = {v for st in walk(s.body) for v in (*defined(st), *inner_defined(st))}
-        if any(d in inner for st in walk(s.body) if isinstance(st, Alloc) for d in st.dims):
+        if any(d in inner for st in walk(s.body) for d in _memory(st)):
             return False  # an iteration is a function, and memory belongs to its caller
         swept = self.calls.swept(s.body)
         if not all(b in swept for b in self._carried_arrays(s)):
@@ -129,7 +132,7 @@ class Recording:
         The recording body is a function, which both ways call.
         """
         needs = self._needs(s, stmts, yields)
-        block: Block = tuple(record)
+        block = each_to_loops(tuple(record), self.names, overlaps)
         lifted: dict[Var, Var] = {}
         for v in needs:
             if v not in self.layout.heads:
@@ -277,6 +280,13 @@ class Around:
     record_head: list[Stmt] = field(default_factory=list)
     reverse_head: list[Stmt] = field(default_factory=list)
     reverse_tail: list[Stmt] = field(default_factory=list)
+
+
+def _memory(s: Stmt) -> tuple[Atom, ...]:
+    """The lengths of the memory that a statement makes, or needs for what waits in it."""
+    if isinstance(s, Each) and overlaps(s):
+        return tuple(count for _, _, count in s.axes)
+    return s.dims if isinstance(s, Alloc) else ()
 
 
 def _length(b: Builder, base: Base) -> Atom:

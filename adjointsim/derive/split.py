@@ -154,12 +154,13 @@ class Calls:
         return {a for a, p in zip(s.args, fn.params, strict=True) if isinstance(a, Base) and p in inner}
 
     def _reloaded(self, name: str) -> Places:
-        """The places of the arrays that a function does not overwrite after it has read from them: unless its caller does,
-        they need not be recorded."""
+        """The places of the arrays of which a function reads what it does not overwrite afterwards, all of it or some cells:
+        unless its caller does, that need not be recorded."""
         if name not in self._settled:
             fn = self.bodies[name]
             layout = Layout.of(fn.body)
             found = {b for s in walk(fn.body) for b in self.reads(s) if layout.settled(s, b)}
+            found |= {s.base for s in walk(fn.body) if isinstance(s, Load) and layout.final(s)}
             self._settled[name] = frozenset(k for k, p in enumerate(fn.params) if p in found)
         return self._settled[name]
 

@@ -381,3 +381,13 @@ def sorted_in_a_helper(a, n):
 @case(args=(np.arange(24.0).reshape(2, 3, 4) / 7.0, np.array([[0.3, -0.2, 0.1], [-0.4, 0.5, 0.6]])), tags="plain")
 def masks_beside_an_ellipsis(c, m):
     return (c[m > 0.0, ...] ** 2).sum(), (c[..., c[0, 0] > 0.2] * m[0, 0]).sum()
+
+
+@case(args=(A6, 0.8), tags="overwrite")
+def indices_in_what_they_overwrite(a, x):
+    k = np.array([2, 0, 1, 5, 3, 4])
+    k[k] = k[::-1]
+    a[k] = a * x + a[k] * a
+    k[k[1:] % 6] += k[:-1]
+    k %= 6
+    return a[k] * a

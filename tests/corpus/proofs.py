@@ -152,3 +152,55 @@ def read_what_its_own_iteration_wrote(x, c):
         a[2 * i + c] = math.sin(a[2 * i + c]) * 2.0
         s += a[2 * i] ** 3
     return s
+
+
+@case(args=(A, np.array([1.0, 0.4]), 0.8), tags="branch kink tie overwrite")
+def decided_at_a_tie_by_a_function_in_the_loop_around(a, b, x):
+    w = a.copy()
+    s = x
+    for i in range(len(a)):
+        c = math.exp(a[i] * x)
+        for j in range(len(b)):
+            if c > b[j]:
+                s = 0.3 * s * s * c + w[i] * s
+            else:
+                s = 0.5 * s * s - x * w[j]
+    for i in range(len(a)):
+        w[i] = s * x
+        s += w[i]
+    return s
+
+
+def _chosen(w, b, c, x):
+    s = x
+    for j in range(len(b)):
+        if c > b[j]:
+            s = 0.3 * s * s * c + w[0] * s
+        else:
+            s = 0.5 * s * s - x * w[j]
+    return s
+
+
+@case(args=(A, np.array([1.0, 0.4]), 0.8), tags="branch kink tie overwrite plain")
+def decided_in_a_helper_at_a_tie_by_a_function_outside(a, b, x):
+    w = a.copy()
+    s = x
+    for i in range(len(a)):
+        s = s * _chosen(w, b, math.exp(a[i] * x), s)
+    for i in range(len(a)):
+        w[i] = s * x
+        s += w[i]
+    return s
+
+
+@case(args=(np.array([0.7, 0.4, -0.3, 0.2]), np.array([0.7, 0.4, 0.3, 0.2]), 0.8), tags="loop overwrite time")
+def marched_beside_what_overlaps(a, b, x):
+    """Where only b is active, the iteration that is run again holds an Each that needs memory."""
+    for _ in range(4):
+        a[1:] += 0.2 * a[:-1]
+        for i in range(1, len(b)):
+            c = math.sin(b[i] * a[i]) * x
+            d = c * b[i] + math.sin(c * c) + c
+            b[i] = d * d * c + b[i]
+            b[i] = 0.3 * b[i] * b[i] * b[i - 1] + a[i]
+    return b, a

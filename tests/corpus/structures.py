@@ -236,3 +236,59 @@ def slices_of_tuples(t, z):
     n, m = z.shape[:2]
     x, y = t[1:]
     return x * y + n * t[::-1][0], z[0, 0] * m
+
+
+def _halved(b, a):
+    for _ in range(2):
+        b = 0.5 * b * a
+    return b
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6])), tags="alias loop plain")
+def names_given_to_what_loops_rebind(b, c):
+    for _ in range(2):
+        b = c * b
+    a, t = b, (b[::-1], c)
+    for _ in range(2):
+        b = 0.7 * b * a
+    d = _halved(b, c)
+    return a, b, d, t[0]
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6])), tags="alias loop")
+def what_a_loop_rebinds_used_by_another_loop(b, c):
+    for _ in range(2):
+        b = c * b
+    first = b[1:]
+    k = 0
+    while k < 3:
+        k += 1
+        b = 0.5 * b * first[0] + c
+    for _ in range(2):
+        b = b * c
+    return b
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6]), 9.0), tags="alias loop return", id="all")
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6]), 0.0), tags="alias loop return", id="left")
+def returned_from_a_loop_that_rebinds_it_again(b, c, limit):
+    for _ in range(2):
+        b = c * b
+    for _ in range(3):
+        last = b
+        if b[0] * c[1] > limit:
+            return b, last * b
+        b = 0.6 * b * c + 0.1
+    return last, b
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6])), tags="alias loop break")
+def kept_from_before_it_is_rebound(b, c):
+    for _ in range(2):
+        b = c * b
+    for _ in range(3):
+        kept = (b, c)
+        b = 0.6 * b * c + 0.1
+        if kept[0][0] > b[1]:
+            break
+    return kept[0] * b

@@ -153,11 +153,28 @@ def chosen(x, y, rule, n=1, scale=0.5):
     return t
 
 
+def march(u, c):
+    """The first cells are read and the others overwritten, again and again: the first ones never."""
+    s = 0.1
+    for _ in range(3):
+        s = 0.5 * s * s + (u[:2] * u[:2]).sum() * s * c
+        u[2:] = s + u[2:] * s
+    return s
+
+
+def cells_overwritten_between_calls(u, c):
+    """What a helper only reads of an array that it writes elsewhere, its caller overwrites."""
+    s = march(u, c)
+    u[0] = 1.3 * c * s
+    return s * march(u, s), u
+
+
 MODELS = {
     "rk4": (rk4, (0.3, np.linspace(0.2, 0.9, 5), np.array([0.4, -0.3, 0.8]))),
     "grid": (grid, (np.linspace(-0.7, 0.8, 12).reshape(3, 4), 0.9, 0.6)),
     "sweeps": (sweeps, (np.linspace(0.2, 0.9, 7), 0.3)),
     "time_like": (time_like, (np.linspace(0.2, 0.9, 7), 0.3)),
+    "cells": (cells_overwritten_between_calls, (np.array([0.7, 0.4, -0.3, 0.2]), 0.8)),
     "raises": (raises, (np.linspace(0.2, 0.9, 4), 1)),
     "folded": (folded, (0.35, 0.75)),
 }

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from corpus import CASES, Case
 
-from adjointsim.derive import analysis, deadcode, dependence, hoist, interp, ranges, record, reverse, scratch, tapes
+from adjointsim.derive import analysis, deadcode, dependence, hoist, interp, outline, ranges, record, reverse, scratch, tapes
 from adjointsim.derive.ir import Alloc, Base, Dim, If, Let, Load, Need, Var, is_float, walk
 from adjointsim.derive.kernel import Kernel
 from adjointsim.derive.scratch import scratch_of
@@ -253,10 +253,10 @@ class _Wobble:
         return math.nextafter(result, -math.inf if again else math.inf)
 
 
-def wobbling(derived: Derived) -> Bars:
+def wobbling(derived: Derived, level: int = 1) -> Bars:
     with pytest.MonkeyPatch.context() as m:
         m.setattr(interp, "evaluate", _Wobble())
-        kernel = derived.vjp(1)
+        kernel = derived.vjp(level)
         env = environment(derived, kernel)
         interp.run(functions(kernel), kernel.fn.name, [env[p] for p in kernel.fn.params])
         return [env[b] for b in kernel.leaf_bars if b is not None]
@@ -266,9 +266,27 @@ def decisions_are_exact(m: pytest.MonkeyPatch) -> None:
     m.setattr(record.Plan, "inexact", lambda self, v: False)
 
 
-def test_decisions_on_inexact_values(monkeypatch):
-    cases = [c for c in CASES if "tie" in c.tags]
-    check(decisions_are_exact, wobbling, cases, monkeypatch)
+def other_loops_are_exact(m: pytest.MonkeyPatch) -> None:
+    real = record.Plan.inexact
+    m.setattr(record.Plan, "inexact", lambda self, v: self.layout.owner.get(v) == self.loop and real(self, v))
+
+
+TIES = [c for c in CASES if "tie" in c.tags]
+
+
+@pytest.mark.parametrize("mutant", [decisions_are_exact, other_loops_are_exact], ids=lambda m: m.__name__)
+def test_decisions_on_inexact_values(mutant, monkeypatch):
+    check(mutant, wobbling, TIES, monkeypatch)
+
+
+@pytest.mark.parametrize("case", TIES, ids=lambda c: c.name)
+def test_decisions_are_those_of_the_way_there(case, monkeypatch):
+    """With functions inlined and apart: what these are given decides in them."""
+    for least, growth in ((outline.SMALL, outline.GROWTH), (0, -1)):
+        monkeypatch.setattr(outline, "SMALL", least)
+        monkeypatch.setattr(outline, "GROWTH", growth)
+        derived = Derived(case.fn, case.args)
+        assert_close(wobbling(derived), wobbling(derived, 0))
 
 
 # ----------------------------------------------------------------------------------------------------- lengths known before

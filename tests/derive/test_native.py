@@ -68,3 +68,21 @@ def test_memory_of_arrays_in_loops_is_given_back():
         assert f(1.0, 1 << 20, 3) == first
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 200_000, f"{grown} kB: each array has 8 MB"
+
+
+def divided(x, n, k, y):
+    """Divisions that are written where the divisor is not zero, but do not depend on the loop, or on what stands before."""
+    s = x
+    for _ in range(k):
+        s = s * x + n // k + n % k + x // y + x % y
+    if k != 0 and n // k > 1:
+        s = s * x
+    return s
+
+
+def test_divisions_that_are_not_needed_raise_nothing():
+    assert adj.value_and_grad(divided)(3.0, 5, 0, 0.0) == (3.0, 1.0)
+    step = 2.0**-12
+    slope = (divided(3.0 + step, 5, 2, 2.0) - divided(3.0 - step, 5, 2, 2.0)) / (2.0 * step)
+    value, gradient = adj.value_and_grad(divided)(3.0, 5, 2, 2.0)
+    assert value == divided(3.0, 5, 2, 2.0) and gradient == pytest.approx(slope, rel=1e-5)
