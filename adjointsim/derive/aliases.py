@@ -55,13 +55,15 @@ class Aliases(OpaqueCalls):
             other, block, own = (c, in_c, in_a) if kept is a else (a, in_a, in_c)
             with self.b.into(block):
                 made = next((s for s in walk(tuple(own)) if isinstance(s, Alloc) and s.base == kept.base), None)
+                there = kept
                 if made is not None:  # it is there on one side only
                     dims = [self._recomputed(n, tuple(own)) for n in made.dims]
                     if None in dims:
                         raise self.error(f"{what} is made in a branch: make it before the branch", node)
                     self.b.add(replace(made, dims=tuple(dims)))  # type: ignore[arg-type]
+                    there = Ref(kept.base, kept.index, tuple(dims))  # type: ignore[arg-type]
                 with self._unless_left(name, self.leaving[kept is a]):
-                    self._move(kept, other, what, node)
+                    self._move(there, other, what, node)
             self.stands_for(kept.base, other.base, ())
             return shape_of(kept), []
         inner = {x.base for block in (in_a, in_c) for x in walk(tuple(block)) if isinstance(x, Alloc)}

@@ -292,3 +292,18 @@ def kept_from_before_it_is_rebound(b, c):
         if kept[0][0] > b[1]:
             break
     return kept[0] * b
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6])), tags="alias loop return")
+def returned_in_a_branch_after_a_loop_that_may_return_another(b, c):
+    a = c
+    for _ in range(2):
+        if a[0] * c[1] > 10.0:
+            return a, b
+        b = c
+    for _ in range(2):
+        a = 0.6 * b
+    for _ in range(2):
+        if a[0] * c[1] > 0.1:
+            return a, b
+    return b, a

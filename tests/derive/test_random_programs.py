@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+import cellnests
 import loopnests
 import numpy as np
 import pytest
+import rebindings
 from hypothesis import HealthCheck, given, settings
 from strategies import Program, load, programs
 
@@ -32,12 +34,18 @@ def check(program: Program) -> None:
 
 
 def check_nest(seed: int, names: bool = False) -> None:
-    program = loopnests.program(seed, names)
+    check_finite(loopnests.program(seed, names), names)
+
+
+def check_finite(program: Program, refusable: bool) -> None:
+    """The same, unless values overflow; only arrays with several names may be refused."""
     try:
         if not all(np.isfinite(r).all() for r in Derived(load(program), program.args).expected):
-            return  # overflows
+            return
     except UnsupportedError:
-        assert names, "only arrays with several names may be refused"
+        assert refusable, program.source
+        return
+    except OverflowError:
         return
     try:
         check(program)
@@ -69,6 +77,24 @@ def test_loop_nests(seed):
 def test_names_of_arrays(seed):
     """Refused or right: where a copy stands for an array, nobody can tell."""
     check_nest(seed, names=True)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_rebound_names(seed):
+    check_finite(rebindings.program(seed), True)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cells(seed):
+    check_finite(cellnests.program(seed), False)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not EVERYTHING, reason="takes minutes: CORPUS=all")
+def test_many_of_cells_and_names():
+    for seed in range(1000, 3000):
+        check_finite(rebindings.program(seed), True)
+        check_finite(cellnests.program(seed), False)
 
 
 @pytest.mark.heavy
