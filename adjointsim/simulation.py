@@ -207,8 +207,7 @@ class Simulation:
         if not self._has_cost:
             raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
         if self.step.hand_vjp is not None:
-            what = "has a hand-written VJP, which cannot be differentiated again: Hessian products need a derived step, "
-            raise self.step.unsupported(f"{what}@adj.step without vjp=")
+            raise self.step.no_hessian()
         call = Call(self, y0, p, ("y0", "p"))
         return hessian_product(call, *call.directions(y0_dot, p_dot))
 

@@ -54,6 +54,10 @@ class Local(ABC):
         """y_{n+1} and its tangent."""
 
     @abstractmethod
+    def hvp(self, n: int, y: Leaves, p: Leaves, y_next_bar: Bars, y_dot: Bars, p_dot: Bars) -> tuple[Bars, Bars]:
+        """The tangents of what :meth:`vjp` gives, for a cotangent that does not change."""
+
+    @abstractmethod
     def source(self, kind: str) -> str:
         """The derived code."""
 
@@ -81,6 +85,10 @@ class _Derived(Local):
     def jvp(self, n: int, y: Leaves, p: Leaves, y_dot: Bars, p_dot: Bars) -> tuple[Leaves, Bars]:
         y_next, y_next_dot = self.kernel.jvp([index_leaf(n), *y, *p], [None, *y_dot, *p_dot])
         return self._checked(n, y, y_next), y_next_dot
+
+    def hvp(self, n: int, y: Leaves, p: Leaves, y_next_bar: Bars, y_dot: Bars, p_dot: Bars) -> tuple[Bars, Bars]:
+        dots = self.kernel.hvp([index_leaf(n), *y, *p], [None, *y_dot, *p_dot], y_next_bar)[1][1:]
+        return dots[: len(y)], dots[len(y) :]
 
     def source(self, kind: str) -> str:
         return self.kernel.source(kind)
@@ -128,6 +136,9 @@ class _HandWritten(Local):
 
     def jvp(self, n: int, y: Leaves, p: Leaves, y_dot: Bars, p_dot: Bars) -> tuple[Leaves, Bars]:
         raise self.step.unsupported("has a hand-written VJP, hence no JVP: tangents need a derived step, @adj.step without vjp=")
+
+    def hvp(self, n: int, y: Leaves, p: Leaves, y_next_bar: Bars, y_dot: Bars, p_dot: Bars) -> tuple[Bars, Bars]:
+        raise self.step.no_hessian()
 
     def source(self, kind: str) -> str:
         raise self.step.unsupported("has a hand-written VJP: there is no derived code")
@@ -193,6 +204,19 @@ class Step:
         y_next, y_next_dot = local.jvp(n, y_leaves, p_leaves, y_dots, p_dots)
         return unflatten(y_spec, y_next), unflatten_bar(y_spec, y_next_dot)
 
+    def hvp(self, n: int, y: Any, p: Any, y_next_bar: Any, y_dot: Any, p_dot: Any) -> tuple[Any, Any]:
+        """The derivative of :meth:`vjp` along (y_dot, p_dot), for the same y_next_bar: the products of the Hessian of
+        y_next_bar . f(n, y, p), as ``(for y, for p)``; None in a tangent stands for zeros.
+
+        Integer and bool leaves get None.  UnsupportedError if the VJP is hand-written.
+        """
+        n, y_leaves, p_leaves, y_spec, p_spec, local = self._prepare(n, y, p)
+        seed = bar_leaves(y_next_bar, y_spec, shapes_of(y_leaves), "y_next_bar")
+        y_dots = bar_leaves(y_dot, y_spec, shapes_of(y_leaves), "y_dot")
+        p_dots = bar_leaves(p_dot, p_spec, shapes_of(p_leaves), "p_dot")
+        y_product, p_product = local.hvp(n, y_leaves, p_leaves, seed, y_dots, p_dots)
+        return unflatten_bar(y_spec, y_product), unflatten_bar(p_spec, p_product)
+
     def source(self, kind: str, n: int, y: Any, p: Any = None) -> str:
         """The derived code of ``kind`` "primal", "vjp" or "jvp" for arguments of these structures."""
         if kind not in ("primal", "vjp", "jvp"):
@@ -212,6 +236,11 @@ class Step:
         y_leaves, p_leaves = flatten(y, y_spec, "y"), flatten(p, p_spec, "p")
         local = self.local(y_spec, p_spec, shapes_of(y_leaves), shapes_of(p_leaves))
         return _step_number(n), y_leaves, p_leaves, y_spec, p_spec, local
+
+    def no_hessian(self) -> UnsupportedError:
+        """The error of a hand-written VJP that would have to be differentiated."""
+        what = "has a hand-written VJP, which cannot be differentiated again: Hessian products need a derived step, "
+        return self.unsupported(f"{what}@adj.step without vjp=")
 
     def unsupported(self, what: str) -> UnsupportedError:
         """An error that points at the step's first line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import mpmath
 import numpy as np
@@ -12,10 +13,37 @@ from weighed import P, Q, X, weigh
 
 import adjointsim as adj
 from adjointsim.derive import api
-from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.errors import ArgumentError, StructureError, UnsupportedError
 
 
 # ------------------------------------------------------------------------------------------------------ Hessian products
+class Cubic(NamedTuple):
+    y: np.ndarray
+    k: int
+
+
+@adj.step
+def cubic(n, s, c):
+    return Cubic(c * s.y**3 + n * s.y * s.y, s.k)
+
+
+def test_a_step_by_hand():
+    """Of b . (c y**3 + n y**2): 6 c y b + 2 n b in y, 3 y**2 b between y and c, and 0 in c."""
+    y, b, v = np.array([0.3, -1.2, 0.7]), np.array([1.0, 0.5, -2.0]), np.array([0.2, 0.1, -0.4])
+    c, w, n = 1.7, 0.3, 4
+    hy, hc = cubic.hvp(n, Cubic(y, 2), c, Cubic(b, None), Cubic(v, None), w)
+    assert hy.y == pytest.approx((6.0 * c * y + 2.0 * n) * b * v + 3.0 * y * y * b * w, rel=1e-14) and hy.k is None
+    assert hc == pytest.approx(np.sum(3.0 * y * y * b * v), rel=1e-14)
+    hy, hc = cubic.hvp(n, Cubic(y, 2), c, Cubic(b, None), None, None)
+    assert not hy.y.any() and hc == 0.0
+
+
+def test_a_step_with_a_vjp_by_hand_has_none():
+    step = adj.step(lambda n, y, p: p * y, vjp=lambda n, y, p, b: (p * b, y * b))
+    with pytest.raises(UnsupportedError, match="hand-written VJP, which cannot be differentiated again"):
+        step.hvp(0, 1.0, 2.0, 1.0, 1.0, None)
+
+
 @pytest.mark.parametrize("f", [weigh, njit(weigh)], ids=["plain", "njit"])
 def test_a_product_with_the_hessian_by_hand(f):
     v = np.array([1.0, -2.0])
