@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from adjointsim.schedules import Schedule
 from adjointsim.schedules.actions import checked, checked_steps
 from adjointsim.second import hessian_product
 from adjointsim.step import Step
-from adjointsim.storage import Plan, checked_storage, choose, parse_bytes, plan
+from adjointsim.storage import Plan, checked_storage, choose, machine, parse_memory
 from adjointsim.sweep import Forward
 from adjointsim.tangent import TangentSweep
 
@@ -39,9 +40,11 @@ class Simulation:
 
     where observation_k is ``observe(n, y_n, p)`` at n = ``observe_at[k]``, sorted step numbers from 0 to N.
 
-    At most one of ``memory`` (bytes, or "200MB"), ``checkpoints`` (stored states) and ``schedule`` bounds what a gradient
-    stores; without one, every state is.  The value and the gradient have the same bits in any case.  ``progress`` is True
-    for a bar (the extra ``progress``), or a function of (done, total).
+    At most one of ``memory`` (bytes, "200MB", or a float: a fraction of what is free now), ``checkpoints`` (stored states) and
+    ``schedule`` bounds what a gradient stores; without one, every state is, if they fit in half of the free memory.  In a
+    budget the fastest schedule is taken (see :meth:`plan`).  In a ``directory`` states are kept on the disk, too, and a run
+    that is killed goes on.  The value and the gradient have the same bits in any case.  ``progress`` is True for a bar (the
+    extra ``progress``), or a function of (done, total).
 
     Wherever ``y0`` is expected, a function ``y0(p)`` will do: then ``Gradient.p`` is the whole derivative with respect to
     p, and ``Gradient.y0`` the derivative with respect to the initial state alone.  Arguments are never modified, and a
@@ -61,7 +64,7 @@ class Simulation:
         observe_at: Sequence[int] | np.ndarray | None = None,
         misfit: Cost | None = None,
         until: Cost | None = None,
-        memory: int | str | None = None,
+        memory: int | float | str | None = None,
         checkpoints: int | None = None,
         schedule: Schedule | None = None,
         directory: Any = None,
@@ -87,7 +90,7 @@ class Simulation:
             raise ArgumentError(f"Got {given_names}, but expected at most one of memory=, checkpoints= and schedule=")
         if schedule is not None and not isinstance(schedule, Schedule):
             raise StructureError(f"Got schedule as a {type(schedule).__name__}, but expected an adjointsim.schedules.Schedule")
-        self.memory = None if memory is None else parse_bytes(memory)
+        self.memory = None if memory is None else parse_memory(memory)
         self.checkpoints = None if checkpoints is None else checked("checkpoints", checkpoints, 1)
         self.schedule = schedule
         if schedule is not None:
@@ -126,7 +129,7 @@ class Simulation:
         and holds the stored states as long as it lives.  If the way back has used them up, it runs forward again.
         """
         call = Call(self, y0, p, wrt, copy=True)
-        schedule = call.schedule()
+        schedule = call.schedule(again=True)
         first = call.sweep(schedule)
         with call.progress(first):
             call.forward(first)
@@ -221,12 +224,19 @@ class Simulation:
         return found[0] if isinstance(wrt, str) else tuple(found)
 
     def plan(self, y0: Any, p: Any = None) -> Plan:
-        """What a gradient will store and recompute; nothing is run (but ``y0``, if it is a function)."""
-        call = Call(self, y0, p)
-        working, exact = call.working
-        return plan(call.schedule(), call.problem.state_bytes, working, not exact)
+        """What a gradient will store and recompute, and how long that takes.
+
+        For the seconds, a few steps are run once for a model and its sizes, no more than two of a hundred and some
+        milliseconds; none for fewer than a hundred steps.  Where a budget leaves a choice, a gradient does the same.
+        """
+        return Call(self, y0, p).plan()
 
     # --------------------------------------------------------------------------------------------------------- helpers
+    @cached_property
+    def half_of_free(self) -> int:
+        """Bytes that may be stored where no bound is named: half of what is free when it is first asked for."""
+        return machine.free_memory() // 2
+
     @property
     def _has_cost(self) -> bool:
         return not (self.terminal is None and self.running is None and self.misfit is None)

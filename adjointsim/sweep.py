@@ -28,6 +28,7 @@ from adjointsim.schedules import (
     PeriodicDisk,
     Schedule,
     StoreAll,
+    StoreAllDisk,
     Stream,
     TwoLevel,
 )
@@ -88,7 +89,7 @@ def in_memory(schedule: Schedule) -> Schedule:
 
 
 #: whose actions need no proof
-_OURS = (StoreAll, Forward, Binomial, Periodic, PeriodicDisk, TwoLevel, Mixed, Resumed)
+_OURS = (StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, TwoLevel, Mixed, Resumed)
 
 
 class Sweep:
@@ -118,6 +119,7 @@ class Sweep:
         self.primal = 0  # steps run by actions
         self.vjps = 0
         self.seconds = 0.0
+        self.seconds_planned: float | None = None  # for all of it
 
     def resume(self, back: bool, n: int, snapshot: Snapshot) -> None:
         """Go on, before anything was done, from a snapshot with y_n current, or with n steps left on the way ``back``."""
@@ -267,10 +269,11 @@ class Sweep:
         Steps are recomputed if they are run beyond the first time, and all are ``again`` if this sweep repeats another.
         """
         n = self.schedule.n_steps
-        taken = int(self.turned and n > 0 and isinstance(self.schedule, (StoreAll, Forward)))  # see Ledger
+        taken = int(self.turned and n > 0 and isinstance(self.schedule, (StoreAll, StoreAllDisk, Forward)))  # see Ledger
         forward, first = self.primal + taken, min(self.primal, self._first) + taken
         recomputed = forward if again else forward - first
         vjps, seconds = self.vjps, self.seconds
+        whole = (vjps == n or isinstance(self.schedule, Forward)) and self.resumed_at is None and since is None and not again
         if since is not None:
             forward, recomputed = forward - since.forward_steps, recomputed - since.recomputed_steps
             vjps, seconds = vjps - since.vjp_steps, seconds - since.seconds
@@ -282,5 +285,5 @@ class Sweep:
             planned, peak = planned + self.tier.nbytes, peak + self.tier.nbytes
         return Ledger(
             name, n, slots, forward, recomputed, vjps, planned, peak, seconds, self.resumed_at, not exact,
-            self.schedule.disk_slots,
+            self.schedule.disk_slots, self.seconds_planned if whole else None,
         )  # fmt: skip

@@ -29,6 +29,7 @@ FLOORS = [
     ["costs", "lanes", "nonfinite", "replay"],
     ["python_engine", "engine", "tangent"],
     ["sweep"],
+    ["calibration"],
     ["call"],
     ["resume"],
     ["observed", "second"],
