@@ -27,6 +27,7 @@ from adjointsim.schedules import (
     Periodic,
     PeriodicDisk,
     Schedule,
+    Segmented,
     StoreAll,
     StoreAllDisk,
     Stream,
@@ -89,7 +90,7 @@ def in_memory(schedule: Schedule) -> Schedule:
 
 
 #: whose actions need no proof
-_OURS = (StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, TwoLevel, Mixed, Resumed)
+_OURS = (StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, Segmented, TwoLevel, Mixed, Resumed)
 
 
 class Sweep:

@@ -19,11 +19,13 @@ from adjointsim.schedules.binomial import Binomial, F, G, P, beta, repetitions
 from adjointsim.schedules.mixed import M, Mixed
 from adjointsim.schedules.periodic import Periodic
 from adjointsim.schedules.periodic_disk import PeriodicDisk
+from adjointsim.schedules.segmented import Segmented
 from adjointsim.schedules.store_all import StoreAll
 from adjointsim.schedules.store_all_disk import StoreAllDisk
 from adjointsim.schedules.two_level import TwoLevel
 
 __all__ = [
     "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "M", "Mixed", "P",
-    "Periodic", "PeriodicDisk", "Schedule", "StoreAll", "StoreAllDisk", "Stream", "TwoLevel", "actions", "beta", "repetitions",
+    "Periodic", "PeriodicDisk", "Schedule", "Segmented", "StoreAll", "StoreAllDisk", "Stream", "TwoLevel", "actions", "beta",
+    "repetitions",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules import Binomial, Periodic, PeriodicDisk, Schedule, StoreAll, StoreAllDisk, TwoLevel
+from adjointsim.schedules import Binomial, Periodic, PeriodicDisk, Schedule, Segmented, StoreAll, StoreAllDisk, TwoLevel
 from adjointsim.schedules.actions import checked
 from adjointsim.storage.times import Times, predicted_seconds
 
@@ -76,7 +76,9 @@ def _in_cache(sizes: Sizes, slots: int, times: Times) -> list[Schedule]:
     if not 2 <= period < sizes.n_steps:  # no state fits, or all do
         return []
     schedule = Periodic(sizes.n_steps, period=period)
-    return [schedule] if schedule.slots <= slots else []
+    if schedule.slots <= slots:
+        return [schedule]
+    return [Segmented(sizes.n_steps, slots, period)] if slots > period else []
 
 
 def _two_tiers(sizes: Sizes, slots: int, count: int, times: Times | None) -> list[Schedule]:

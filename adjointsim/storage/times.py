@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adjointsim.schedules import Periodic, PeriodicDisk, Schedule, StoreAll, StoreAllDisk, TwoLevel
+from adjointsim.schedules import Periodic, PeriodicDisk, Schedule, Segmented, StoreAll, StoreAllDisk, TwoLevel
 from adjointsim.storage.machine import STREAM, WRITE
 
 __all__ = ["Times", "forward_steps", "predicted_seconds"]
@@ -48,7 +48,7 @@ def _streamed(schedule: Schedule, state: int, room: int) -> int:
         return 0
     if (schedule.slots - schedule.disk_slots) * state <= room:
         return 0
-    if isinstance(schedule, Periodic) and schedule.period * state <= room:
+    if isinstance(schedule, (Periodic, Segmented)) and schedule.period * state <= room:
         return 2 * -(-schedule.n_steps // schedule.period)
     return 2 * schedule.n_steps
 
