@@ -82,17 +82,19 @@ def _in_cache(sizes: Sizes, slots: int, times: Times) -> list[Schedule]:
 
 
 def _two_tiers(sizes: Sizes, slots: int, count: int, times: Times | None) -> list[Schedule]:
-    """Too few slots in memory for all states, and ``count`` on the disk."""
+    """Too few slots in memory for all states, and ``count`` on the disk; at least some are used, so that a run can go on."""
     n, state = sizes.n_steps, sizes.state_bytes
-    if times is None:
-        best = PeriodicDisk(n, slots, disk_slots=count).period
-        return [PeriodicDisk(n, slots, disk_slots=count, period=min(best, -(-n // min(_PARTS, count + 1))))]
+    parts = min(_PARTS, count + 1)
     found: list[Schedule] = []
-    for share in _SHARES:
-        costs = {"write": share * state * times.write, "read": share * state * times.read, "forward": times.step}
-        found.append(PeriodicDisk(n, slots, disk_slots=count, **costs))
-        if n * n * min(count, n) <= _TABULATED:
-            found.append(TwoLevel(n, slots, count, **costs))
+    for share in (1.0,) if times is None else _SHARES:
+        costs = {}
+        if times is not None:
+            costs = {"write": share * state * times.write, "read": share * state * times.read, "forward": times.step}
+        period = min(PeriodicDisk(n, slots, disk_slots=count, **costs).period, -(-n // parts))
+        found.append(PeriodicDisk(n, slots, disk_slots=count, period=period))
+        if times is not None and n * n * min(count, n) <= _TABULATED:
+            schedule = TwoLevel(n, slots, count, **costs)
+            found += [schedule] * (schedule.counts.writes >= parts - 1)
     return found
 
 
