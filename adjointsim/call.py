@@ -111,10 +111,11 @@ class Call:
     def plan(self) -> Plan:
         """What a gradient will take."""
         schedule, sizes = self.schedule(), self._sizes()
-        times = self._times(sizes)
-        working, exact = self.working
-        buffers = BUFFERS * sizes.state_bytes if schedule.disk_slots else 0
-        return plan(schedule, sizes.state_bytes, working + buffers, not exact, times)
+        return plan(schedule, sizes.state_bytes, self._working(schedule), not self.working.exact, self._times(sizes))
+
+    def _working(self, schedule: Schedule) -> int:
+        """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
+        return self.working.bytes + (BUFFERS * self.problem.state_bytes if schedule.disk_slots else 0)
 
     def _times(self, sizes: Sizes) -> Times | None:
         return measured_times(self.problem, self.y0, self.p, sizes, self.sim.directory)
@@ -170,7 +171,7 @@ class Call:
             return None
         if isinstance(schedule, Forward):
             return schedule.n_steps * times.step
-        return predicted_seconds(schedule, self.problem.state_bytes, self.working.bytes, times)
+        return predicted_seconds(schedule, self.problem.state_bytes, self._working(schedule), times)
 
     def _tier(self, schedule: Schedule) -> Tier:
         """A second tier for one sweep, in a file that nobody else sees."""

@@ -52,14 +52,12 @@ def _size(name: str) -> Callable[[str], int]:
 
 def _steps(text: str) -> int:
     """``1000``, ``1_000`` or ``1e6``: an integer."""
-    try:
-        return checked_steps(int(text))
-    except ValueError:
-        pass
+    number: int | None = None
     with contextlib.suppress(ValueError, OverflowError):
-        if (number := float(text)) == int(number):
-            return checked_steps(int(number))
-    raise ArgumentError(f"Got {text!r}, but expected an integer number of steps: 1000, 1e6")
+        number = int(text) if re.fullmatch(r"\s*[-+]?[\d_]+\s*", text) else int(float(text))
+    if number is None or number != float(text) and number < 2**53:
+        raise ArgumentError(f"Got {text!r}, but expected an integer number of steps: 1000, 1e6")
+    return checked_steps(number)
 
 
 def _memory(text: str) -> int:
@@ -131,6 +129,8 @@ def _plan(options: argparse.Namespace) -> list[str]:
     disk = "" if options.disk is None else f", disk {readable(options.disk)}"
     head = f"{n} steps, states of {readable(state)}, {budget}{disk}; {readable(sizes.in_all)} to store every state"
     why = "the fastest" if times is not None else "the fewest steps; with --step-seconds the fastest"
+    if options.disk is not None:
+        why += ", and what is on the disk lets a run that is killed go on"
     taken = next(iter(plans))
     return [head, "", *_rows(list(plans.values()), plans[taken]), "", f"-> would be taken: {why}"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,12 +74,14 @@ def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Sch
 def _in_cache(sizes: Sizes, slots: int, times: Times) -> list[Schedule]:
     """Segments that stay in the cache from when they are recorded until they are reversed."""
     period = (times.cache - sizes.working_bytes) // max(sizes.state_bytes, 1)
-    if not 2 <= period < sizes.n_steps:  # no state fits, or all do
+    if not sizes.state_bytes or not 2 <= period < sizes.n_steps:  # no state fits, or all do
         return []
     schedule = Periodic(sizes.n_steps, period=period)
     if schedule.slots <= slots:
         return [schedule]
-    return [Segmented(sizes.n_steps, slots, period)] if slots > period else []
+    with contextlib.suppress(ArgumentError):  # too few slots, or more steps than 64 bits can count with them
+        return [Segmented(sizes.n_steps, slots, period)]
+    return []
 
 
 def _two_tiers(sizes: Sizes, slots: int, count: int, times: Times | None) -> list[Schedule]:
