@@ -11,8 +11,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adjointsim.calibration import is_known, measured_times
 from adjointsim.derive.spec import differentiable, leaves_of, measured
-from adjointsim.errors import StructureError
+from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor, Problem, Working
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import (
@@ -27,7 +28,7 @@ from adjointsim.leaves import (
     unflatten,
     unflatten_bar,
 )  # fmt: skip
-from adjointsim.ledger import Ledger
+from adjointsim.ledger import Ledger, readable
 from adjointsim.nonfinite import check_given, check_gradient_finite, check_solution_finite
 from adjointsim.progress import reporting
 from adjointsim.replay import Replay
@@ -35,8 +36,9 @@ from adjointsim.results import Gradient, Solution
 from adjointsim.rows import Watcher
 from adjointsim.schedules import Schedule
 from adjointsim.selection import select
-from adjointsim.storage import choose
+from adjointsim.storage import Plan, Sizes, choose, machine, plan, undecided
 from adjointsim.storage.disk import BUFFERS, DiskSlots, Tier, room
+from adjointsim.storage.times import Times, predicted_seconds
 from adjointsim.sweep import Forward, Sweep, Unknown, executor_class, in_memory, make_executor
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ __all__ = ["Call", "Wrt"]
 
 Wrt = str | Iterable[str]
 
-_UNNAMED = 2**30  # bytes of the states of a run of unknown length, if the user names no bound
+_SMALL = 2**26  # bytes that can be had anywhere
 
 
 class Call:
@@ -75,6 +77,8 @@ class Call:
             p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit, until=sim.until,
             known_end=sim.until is None,
         )  # fmt: skip
+        if self.problem.state_bytes > _SMALL:
+            self._check_fits(self.problem.state_bytes, "a state takes that")
         if not costs:
             self.problem = replace(self.problem, terminal=None, running=None, misfit=None)
 
@@ -90,22 +94,71 @@ class Call:
         """What a gradient needs apart from its slots."""
         return executor_class(self.sim.step).working(self.problem, self.y0, self.p)
 
-    def schedule(self, more: int = 0) -> Schedule:
-        """What the user's bounds allow, if so many bytes ``more`` are needed than for a gradient."""
-        sim, state, n_steps = self.sim, self.problem.state_bytes, self.problem.n_steps
-        bounds: dict[str, Any] = {"memory": sim.memory, "checkpoints": sim.checkpoints, "schedule": sim.schedule}
-        working = self.working.bytes + more if sim.memory is not None else 0
-        if sim.directory is None:
-            found = choose(n_steps, state, working, **bounds)
-            if self.problem.known_end:
-                return found
-            named = sim.memory is not None or sim.checkpoints is not None
-            return Unknown(n_steps, found.slots if named else max(min(found.slots, _UNNAMED // max(state, 1)), 1))
-        return choose(n_steps, state, working + BUFFERS * state, disk=room(sim.directory), **bounds)
+    def schedule(self, more: int = 0, again: bool = False) -> Schedule:
+        """What the user's bounds allow, if so many bytes ``more`` are needed than for a gradient.
+
+        Where there is a choice it is the fastest for one way back, unless there may be others ``again``: then it is the one
+        that stores most.
+        """
+        sim, sizes = self.sim, self._sizes(more)
+        if not self.problem.known_end:
+            return Unknown(sizes.n_steps, min(sim.checkpoints or sizes.slots, max(sizes.n_steps, 1)))
+        times = None
+        if not (again or self._named) and undecided(sizes, machine.cache_bytes()):
+            times = self._times(sizes)
+        return choose(
+            sizes.n_steps, sizes.state_bytes, sizes.working_bytes, memory=sizes.memory, checkpoints=sim.checkpoints,
+            schedule=sim.schedule, disk=sizes.disk, times=times,
+        )  # fmt: skip
 
     def running(self) -> Schedule:
         """A schedule for a run and no way back."""
         return Forward(self.problem.n_steps) if self.problem.known_end else Unknown(self.problem.n_steps, 0)
+
+    def plan(self) -> Plan:
+        """What a gradient will take."""
+        schedule, sizes = self.schedule(), self._sizes()
+        return plan(schedule, sizes.state_bytes, self._working(schedule), not self.working.exact, self._times(sizes))
+
+    def _working(self, schedule: Schedule) -> int:
+        """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
+        return self.working.bytes + (BUFFERS * self.problem.state_bytes if schedule.disk_slots else 0)
+
+    def _times(self, sizes: Sizes) -> Times | None:
+        if not self.problem.known_end:
+            return None
+        return measured_times(self.problem, self.y0, self.p, sizes, self.sim.directory)
+
+    @property
+    def _named(self) -> bool:
+        """Whether the user says himself what is stored."""
+        return self.sim.checkpoints is not None or self.sim.schedule is not None
+
+    def _sizes(self, more: int = 0) -> Sizes:
+        """What is stored and how much of it there may be."""
+        sim, state, n_steps = self.sim, self.problem.state_bytes, self.problem.n_steps
+        memory = sim.memory
+        if memory is None and not self._named and max(n_steps, 1) * state > _SMALL:
+            memory = self._automatic(more)
+        working = self.working.bytes + more if memory is not None else 0
+        if sim.directory is None:
+            return Sizes(n_steps, state, working, memory)
+        return Sizes(n_steps, state, working + BUFFERS * state, memory, room(sim.directory))
+
+    def _automatic(self, more: int) -> int:
+        """The budget where none is named: half of what is free, but enough for one state."""
+        buffers = 0 if self.sim.directory is None else BUFFERS
+        least = self.working.bytes + more + (1 + buffers) * self.problem.state_bytes
+        self._check_fits(least, f"a state takes {self.problem.state_bytes}, the rest is the working set")
+        return max(self.sim.half_of_free, least)
+
+    def _check_fits(self, least: int, why: str) -> None:
+        total = machine.total_memory()
+        if least > total:
+            raise ArgumentError(
+                f"Got a state of {readable(self.problem.state_bytes)} (y0={self.problem.y_spec}), but expected one that fits in "
+                f"the memory of this machine, {total} bytes: at least {least} are needed ({why})"
+            )
 
     def executor(self, slots: int) -> Executor:
         return make_executor(self.problem, self.y0, self.p, slots)
@@ -116,7 +169,18 @@ class Call:
         if schedule.disk_slots and tier is None:
             tier = self._tier(schedule)
         again = schedule.forward_steps >= schedule.n_steps  # steps are run again
-        return Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
+        sweep = Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
+        sweep.seconds_planned = self._seconds(schedule)
+        return sweep
+
+    def _seconds(self, schedule: Schedule) -> float | None:
+        """What a sweep will take, if that is known."""
+        times = self._times(self._sizes()) if is_known(self.problem) else None
+        if times is None or isinstance(schedule, Unknown):
+            return None
+        if isinstance(schedule, Forward):
+            return schedule.n_steps * times.step
+        return predicted_seconds(schedule, self.problem.state_bytes, self._working(schedule), times)
 
     def _tier(self, schedule: Schedule) -> Tier:
         """A second tier for one sweep, in a file that nobody else sees."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from adjointsim.schedules import Schedule
 from adjointsim.schedules.actions import checked, checked_steps
 from adjointsim.second import hessian_product
 from adjointsim.step import Step
-from adjointsim.storage import Plan, checked_storage, choose, parse_bytes, plan
+from adjointsim.storage import Plan, checked_storage, choose, machine, parse_memory
 from adjointsim.tangent import TangentSweep
 
 __all__ = ["Simulation"]
@@ -38,8 +39,9 @@ class Simulation:
 
     where observation_k is ``observe(n, y_n, p)`` at n = ``observe_at[k]``, sorted step numbers from 0 to N.
 
-    At most one of ``memory`` (bytes, or "200MB"), ``checkpoints`` (stored states) and ``schedule`` bounds what a gradient
-    stores; without one, every state is.  The value and the gradient have the same bits in any case.
+    At most one of ``memory`` (bytes, "200MB", or a float: a fraction of what is free now), ``checkpoints`` (stored states) and
+    ``schedule`` bounds what a gradient stores; without one, every state is, if they fit in half of the free memory.  In a
+    budget the fastest schedule is taken (see :meth:`plan`).  The value and the gradient have the same bits in any case.
 
     ``until(n, y, p) -> bool`` ends the run at the first y_n, n >= 1, for which it is True; ``n_steps`` is then the most steps
     that may be needed, and ``ledger.n_steps`` says how many were.  ArgumentError if they do not suffice.
@@ -68,7 +70,7 @@ class Simulation:
         observe_at: Sequence[int] | np.ndarray | None = None,
         misfit: Cost | None = None,
         until: Cost | None = None,
-        memory: int | str | None = None,
+        memory: int | float | str | None = None,
         checkpoints: int | None = None,
         schedule: Schedule | None = None,
         directory: Any = None,
@@ -96,7 +98,7 @@ class Simulation:
             raise ArgumentError(f"Got {given_names}, but expected at most one of memory=, checkpoints= and schedule=")
         if schedule is not None and not isinstance(schedule, Schedule):
             raise StructureError(f"Got schedule as a {type(schedule).__name__}, but expected an adjointsim.schedules.Schedule")
-        self.memory = None if memory is None else parse_bytes(memory)
+        self.memory = None if memory is None else parse_memory(memory)
         self.checkpoints = None if checkpoints is None else checked("checkpoints", checkpoints, 1)
         self.schedule = schedule
         if schedule is not None:
@@ -135,7 +137,7 @@ class Simulation:
         and holds the stored states as long as it lives.  If the way back has used them up, it runs forward again.
         """
         call = Call(self, y0, p, wrt, copy=True)
-        first = call.sweep(call.schedule())
+        first = call.sweep(call.schedule(again=True))
         with call.progress(first):
             call.forward(first)
         solution = call.solution(first)
@@ -159,7 +161,7 @@ class Simulation:
                 sweep = ready.pop()
                 before: Ledger | None = sweep.ledger()
             except IndexError:
-                sweep, before = call.sweep(call.schedule()), None
+                sweep, before = call.sweep(call.schedule(again=True)), None
             with call.progress(sweep, back=True):
                 if before is None:
                     call.forward(sweep)
@@ -231,12 +233,19 @@ class Simulation:
         return found[0] if isinstance(wrt, str) else tuple(found)
 
     def plan(self, y0: Any, p: Any = None) -> Plan:
-        """What a gradient will store and recompute; nothing is run (but ``y0``, if it is a function)."""
-        call = Call(self, y0, p)
-        working, exact = call.working
-        return plan(call.schedule(), call.problem.state_bytes, working, not exact)
+        """What a gradient will store and recompute, and how long that takes.
+
+        For the seconds, a few steps are run once for a model and its sizes, no more than two of a hundred and some
+        milliseconds; none for fewer than a hundred steps.  Where a budget leaves a choice, a gradient does the same.
+        """
+        return Call(self, y0, p).plan()
 
     # --------------------------------------------------------------------------------------------------------- helpers
+    @cached_property
+    def half_of_free(self) -> int:
+        """Bytes that may be stored where no bound is named: half of what is free when it is first asked for."""
+        return machine.free_memory() // 2
+
     @property
     def _has_cost(self) -> bool:
         return not (self.terminal is None and self.running is None and self.misfit is None)

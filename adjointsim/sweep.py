@@ -27,7 +27,9 @@ from adjointsim.schedules import (
     Periodic,
     PeriodicDisk,
     Schedule,
+    Segmented,
     StoreAll,
+    StoreAllDisk,
     Stream,
     TwoLevel,
 )
@@ -128,7 +130,9 @@ def in_memory(schedule: Schedule, n_steps: int) -> Schedule:
 
 
 #: whose actions need no proof
-_OURS = (StoreAll, Forward, Binomial, Periodic, PeriodicDisk, TwoLevel, Mixed, Resumed, Unknown)
+_OURS = (
+    StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, Segmented, TwoLevel, Mixed, Resumed, Unknown,
+)  # fmt: skip
 
 
 class Sweep:
@@ -158,6 +162,7 @@ class Sweep:
         self.primal = 0  # steps run by actions
         self.vjps = 0
         self.seconds = 0.0
+        self.seconds_planned: float | None = None  # for all of it
 
     def resume(self, back: bool, n: int, snapshot: Snapshot) -> None:
         """Go on, before anything was done, from a snapshot with y_n current, or with n steps left on the way ``back``."""
@@ -325,11 +330,12 @@ class Sweep:
         Steps are recomputed if they are run beyond the first time, and all are ``again`` if this sweep repeats another.
         """
         n = self.executor.problem.n_steps
-        through = isinstance(self.schedule, (StoreAll, Forward)) or not self.schedule.slots
+        through = isinstance(self.schedule, (StoreAll, StoreAllDisk, Forward)) or not self.schedule.slots
         taken = int(self.turned and n > 0 and through)  # see Ledger
         forward, first = self.primal + taken, min(self.primal, self._first) + taken
         recomputed = forward if again else forward - first
         vjps, seconds = self.vjps, self.seconds
+        whole = (vjps == n or isinstance(self.schedule, Forward)) and self.resumed_at is None and since is None and not again
         if since is not None:
             forward, recomputed = forward - since.forward_steps, recomputed - since.recomputed_steps
             vjps, seconds = vjps - since.vjp_steps, seconds - since.seconds
@@ -341,5 +347,5 @@ class Sweep:
             planned, peak = planned + self.tier.nbytes, peak + self.tier.nbytes
         return Ledger(
             name, n, slots, forward, recomputed, vjps, planned, peak, seconds, self.resumed_at, not exact,
-            self.schedule.disk_slots,
+            self.schedule.disk_slots, self.seconds_planned if whole else None,
         )  # fmt: skip

@@ -29,6 +29,7 @@ FLOORS = [
     ["costs", "lanes", "nonfinite", "replay"],
     ["python_engine", "engine", "tangent"],
     ["sweep"],
+    ["calibration"],
     ["call"],
     ["resume"],
     ["observed", "second"],
@@ -36,7 +37,8 @@ FLOORS = [
     ["ode"],
     ["fit", "interop"],
     ["differences"],
-    ["testing", "plot"],
+    ["testing", "plot", "cli"],
+    ["__main__"],
     [""],  # the package's own __init__
 ]
 FLOOR = {room: k for k, rooms in enumerate(FLOORS) for room in rooms}

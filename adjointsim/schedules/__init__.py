@@ -22,11 +22,13 @@ from adjointsim.schedules.mixed import M, Mixed
 from adjointsim.schedules.online import Online, OnlineStream
 from adjointsim.schedules.periodic import Periodic
 from adjointsim.schedules.periodic_disk import PeriodicDisk
+from adjointsim.schedules.segmented import Segmented
 from adjointsim.schedules.store_all import StoreAll
+from adjointsim.schedules.store_all_disk import StoreAllDisk
 from adjointsim.schedules.two_level import TwoLevel
 
 __all__ = [
     "ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Binomial", "F", "G", "Listed", "M", "Mixed",
-    "Online", "OnlineStream", "P", "Periodic", "PeriodicDisk", "Schedule", "StoreAll", "Stream", "TwoLevel", "actions", "beta",
-    "from_actions", "repetitions",
+    "Online", "OnlineStream", "P", "Periodic", "PeriodicDisk", "Schedule", "Segmented", "StoreAll", "StoreAllDisk", "Stream",
+    "TwoLevel", "actions", "beta", "from_actions", "repetitions",
 ]  # fmt: skip

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from adjointsim.errors import ArgumentError
-from adjointsim.storage.planner import Plan, choose, forward_steps, parse_bytes, plan
+from adjointsim.storage.budget import parse_bytes, parse_memory
+from adjointsim.storage.plan import Plan, plan
+from adjointsim.storage.planner import Sizes, choose, undecided
+from adjointsim.storage.times import Times, forward_steps
 
-__all__ = ["Plan", "checked_storage", "choose", "forward_steps", "parse_bytes", "plan"]
+__all__ = [
+    "Plan", "Sizes", "Times", "checked_storage", "choose", "forward_steps", "parse_bytes", "parse_memory", "plan", "undecided",
+]  # fmt: skip
 
 
 def checked_storage(directory: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from adjointsim.leaves import Leaves
 
-__all__ = ["borrow_slots"]
+__all__ = ["borrow_slots", "kept_bytes"]
 
 _Key = tuple[tuple[tuple[int, ...], str], ...]
 
@@ -47,3 +47,8 @@ def borrow_slots(owner: object, y: Leaves, slots: int) -> tuple[np.ndarray, ...]
         arrays = tuple(np.empty(shape, dtype) for shape, dtype in key)
     weakref.finalize(owner, _pool.give, key, arrays).atexit = False
     return arrays
+
+
+def kept_bytes() -> int:
+    """What is held for the next sweep, and given up if that needs something else."""
+    return sum(array.nbytes for array in _pool.arrays)

@@ -1,94 +1,115 @@
-"""From a budget in bytes to a schedule, and what it will cost."""
+"""From a budget in bytes to a schedule."""
 
 from __future__ import annotations
 
 import contextlib
-import operator
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adjointsim.errors import ArgumentError
-from adjointsim.ledger import readable
-from adjointsim.schedules import Binomial, PeriodicDisk, Schedule, StoreAll
+from adjointsim.schedules import Binomial, Periodic, PeriodicDisk, Schedule, Segmented, StoreAll, StoreAllDisk, TwoLevel
 from adjointsim.schedules.actions import checked
+from adjointsim.storage.times import Times, predicted_seconds
 
-__all__ = ["Plan", "choose", "forward_steps", "parse_bytes", "plan"]
+__all__ = ["Sizes", "candidates", "choose", "fastest", "undecided"]
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
-_PARTS = 16  # of a run in a directory, at least: what is lost when it is killed
-_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]I?|)B?\s*", re.IGNORECASE)
-
-
-def parse_bytes(memory: int | str) -> int:
-    """Bytes of ``2_000_000``, ``"200MB"``, ``"1.5 GB"`` or ``"64KiB"``; ArgumentError for anything else."""
-    number: int | None = None
-    if isinstance(memory, str):
-        if match := _SIZE.fullmatch(memory):
-            number = int(float(match[1]) * _UNITS[match[2].upper()])
-    elif not isinstance(memory, bool):
-        with contextlib.suppress(TypeError):
-            number = operator.index(memory)
-    if number is None or number <= 0:
-        raise ArgumentError(f"Got memory={memory!r}, but expected a positive number of bytes, or '200MB', '2GB', '64KiB'")
-    return number
-
-
-def forward_steps(schedule: Schedule) -> int:
-    """The primal steps that a ledger will show (see :class:`adjointsim.ledger.Ledger`)."""
-    return schedule.n_steps if isinstance(schedule, StoreAll) else schedule.forward_steps
+_PARTS = 16  # of a run in a directory that recomputes, at least: what is lost when it is killed
+_TABULATED = 10**7  # work of a dynamic programme that takes no time to speak of
+_NEAR = 1.05  # times that differ by less are the same
+_SHARES = (1.0, 0.25, 0.0)  # of what the disk takes, which the steps may hide: the periods that are cheapest then
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a gradient will cost.  ``bytes`` = slots * ``state_bytes`` + ``working_bytes``.
+class Sizes:
+    """What is stored and where it may be: ``memory`` None is as much as needed, ``disk`` None is no disk."""
 
-    The working set is ``estimated`` if a step records values in loops: how many is known only while it runs.
-    """
-
-    schedule: str
     n_steps: int
-    slots: int
-    forward_steps: int
     state_bytes: int
     working_bytes: int
-    estimated: bool = False
-    disk_slots: int = 0
+    memory: int | None = None
+    disk: int | None = None
 
     @property
-    def recomputation_factor(self) -> float:
-        """Primal steps for each step of the simulation."""
-        return self.forward_steps / self.n_steps if self.n_steps else 0.0
+    def slots(self) -> int:
+        """The states that fit in memory, n_steps at most.  ArgumentError if there is not even one."""
+        n, state, working = self.n_steps, self.state_bytes, self.working_bytes
+        most = max(n, 1)
+        if self.memory is None or self.in_all <= self.memory:
+            return most
+        slots = (self.memory - working) // state if state else 0
+        if slots < 1:
+            raise ArgumentError(
+                f"Got memory={self.memory} bytes, but expected at least {state + working}: "
+                f"a state takes {state} and the working set {working}"
+            )
+        return min(slots, max(2**62 // n, 1))  # beyond that, schedules cannot count
 
     @property
-    def bytes(self) -> int:
-        """Stored states and working set."""
-        return self.slots * self.state_bytes + self.working_bytes
-
-    @property
-    def store_all_bytes(self) -> int:
-        """The same if every state were stored."""
+    def in_all(self) -> int:
+        """Bytes if every state is stored."""
         return max(self.n_steps, 1) * self.state_bytes + self.working_bytes
 
     @property
-    def _about(self) -> str:
-        return "about " if self.estimated else ""
+    def disk_slots(self) -> int:
+        """The states that fit on the disk; one more, y_0, is there if a run goes on."""
+        return max(self.disk // self.state_bytes - 1, 0) if self.disk is not None and self.state_bytes else 0
 
-    def __str__(self) -> str:
-        disk = f" in memory, {self.disk_slots} on the disk," if self.disk_slots else ""
-        lines = [
-            f"{self.schedule}, {self.n_steps} steps, {self.slots} slots{disk} of {readable(self.state_bytes)}",
-            f"  primal steps  {self.forward_steps} ({self.recomputation_factor:.2f} per step), and {self.n_steps} vjp steps",
-            f"  memory        {self._about}{readable(self.bytes)} (working set {self._about}{readable(self.working_bytes)})",
-        ]
-        if self.bytes < self.store_all_bytes:
-            lines.append(f"                {readable(self.store_all_bytes)} to store every state")
-        return "\n".join(lines)
+    def seconds(self, schedule: Schedule, times: Times) -> float:
+        return predicted_seconds(schedule, self.state_bytes, self.working_bytes, times)
 
 
-def plan(schedule: Schedule, state_bytes: int, working_bytes: int, estimated: bool = False) -> Plan:
-    """The plan of a schedule for states of this size; O(1), also for 10**9 steps."""
-    steps, disk = forward_steps(schedule), schedule.disk_slots
-    return Plan(schedule.name, schedule.n_steps, schedule.slots - disk, steps, state_bytes, working_bytes, estimated, disk)
+def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Schedule]:
+    """The schedules with at most so many ``slots`` in memory that may be the best, the simplest first.
+
+    Without ``times`` there is one, the best that can be said then: to store every state if they fit, else to run as few steps
+    as can be.
+    """
+    n, count = sizes.n_steps, sizes.disk_slots
+    if count and n >= 2:
+        return [StoreAllDisk(n, count)] if slots >= n else _two_tiers(sizes, slots, min(count, max(2**62 // n, 1)), times)
+    found: list[Schedule] = [StoreAll(n) if slots >= n else Binomial(n, slots)]
+    return found if times is None else [*found, *_in_cache(sizes, slots, times)]
+
+
+def _in_cache(sizes: Sizes, slots: int, times: Times) -> list[Schedule]:
+    """Segments that stay in the cache from when they are recorded until they are reversed."""
+    period = (times.cache - sizes.working_bytes) // max(sizes.state_bytes, 1)
+    if not sizes.state_bytes or not 2 <= period < sizes.n_steps:  # no state fits, or all do
+        return []
+    schedule = Periodic(sizes.n_steps, period=period)
+    if schedule.slots <= slots:
+        return [schedule]
+    with contextlib.suppress(ArgumentError):  # too few slots, or more steps than 64 bits can count with them
+        return [Segmented(sizes.n_steps, slots, period)]
+    return []
+
+
+def _two_tiers(sizes: Sizes, slots: int, count: int, times: Times | None) -> list[Schedule]:
+    """Too few slots in memory for all states, and ``count`` on the disk; at least some are used, so that a run can go on."""
+    n, state = sizes.n_steps, sizes.state_bytes
+    parts = min(_PARTS, count + 1)
+    found: list[Schedule] = []
+    for share in (1.0,) if times is None else _SHARES:
+        costs = {}
+        if times is not None:
+            costs = {"write": share * state * times.write, "read": share * state * times.read, "forward": times.step}
+        period = min(PeriodicDisk(n, slots, disk_slots=count, **costs).period, -(-n // parts))
+        found.append(PeriodicDisk(n, slots, disk_slots=count, period=period))
+        if times is not None and n * n * min(count, n) <= _TABULATED:
+            schedule = TwoLevel(n, slots, count, **costs)
+            found += [schedule] * (schedule.counts.writes >= parts - 1)
+    return found
+
+
+def undecided(sizes: Sizes, cache: int) -> bool:
+    """Whether it takes times to choose."""
+    return len(candidates(sizes, sizes.slots, Times(1.0, 2.0, cache=cache))) > 1
+
+
+def fastest(sizes: Sizes, schedules: Sequence[Schedule], times: Times) -> Schedule:
+    """The one that takes the least time; of those that take about as long, the first."""
+    seconds = [sizes.seconds(schedule, times) for schedule in schedules]
+    return next(s for s, t in zip(schedules, seconds, strict=True) if t <= _NEAR * min(seconds))
 
 
 def choose(
@@ -100,12 +121,14 @@ def choose(
     checkpoints: int | None = None,
     schedule: Schedule | None = None,
     disk: int | None = None,
+    times: Times | None = None,
 ) -> Schedule:
-    """The schedule for what the user named: a budget in bytes, a number of slots, a schedule, or nothing (store all).
+    """The schedule for what the user named: a schedule, a number of slots, a budget in bytes, or nothing (store all).
 
-    A budget gives store-all if every state fits, else the binomial schedule with as many slots as fit.  If there is a
-    ``disk`` for so many bytes, states at equal distances go there besides, so that a run can go on from them.  ArgumentError
-    if not even one state fits, or if the schedule is for another number of steps or needs a disk and there is none.
+    In a budget, the one that takes the least time by ``times``; without them, store-all if every state fits, else the binomial
+    schedule with as many slots as fit.  If there is a ``disk`` for so many bytes, states go there besides, so that a run can go
+    on from them.  ArgumentError if not even one state fits, or if the schedule is for another number of steps or needs a disk
+    and there is none.
     """
     if schedule is not None:
         if schedule.n_steps != n_steps:
@@ -113,23 +136,9 @@ def choose(
         if schedule.disk_slots and disk is None:
             raise ArgumentError(f"Got a schedule with {schedule.disk_slots} slots on a disk, but no directory=")
         return schedule
-    found = _in_memory(n_steps, state_bytes, working_bytes, memory, checkpoints)
-    count = disk // state_bytes - 1 if disk is not None and state_bytes else 0
-    if count < 1 or n_steps < 2:
-        return found
-    best = PeriodicDisk(n_steps, found.slots, disk_slots=count).period
-    return PeriodicDisk(n_steps, found.slots, disk_slots=count, period=min(best, -(-n_steps // min(_PARTS, count + 1))))
-
-
-def _in_memory(n_steps: int, state_bytes: int, working_bytes: int, memory: int | None, checkpoints: int | None) -> Schedule:
+    sizes = Sizes(n_steps, state_bytes, working_bytes, memory, disk)
     if checkpoints is not None:
-        return Binomial(n_steps, min(checked("checkpoints", checkpoints, 1), max(n_steps, 1)))
-    if memory is None or max(n_steps, 1) * state_bytes + working_bytes <= memory:
-        return StoreAll(n_steps)
-    slots = (memory - working_bytes) // state_bytes if state_bytes else 0
-    if slots < 1:
-        raise ArgumentError(
-            f"Got memory={memory} bytes, but expected at least {state_bytes + working_bytes}: "
-            f"a state takes {state_bytes} and the working set {working_bytes}"
-        )
-    return Binomial(n_steps, slots)
+        slots = min(checked("checkpoints", checkpoints, 1), max(n_steps, 1))
+        return candidates(sizes, slots)[0] if sizes.disk_slots and n_steps >= 2 else Binomial(n_steps, slots)
+    found = candidates(sizes, sizes.slots, times)
+    return found[0] if times is None else fastest(sizes, found, times)

@@ -1,0 +1,119 @@
+"""How fast a model is: a few of its steps, run forward and back by the executor that will run them all."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from adjointsim.executor import Problem
+from adjointsim.leaves import Leaves
+from adjointsim.schedules import RECORD, REVERSE
+from adjointsim.storage import Sizes, Times
+from adjointsim.storage.machine import STREAM, WRITE, cache_bytes, disk_seconds, stream_seconds
+from adjointsim.sweep import make_executor
+
+__all__ = ["is_known", "measured_times"]
+
+_SHARE = 50  # one step is tried for so many of the run
+_SECONDS = 0.005  # of steps that are tried
+_LONG = 1.0  # seconds of a run, beyond which it is worth while to see how fast memory and disk are
+_KEPT = 64  # models and sizes
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Seconds of a primal step and of a VJP."""
+
+    step: float
+    vjp: float
+
+
+_lock = RLock()
+_found: OrderedDict[Hashable, _Steps | None] = OrderedDict()
+
+
+def is_known(problem: Problem) -> bool:
+    """Whether times of a model were measured before, for these sizes."""
+    with _lock:
+        return _found.get(_key(problem)) is not None
+
+
+def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, directory: Any = None) -> Times | None:
+    """The times of a model, measured now if they were not before; remembered for others of the same sizes.
+
+    None for a short run, in which there is nothing to gain, and where a step raises: it will do so again, and be heard.  Steps
+    are functions of what they are given, so that nobody can tell that some were tried.
+    """
+    if sizes.n_steps < 2 * _SHARE:
+        return None
+    key = _key(problem)
+    with _lock:
+        if key not in _found:
+            _found[key] = _tried(problem, y0, p, sizes)
+            while len(_found) > _KEPT:
+                _found.popitem(last=False)
+        return _times(_found[key], sizes, directory)
+
+
+def _key(problem: Problem) -> Hashable:
+    """A model and its sizes; costs at the end and the number of steps do not matter."""
+    functions = problem.step, problem.running, problem.observe, problem.misfit
+    structure = problem.y_spec, problem.p_spec, problem.y_shapes, problem.p_shapes, problem.p_active
+    return (*functions, *structure, problem.first is not None)
+
+
+def _times(steps: _Steps | None, sizes: Sizes, directory: Any) -> Times | None:
+    """What is known of a model, with what is known of the machine."""
+    if steps is None:
+        return None
+    stream, write, read = STREAM, WRITE, WRITE
+    if sizes.n_steps * (steps.step + steps.vjp) >= _LONG:
+        stream = stream_seconds(sizes.memory or 0)
+        if isinstance(directory, Path):
+            write, read = disk_seconds(directory)
+    return Times(steps.step, steps.vjp, stream, write, read, cache_bytes())
+
+
+def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes) -> _Steps | None:
+    """One step to have everything compiled, another, and if they are short, more of them; these twice: memory is new at first."""
+    most = min(sizes.n_steps // _SHARE // 2 - 1, sizes.slots)
+    if sizes.state_bytes:
+        most = min(most, max(cache_bytes() - sizes.working_bytes, 0) // sizes.state_bytes)
+    try:
+        _run(problem, y0, p, 1)
+        one = _run(problem, y0, p, 1)
+        count = min(most, int(_SECONDS / max(one.step + one.vjp, 1e-9)))
+        if count < 2:
+            return one
+        many = min((_run(problem, y0, p, count) for _ in range(2)), key=lambda took: took.step + took.vjp)
+    except Exception:  # whatever the user's code raises, or memory that cannot be had
+        return None
+    # The difference: what it takes to begin and to end is in both.
+    step, vjp = (max(count * m - o, 0.1 * count * m) / (count - 1) for m, o in ((many.step, one.step), (many.vjp, one.vjp)))
+    return _Steps(step, vjp)
+
+
+def _run(problem: Problem, y0: Leaves, p: Leaves, count: int) -> _Steps:
+    """So many steps forward, and back from a cotangent of ones."""
+    seen = problem.observe_at[problem.observe_at <= count]
+    executor = make_executor(replace(problem, n_steps=count, terminal=None, observe_at=seen), y0, p, count)
+    with np.errstate(all="ignore"):
+        began = time.perf_counter()
+        executor.run(np.array([[RECORD, 0, count, 0]], np.int64))
+        executor.turn()
+        forward = time.perf_counter() - began
+        executor.seed(1.0)
+        for bar in executor.y_bar:
+            if bar is not None:
+                bar[...] = 1.0
+        began = time.perf_counter()
+        executor.run(np.array([[REVERSE, 0, count, 0]], np.int64))
+        back = time.perf_counter() - began
+    return _Steps(forward / count, back / count)
