@@ -30,7 +30,7 @@ def test_checkpoints_that_are_none(bad):
         ({"memory": "lots"}, ArgumentError, "memory='lots'"),
         ({"schedule": "binomial"}, StructureError, "Got schedule as a str"),
         ({"schedule": Binomial(4, 2)}, ArgumentError, "schedule for 4 steps, but expected one for n_steps=3"),
-        ({"until": lambda n, y, p: True}, ArgumentError, "until= is not supported yet"),
+        ({"until": 3}, StructureError, "until as a int"),
         ({"directory": "x"}, ArgumentError, "no such directory"),
         ({"progress": 3}, ArgumentError, "progress=3"),
         ({"terminal": 3.0}, StructureError, "terminal as a float"),

@@ -100,7 +100,7 @@ def _below(a, k):
     return sum(x)
 
 
-@case(args=(A6,))
+@case(args=(A6,), tags="plain")
 def in_a_function(a):
     s = 0.0
     for i in range(3):
