@@ -110,7 +110,7 @@ class Counting:
         self.step = adj.step(step, vjp=vjp, jit=False)
 
 
-@pytest.mark.parametrize(("n", "most"), [(99, 0), (100, 2), (1000, 20), (3000, 60)])
+@pytest.mark.parametrize(("n", "most"), [(99, 0), (100, 4), (300, 12), (1000, 40), (3000, 120)])
 def test_how_many_steps_are_tried(n, most, monkeypatch):
     monkeypatch.setattr(calibration, "_SECONDS", 100.0)  # as many as ever
     monkeypatch.setattr(machine, "cache_bytes", lambda: 20_000)
@@ -123,7 +123,7 @@ def test_how_many_steps_are_tried(n, most, monkeypatch):
         ledger = sim.value_and_grad(y0, 0.9999)[1].ledger
         extra = made.steps - ledger.forward_steps, made.vjps - ledger.vjp_steps
         assert ledger.vjp_steps == n
-        assert all(0 <= more <= tried + 1 for more in extra), "one more: the last step is replayed"
+        assert 0 <= extra[0] <= tried + 1 and 0 <= extra[1] <= tried // 2, "one more: the last step is replayed"
         assert extra[1] > 0 or not tried
 
 
