@@ -161,7 +161,11 @@ def test_without_a_budget_half_of_what_is_free(monkeypatch):
     least = rods(N, checkpoints=1).plan(ROD, RODS)
     state, working = least.state_bytes, least.working_bytes
     monkeypatch.setattr(machine, "free_memory", lambda: 2 * (N * state + working))
-    assert rods(N).plan(ROD, RODS).of == StoreAll(N)
+    say(monkeypatch, 1e-9, 2e-9, working + 6 * state)
+    assert rods(N).plan(ROD, RODS).of == StoreAll(N), "without a choice"
+    assert rods(N, memory=10**6).plan(ROD, RODS).schedule == "periodic"
+    say(monkeypatch, 1e-3, 2e-3, working + 6 * state)
+    calibration._found.clear()
     monkeypatch.setattr(machine, "free_memory", lambda: 2 * (20 * state + working))
     assert rods(N).plan(ROD, RODS).of == Binomial(N, 20)
     monkeypatch.setattr(machine, "free_memory", lambda: 0)
