@@ -31,7 +31,8 @@ def forgotten(monkeypatch):
 
 
 def say(monkeypatch, step, vjp, cache=10**6):
-    """Fix what is measured."""
+    """Fix what is measured from now on."""
+    calibration._found.clear()
     monkeypatch.setattr(calibration, "_tried", lambda *args: calibration._Steps(step, vjp))
     for module in (machine, calibration):
         monkeypatch.setattr(module, "cache_bytes", lambda: cache)
@@ -52,7 +53,6 @@ def test_the_same_bits_in_every_budget(name, step, cache, tmp_path, monkeypatch)
     make, y0, p, all_bits = MODELS[name]
     expected = all_bits(*make(N).value_and_grad(y0, p))
     least = make(N, checkpoints=1).plan(y0, p)
-    calibration._found.clear()
     say(monkeypatch, step, 2 * step, least.working_bytes + cache * least.state_bytes)
     names = set()
     for slots in (1, 2, 3, 5, 9, 14, 20, 33, 60, 100, 149, 150, 400):
@@ -165,7 +165,6 @@ def test_without_a_budget_half_of_what_is_free(monkeypatch):
     assert rods(N).plan(ROD, RODS).of == StoreAll(N), "without a choice"
     assert rods(N, memory=10**6).plan(ROD, RODS).schedule == "periodic"
     say(monkeypatch, 1e-3, 2e-3, working + 6 * state)
-    calibration._found.clear()
     monkeypatch.setattr(machine, "free_memory", lambda: 2 * (20 * state + working))
     assert rods(N).plan(ROD, RODS).of == Binomial(N, 20)
     monkeypatch.setattr(machine, "free_memory", lambda: 0)
