@@ -18,9 +18,10 @@ from statistics import median
 import numpy as np
 
 import adjointsim as adj
+from adjointsim.step import Step
 from benchmarks.common import table
 
-BUDGET, CELLS, STEPS = "100MB", 5000, (10**3, 10**4, 10**5, 10**6)
+BUDGETS, CELLS, STEPS = ("5MB", "100MB"), 5000, (10**3, 10**4, 10**5, 10**6)
 ROUNDS = 5
 
 
@@ -99,11 +100,11 @@ def peak(n_steps: int, memory: str) -> tuple[int, int, str]:
     return plan.bytes, status("VmHWM") - before, plan.schedule
 
 
-def peaks() -> list[tuple[str, float, str, str]]:
-    """Rows of a table, each from a process of its own."""
+def peaks(memory: str) -> list[tuple[str, float, str, str]]:
+    """Rows of a table for one budget, each from a process of its own."""
     rows = []
     for n in STEPS:
-        command = [sys.executable, "-m", "benchmarks.memory", str(n), BUDGET]
+        command = [sys.executable, "-m", "benchmarks.memory", str(n), memory]
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
         planned, used, schedule = done.stdout.split()
         limit = (1.05 * int(planned) + 1e7) / 1e6
@@ -127,7 +128,7 @@ def in_a_loop(gradients: dict[str, Callable[[], object]], rounds: int = ROUNDS) 
     return {name: median(each) for name, each in times.items()}
 
 
-def compared(title: str, step: adj.step, n: int, u0: np.ndarray, k: float, budgets: dict[str, dict], limit: float) -> None:
+def compared(title: str, step: Step, n: int, u0: np.ndarray, k: float, budgets: dict[str, dict], limit: float) -> None:
     """Time gradients under some bounds beside the first one, and print."""
     sims = {name: adj.Simulation(step, n, terminal=energy, **options) for name, options in budgets.items()}
     plans = {name: sim.plan(u0, k) for name, sim in sims.items()}
@@ -156,7 +157,8 @@ def check() -> None:
 
 def main() -> None:
     """Measure and print."""
-    table(f"memory: peak of a process, {CELLS} cells, memory={BUDGET!r}", peaks())
+    for memory in BUDGETS:
+        table(f"memory: peak of a process, {CELLS} cells, memory={memory!r}", peaks(memory))
     u0 = square()
     budgets = {"every state (1 GB)": {}, "200 MB": {"memory": "200MB"}, "30 MB": {"memory": "30MB"}}
     compared("time: 256 x 256, 2000 steps", plate, 2000, u0, 0.2, budgets, 1.5)
