@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,14 @@ class _Steps:
     vjp: float
 
 
-_lock = RLock()
-_found: OrderedDict[Hashable, _Steps | None] = OrderedDict()
+_lock = Lock()
+_UNKNOWN = object()
+_found: OrderedDict[Hashable, Any] = OrderedDict()  # _Steps, or None where a step raised
 
 
 def is_known(problem: Problem) -> bool:
     """Whether times of a model were measured before, for these sizes."""
-    with _lock:
-        return _found.get(_key(problem)) is not None
+    return isinstance(_found.get(_key(problem)), _Steps)
 
 
 def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, directory: Any = None) -> Times | None:
@@ -54,12 +54,14 @@ def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, direct
     if sizes.n_steps < 2 * _SHARE:
         return None
     key = _key(problem)
-    with _lock:
-        if key not in _found:
-            _found[key] = _tried(problem, y0, p, sizes)
+    found = _found.get(key, _UNKNOWN)
+    if found is _UNKNOWN:
+        found = _tried(problem, y0, p, sizes)  # without the lock: a step may use simulations of its own, in threads of its own
+        with _lock:
+            found = _found.setdefault(key, found)
             while len(_found) > _KEPT:
                 _found.popitem(last=False)
-        return _times(_found[key], sizes, directory)
+    return _times(found, sizes, directory)
 
 
 def _key(problem: Problem) -> Hashable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib
 import numpy as np
@@ -153,6 +154,27 @@ def test_pullbacks_keep_what_fits(monkeypatch):
     solution, pullback = sim.vjp(ROD, RODS)
     assert solution.ledger.schedule == "store-all" and solution.ledger.seconds_planned is None
     assert pullback().ledger.vjp_steps == N
+
+
+def test_threads_get_the_same_times():
+    sim = rods(N, memory="3kB")
+    with ThreadPoolExecutor(4) as pool:
+        plans = list(pool.map(lambda _: sim.plan(ROD, RODS), range(8)))
+    assert len(calibration._found) == 1
+    assert sim.plan(ROD, RODS) == plans[-1] and all(plan.seconds > 0.0 for plan in plans)
+
+
+def test_a_step_with_a_simulation_of_its_own():
+    """In a thread of its own, which must not wait for the step."""
+    inner = rods(N, memory="3kB")
+
+    def step(n, y, p):
+        with ThreadPoolExecutor(1) as pool:
+            value, _ = pool.submit(inner.value_and_grad, ROD, RODS).result()
+        return p * y + 0.0 * value
+
+    outer = adj.Simulation(adj.step(step, vjp=lambda n, y, p, b: (p * b, y * b), jit=False), 100, terminal=lambda y, p: y)
+    assert outer.plan(1.0, 0.5).seconds > 0.0
 
 
 # ---------------------------------------------------------------------------------------------------------------- the machine
