@@ -7,23 +7,23 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from adjointsim.executor import Problem
 from adjointsim.leaves import Leaves
-from adjointsim.schedules import RECORD, REVERSE
+from adjointsim.schedules import ADVANCE, RECORD, REVERSE
 from adjointsim.storage import Sizes, Times
 from adjointsim.storage.machine import STREAM, WRITE, cache_bytes, disk_seconds, stream_seconds
 from adjointsim.sweep import make_executor
 
 __all__ = ["is_known", "measured_times"]
 
-_SHARE = 50  # one step is tried for so many of the run
+_SHARE = 50  # one VJP is tried for so many of the run, and up to two primal steps
 _SECONDS = 0.005  # of steps that are tried
-_LONG = 1.0  # seconds of a run, beyond which it is worth while to see how fast memory and disk are
+_LONG = 10.0  # seconds of a run, beyond which it is worth while to see how fast memory and disk are
 _KEPT = 64  # models and sizes
 
 
@@ -35,14 +35,14 @@ class _Steps:
     vjp: float
 
 
-_lock = RLock()
-_found: OrderedDict[Hashable, _Steps | None] = OrderedDict()
+_lock = Lock()
+_UNKNOWN = object()
+_found: OrderedDict[Hashable, Any] = OrderedDict()  # _Steps, or None where a step raised
 
 
 def is_known(problem: Problem) -> bool:
     """Whether times of a model were measured before, for these sizes."""
-    with _lock:
-        return _found.get(_key(problem)) is not None
+    return isinstance(_found.get(_key(problem)), _Steps)
 
 
 def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, directory: Any = None) -> Times | None:
@@ -54,12 +54,14 @@ def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, direct
     if sizes.n_steps < 2 * _SHARE:
         return None
     key = _key(problem)
-    with _lock:
-        if key not in _found:
-            _found[key] = _tried(problem, y0, p, sizes)
+    found = _found.get(key, _UNKNOWN)
+    if found is _UNKNOWN:
+        found = _tried(problem, y0, p, sizes)  # without the lock: a step may use simulations of its own, in threads of its own
+        with _lock:
+            found = _found.setdefault(key, found)
             while len(_found) > _KEPT:
                 _found.popitem(last=False)
-        return _times(_found[key], sizes, directory)
+    return _times(found, sizes, directory)
 
 
 def _key(problem: Problem) -> Hashable:
@@ -85,11 +87,11 @@ def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes) -> _Steps | No
     """One step to have everything compiled, another, and if they are short, more of them; these twice: memory is new at first."""
     most = min(sizes.n_steps // _SHARE // 2 - 1, sizes.slots)
     if sizes.state_bytes:
-        most = min(most, max(cache_bytes() - sizes.working_bytes, 0) // sizes.state_bytes)
+        most = min(most, max((cache_bytes() - sizes.working_bytes) // sizes.state_bytes, 2))
     try:
         _run(problem, y0, p, 1)
         one = _run(problem, y0, p, 1)
-        count = min(most, int(_SECONDS / max(one.step + one.vjp, 1e-9)))
+        count = min(most, max(int(_SECONDS / max(one.step + one.vjp, 1e-9)), 2))
         if count < 2:
             return one
         many = min((_run(problem, y0, p, count) for _ in range(2)), key=lambda took: took.step + took.vjp)
@@ -101,19 +103,20 @@ def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes) -> _Steps | No
 
 
 def _run(problem: Problem, y0: Leaves, p: Leaves, count: int) -> _Steps:
-    """So many steps forward, and back from a cotangent of ones."""
-    seen = problem.observe_at[problem.observe_at <= count]
-    executor = make_executor(replace(problem, n_steps=count, terminal=None, observe_at=seen), y0, p, count)
+    """So many steps forward, and as many others back from a cotangent of ones."""
+    n = count + 1
+    seen = problem.observe_at[problem.observe_at <= n]
+    executor = make_executor(replace(problem, n_steps=n, terminal=None, observe_at=seen), y0, p, count)
     with np.errstate(all="ignore"):
         began = time.perf_counter()
-        executor.run(np.array([[RECORD, 0, count, 0]], np.int64))
-        executor.turn()
+        executor.run(np.array([[ADVANCE, 0, 1, -1], [RECORD, 1, n, 0]], np.int64))
         forward = time.perf_counter() - began
+        executor.turn()
         executor.seed(1.0)
         for bar in executor.y_bar:
             if bar is not None:
                 bar[...] = 1.0
         began = time.perf_counter()
-        executor.run(np.array([[REVERSE, 0, count, 0]], np.int64))
+        executor.run(np.array([[REVERSE, 1, n, 0]], np.int64))
         back = time.perf_counter() - began
     return _Steps(forward / count, back / count)

@@ -137,20 +137,17 @@ class Call:
     def _sizes(self, more: int = 0) -> Sizes:
         """What is stored and how much of it there may be."""
         sim, state, n_steps = self.sim, self.problem.state_bytes, self.problem.n_steps
-        memory = sim.memory
-        if memory is None and not self._named and max(n_steps, 1) * state > _SMALL:
-            memory = self._automatic(more)
-        working = self.working.bytes + more if memory is not None else 0
-        if sim.directory is None:
-            return Sizes(n_steps, state, working, memory)
-        return Sizes(n_steps, state, working + BUFFERS * state, memory, room(sim.directory))
-
-    def _automatic(self, more: int) -> int:
-        """The budget where none is named: half of what is free, but enough for one state."""
-        buffers = 0 if self.sim.directory is None else BUFFERS
-        least = self.working.bytes + more + (1 + buffers) * self.problem.state_bytes
-        self._check_fits(least, f"a state takes {self.problem.state_bytes}, the rest is the working set")
-        return max(self.sim.half_of_free, least)
+        automatic = sim.memory is None and not self._named and max(n_steps, 1) * state > _SMALL
+        working = self.working.bytes + more if automatic or sim.memory is not None else 0
+        disk = None
+        if sim.directory is not None:
+            working, disk = working + BUFFERS * state, room(sim.directory)
+        sizes = Sizes(n_steps, state, working, sim.memory, disk)
+        if automatic:  # every state, if they fit in half of what is free, else what fits there
+            self._check_fits(state + working, f"a state takes {state}, the rest is the working set")
+            if sizes.in_all > sim.half_of_free:
+                return replace(sizes, memory=max(sim.half_of_free, state + working))
+        return sizes
 
     def _check_fits(self, least: int, why: str) -> None:
         total = machine.total_memory()

@@ -235,8 +235,8 @@ class Simulation:
     def plan(self, y0: Any, p: Any = None) -> Plan:
         """What a gradient will store and recompute, and how long that takes.
 
-        For the seconds, a few steps are run once for a model and its sizes, no more than two of a hundred and some
-        milliseconds; none for fewer than a hundred steps.  Where a budget leaves a choice, a gradient does the same.
+        For the seconds, a few steps are run once for a model and its sizes: some milliseconds, or a few of a hundred steps, and
+        none for fewer than a hundred.  Where a budget leaves a choice, a gradient does the same.
         """
         return Call(self, y0, p).plan()
 

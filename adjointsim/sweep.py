@@ -270,13 +270,12 @@ class Sweep:
         while len(self._ready):
             ready = self._ready
             if self.tier is not None:
-                on_disk = ready[:, 3] >= self.executor.slots
-                first = int(on_disk.argmax())
-                if on_disk[first]:
-                    if first == 0:
-                        self._on_disk(ready[0])
-                        self._ready = ready[1:]
-                        continue
+                first = self._first_on_disk(ready)
+                if first == 0:
+                    self._on_disk(ready[0])
+                    self._ready = ready[1:]
+                    continue
+                if first < len(ready):
                     self._expect(ready[first])
                     ready = ready[:first]
             reach = min((watcher.reach(ready) for watcher in self.watchers), default=(len(ready), 0))
@@ -289,6 +288,15 @@ class Sweep:
                 return True
             self._ready = rest
         return False
+
+    def _first_on_disk(self, rows: np.ndarray) -> int:
+        """The first row for a slot on the disk; the number of rows if there is none.  It is often near."""
+        for some in (16, len(rows)):
+            on_disk = rows[:some, 3] >= self.executor.slots
+            first = int(on_disk.argmax())
+            if on_disk[first]:
+                return first
+        return len(rows)
 
     def _on_disk(self, row: np.ndarray) -> None:
         """Store or load a state."""

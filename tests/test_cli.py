@@ -35,6 +35,7 @@ def test_a_budget(capsys):
 
 def test_candidates_and_times(capsys, monkeypatch):
     monkeypatch.setattr(cli, "cache_bytes", lambda: 10_000_000)
+    monkeypatch.setattr(cli, "STREAM", 2e-10)
     rows = lines(capsys, "plan --steps 1000 --state 1MB --memory 2GB --working 1MB --step-seconds 1e-5")
     assert taken(rows)[0] == "periodic" and any(row.split()[0] == "store-all" for row in rows if row)
     rows = lines(capsys, "plan --steps 1000 --state 1MB --memory 2GB --working 1MB --step-seconds 1e-2 --vjp-seconds 0.03")

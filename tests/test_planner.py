@@ -89,7 +89,7 @@ SLOW = Times(step=1e-3, vjp=2e-3, stream=1e-9, write=1e-8, read=1e-8, cache=10_0
 @pytest.mark.parametrize(
     ("memory", "times", "expected"),
     [
-        (None, SLOW, StoreAll(1000)),
+        (None, FAST, StoreAll(1000)),  # no budget, no choice
         (2_000_000, SLOW, StoreAll(1000)),
         (2_000_000, FAST, Periodic(1000, period=8)),  # moving a state there and back takes longer than a step
         (200_000, FAST, Periodic(1000, period=8)),  # 132 slots
@@ -109,6 +109,7 @@ def test_what_needs_no_choice():
     assert not undecided(Sizes(9, 20_000, 2000, 10**9), cache)  # not even one does
     assert not undecided(Sizes(9, 1000, 2000, 10**9, 10**9), cache)  # all in memory, and some on the disk
     assert undecided(Sizes(9, 1000, 2000, 8000, 10**9), cache)
+    assert not undecided(Sizes(9, 1000, 2000), cache)  # no budget
     for n, state in ((0, 1000), (1, 1000), (10**6, 0)):
         assert not undecided(Sizes(n, state, 2000, 10**9), cache)
 

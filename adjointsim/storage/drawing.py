@@ -16,6 +16,7 @@ _MOST = 4000  # actions that are drawn
 _WORK = 10**9  # actions and slots that are looked at: a second or two
 _HELD = 10**7  # slots that are followed
 _COLUMNS = 7
+_FEW = 300  # actions whose marks can be told apart
 
 
 class Track(NamedTuple):
@@ -111,8 +112,9 @@ def draw(schedule: Schedule, ax: Any = None) -> Any:
         x, y = np.stack([begin, end], 1)[chosen], np.stack([a, b], 1)[chosen]
         lines = LineCollection(list(np.stack([x, y[:, ::-1] if label == "reversed" else y], 2)), colors=colour, label=label)
         ax.add_collection(lines)
+    size = 5.0 if len(rows) < _FEW else 1.0
     for label, marker, what in (("stored", "|", STORE), ("loaded", "_", LOAD)):
-        ax.plot(begin[kind == what], a[kind == what], marker, color="black", markersize=5, label=label)
+        ax.plot(begin[kind == what], a[kind == what], marker, color="black", markersize=size, label=label)
     ax.set_xlim(0, max(int(end.max(initial=1)), 1))
     ax.set_ylim(0, max(schedule.n_steps, 1))
     ax.set_xlabel("steps run and reversed" + ("" if whole else " (the first part)"))
@@ -121,7 +123,7 @@ def draw(schedule: Schedule, ax: Any = None) -> Any:
     ax.set_title(f"{schedule.name}, {schedule.n_steps} steps{thinned}")
     if len(rows) and memory[0] >= 0:
         right = ax.twinx()
-        right.step(end, memory, where="post", color="tab:green", linewidth=0.8, label="slots in memory")
+        right.step(end, memory, where="post", color="tab:green", linewidth=0.8, alpha=0.6, label="slots in memory")
         if schedule.disk_slots:
             right.step(end, disk, where="post", color="tab:orange", linewidth=0.8, label="slots on the disk")
         right.set_ylim(bottom=0)

@@ -16,7 +16,7 @@ from adjointsim.storage import arena
 
 __all__ = ["STREAM", "WRITE", "cache_bytes", "disk_seconds", "free_memory", "stream_seconds", "total_memory"]
 
-STREAM = 2e-10  #: seconds a byte to memory or from there, where nothing was measured
+STREAM = 1e-10  #: seconds a byte to memory or from there, where nothing was measured
 WRITE = 1e-9  #: seconds a byte to a disk or from there, where nothing was measured
 _LARGE = 2**26  # bytes that no cache holds
 _DISK = 2**22  # bytes written and read to see how fast a disk is

@@ -102,8 +102,8 @@ def _two_tiers(sizes: Sizes, slots: int, count: int, times: Times | None) -> lis
 
 
 def undecided(sizes: Sizes, cache: int) -> bool:
-    """Whether it takes times to choose."""
-    return len(candidates(sizes, sizes.slots, Times(1.0, 2.0, cache=cache))) > 1
+    """Whether it takes times to choose: there is a budget, and more than one schedule for it."""
+    return sizes.memory is not None and len(candidates(sizes, sizes.slots, Times(1.0, 2.0, cache=cache))) > 1
 
 
 def fastest(sizes: Sizes, schedules: Sequence[Schedule], times: Times) -> Schedule:
@@ -125,7 +125,7 @@ def choose(
 ) -> Schedule:
     """The schedule for what the user named: a schedule, a number of slots, a budget in bytes, or nothing (store all).
 
-    In a budget, the one that takes the least time by ``times``; without them, store-all if every state fits, else the binomial
+    In a budget, the one that takes the least time by ``times``; without these, store-all if every state fits, else the binomial
     schedule with as many slots as fit.  If there is a ``disk`` for so many bytes, states go there besides, so that a run can go
     on from them.  ArgumentError if not even one state fits, or if the schedule is for another number of steps or needs a disk
     and there is none.
@@ -141,4 +141,4 @@ def choose(
         slots = min(checked("checkpoints", checkpoints, 1), max(n_steps, 1))
         return candidates(sizes, slots)[0] if sizes.disk_slots and n_steps >= 2 else Binomial(n_steps, slots)
     found = candidates(sizes, sizes.slots, times)
-    return found[0] if times is None else fastest(sizes, found, times)
+    return found[0] if times is None or memory is None else fastest(sizes, found, times)
