@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from adjointsim.errors import ArgumentError
 from adjointsim.schedules import Binomial, Periodic, PeriodicDisk, Schedule, Segmented, StoreAll, StoreAllDisk, TwoLevel
@@ -90,7 +91,7 @@ def _two_tiers(sizes: Sizes, slots: int, count: int, times: Times | None) -> lis
     parts = min(_PARTS, count + 1)
     found: list[Schedule] = []
     for share in (1.0,) if times is None else _SHARES:
-        costs = {}
+        costs: dict[str, Any] = {}
         if times is not None:
             costs = {"write": share * state * times.write, "read": share * state * times.read, "forward": times.step}
         period = min(PeriodicDisk(n, slots, disk_slots=count, **costs).period, -(-n // parts))
