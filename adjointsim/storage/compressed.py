@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from adjointsim.errors import MissingExtraError
-from adjointsim.storage import checked_storage
-from adjointsim.storage.planner import parse_bytes
+from adjointsim.storage import checked_storage, parse_bytes
 
 __all__ = ["Compressed"]
 
