@@ -128,7 +128,8 @@ def _plan(options: argparse.Namespace) -> list[str]:
     budget = f"memory {readable(memory)}" + (" (half of what is free)" if options.memory is None else "")
     disk = "" if options.disk is None else f", disk {readable(options.disk)}"
     head = f"{n} steps, states of {readable(state)}, {budget}{disk}; {readable(sizes.in_all)} to store every state"
-    why = "the fastest" if times is not None else "the fewest steps; with --step-seconds the fastest"
+    fewest = "steps" if options.disk is None else "steps, and states written and read, together"
+    why = "the fastest" if times is not None else f"the fewest {fewest}; with --step-seconds the fastest"
     if options.disk is not None:
         why += ", and what is on the disk lets a run that is killed go on"
     taken = next(iter(plans))
