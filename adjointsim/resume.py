@@ -23,7 +23,7 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_name
 
 from adjointsim.call import Call
-from adjointsim.derive.registry import identity_of
+from adjointsim.derive.identity import identity_of
 from adjointsim.executor import Snapshot
 from adjointsim.leaves import Leaves
 from adjointsim.rows import Reach, lengths
