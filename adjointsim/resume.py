@@ -111,10 +111,10 @@ class _Place:
             return planned
         slots: DiskSlots = tier.slots  # type: ignore[assignment]
         found = {n: slot for slot, (n, _) in tier.held.items() if n <= record.n}
-        if 0 not in found:
-            found[0] = slots.count - 1
-            tier.store(found[0], 0, y0)
         free = [slot for slot in range(slots.count) if slot not in found.values()]
+        if 0 not in found:  # it takes a slot, if need be that of the last state, from where the least is run again
+            found[0] = free.pop() if free else found.pop(max(found))
+            tier.store(found[0], 0, y0)
         memory = planned.slots - planned.disk_slots
         sizes: dict[str, Any] = {
             "n_steps": planned.n_steps, "memory_slots": memory, "disk_slots": slots.count, "held": tuple(sorted(found.items()))

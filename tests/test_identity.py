@@ -94,7 +94,8 @@ PAIRS = {
     "builtin": (math.sin, math.cos), "ufunc": (np.sin, np.cos), "functions": ((math.sin, abs), (math.cos, abs)),
     "compiled": (numba.njit(reading(1.0)), numba.njit(reading(2.0))),
     "fastmath": (numba.njit(reading(1.0)), numba.njit(fastmath=True)(reading(1.0))),
-    "defvjp": (custom(2.0, 2.0), custom(3.0, 2.0)), "defjvp": (custom(2.0, 2.0), custom(2.0, 3.0)), "step": (hand(1.0), hand(2.0)),
+    "defvjp": (custom(2.0, 2.0), custom(3.0, 2.0)), "defjvp": (custom(2.0, 2.0), custom(2.0, 3.0)),
+    "step": (hand(1.0), hand(2.0)),
 }  # fmt: skip
 
 

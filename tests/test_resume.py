@@ -371,6 +371,20 @@ def test_damaged_files(seed, tmp_path, monkeypatch, often):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("schedule", [PeriodicDisk(40, 2, 3), TwoLevel(40, 2, 3), PeriodicDisk(40, 3, 6)])
+def test_the_first_state_is_lost_after_a_second_start(schedule, tmp_path, monkeypatch, often):
+    """All slots of the disk are in use then, and y_0 takes one of them."""
+    expected = all_bits(rods(40).value_and_grad(ROD, RODS))
+    sim = rods(40, directory=tmp_path, schedule=schedule)
+    assert interrupted(monkeypatch, sim, (ROD, RODS), 30) is not None
+    assert interrupted(monkeypatch, sim, (ROD, RODS), 9) is not None
+    content = bytearray((tmp_path / "adjointsim.states").read_bytes())
+    at = content.find(ROD.tobytes())
+    content[at] ^= 1
+    (tmp_path / "adjointsim.states").write_bytes(content)
+    assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
+
+
 def test_records_of_all_lengths_are_damaged():
     record = Record(True, 3, {"k": 1}, [np.arange(3.0), None, np.float64(2.0)], {1: (4, 5)})
     content = record.content({"a": "b"})
