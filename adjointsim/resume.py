@@ -121,7 +121,7 @@ class _Place:
         }  # fmt: skip
         if record.back:
             return Resumed(**sizes, left=record.n)
-        rest, period = planned.n_steps - record.n, getattr(planned, "period", 0) or planned.n_steps
+        rest, period = planned.n_steps - record.n, getattr(planned, "period", 1)
         period = max(period, -(-rest // (len(free) + 1)))
         first = record.n if record.n not in found else record.n + period
         more = tuple(zip(range(first, planned.n_steps - 1, period), free, strict=False))

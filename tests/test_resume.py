@@ -318,6 +318,14 @@ def test_no_step_is_lost(tmp_path, monkeypatch, often):
             assert done.forward_steps <= plain - at[1] + 2 * period
 
 
+def test_what_is_left_uses_the_disk(tmp_path, monkeypatch, often):
+    """Whatever the schedule was: the steps that are left are not run much more often than they would have been."""
+    schedule = TwoLevel(200, 2, 12)
+    sim = swinging(200, directory=tmp_path, schedule=schedule)
+    assert interrupted(monkeypatch, sim, (SWING, SWINGS), 5) is not None
+    assert sim.value_and_grad(SWING, SWINGS)[1].ledger.forward_steps < 2 * schedule.forward_steps
+
+
 # ------------------------------------------------------------------------------------------------------ refused, damaged
 def left_by(sim, tmp_path, monkeypatch, args, k=30):
     assert interrupted(monkeypatch, sim, args, k) is not None
