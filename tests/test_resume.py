@@ -20,7 +20,7 @@ from models import P0, Y0, simulation
 import adjointsim as adj
 from adjointsim import resume
 from adjointsim.errors import ArgumentError, MissingExtraError, RestartError, RestartWarning, StorageError
-from adjointsim.schedules import Periodic, PeriodicDisk, TwoLevel
+from adjointsim.schedules import Periodic, PeriodicDisk, StoreAll, TwoLevel
 from adjointsim.storage import disk
 from adjointsim.storage.compressed import Compressed
 from adjointsim.storage.restart import Record, RunDirectory
@@ -266,6 +266,19 @@ def test_interrupted_after_any_record(model, options, tmp_path, monkeypatch, oft
         ways.add(at[0])
         k += 1 if EVERYTHING else 3
     assert ways == {False, True} and k > n
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_the_last_step_is_left(model, n, tmp_path, monkeypatch, often):
+    """Nothing is on the disk but y_0, which is not current any more."""
+    make, y0, p = model
+    expected = all_bits(make(n).value_and_grad(y0, p))
+    sim, k, places = make(n, directory=tmp_path, schedule=StoreAll(n)), 1, set()
+    while (at := interrupted(monkeypatch, sim, (y0, p), k)) is not None:
+        assert all_bits(sim.value_and_grad(y0, p)) == expected, at
+        places.add(at)
+        k += 1
+    assert (False, n - 1) in places
 
 
 def test_interrupted_again_and_again(model, tmp_path, monkeypatch, often):
