@@ -48,16 +48,17 @@ def resumable(call: Call, verb: str) -> Iterator[Sweep]:
         yield call.sweep(schedule)
         return
     run = RunDirectory(call.sim.directory, identity(call, verb))
-    done, place = False, None
+    done = False
     try:
         place = _Place.opened(run, schedule, call.y0)
-        sweep = call.sweep(place.schedule(schedule, call.y0), tier=place.tier)
-        place.begin(sweep)
-        yield sweep
-        done = True
-    finally:
-        if place is not None:
+        try:
+            sweep = call.sweep(place.schedule(schedule, call.y0), tier=place.tier)
+            place.begin(sweep)
+            yield sweep
+        finally:
             place.close()
+        done = True
+    finally:  # also if Ctrl-C comes while the states are closed: else this process would hold the lock
         run.close(done)
 
 
@@ -137,7 +138,7 @@ class _Place:
     def close(self) -> None:
         """Let go of the second tier."""
         self.tier.close()
-        self.tier.slots.close()  # type: ignore[attr-defined]
+        self.tier.slots.close()  # type: ignore[attr-defined]  # not before the thread has ended: it would write elsewhere
 
 
 class Committer:

@@ -437,6 +437,35 @@ def test_foreign_files_stay(tmp_path, monkeypatch, often):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adjointsim.notes", "notes.txt"]
 
 
+def test_files_that_cannot_be_removed(tmp_path, monkeypatch, often):
+    """The gradient is there all the same, and the directory is not in use any more."""
+    expected = all_bits(rods(20).value_and_grad(ROD, RODS))
+    sim = rods(20, directory=tmp_path, checkpoints=2)
+
+    def denied(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch, pytest.warns(RestartWarning, match=r"its files stay .*Permission denied.*remove"):
+        patch.setattr(Path, "unlink", denied)
+        assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
+    assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
+    assert not any(tmp_path.iterdir())
+
+
+def test_interrupted_at_the_end(tmp_path, monkeypatch, often):
+    """While the second tier is closed: the next call finds nobody in the directory."""
+    expected = all_bits(rods(20).value_and_grad(ROD, RODS))
+    sim = rods(20, directory=tmp_path, checkpoints=2)
+
+    def stop(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(disk.Tier, "close", stop)
+        sim.value_and_grad(ROD, RODS)
+    assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
+
+
 def test_no_room(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")

@@ -200,8 +200,16 @@ class RunDirectory:
 
     # ---------------------------------------------------------------------------------------------------------------- end
     def close(self, done: bool) -> None:
-        """Let others work here; if the run is ``done``, nothing of it stays.  No other file is touched."""
-        if done:
-            for name in (*_ALL, _LOCK):
-                (self.path / name).unlink(missing_ok=True)
-        os.close(self._lock)
+        """Let others work here; if the run is ``done``, nothing of it stays.  No other file is touched.
+
+        Warns (RestartWarning) if a file cannot be removed: what was computed is not lost by that.
+        """
+        try:
+            if done:
+                for name in (*_ALL, _LOCK):
+                    (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            message = f"{self.path}: the run is done, but its files stay ({error}): remove {self.path}/adjointsim.*"
+            warnings.warn(message, RestartWarning, stacklevel=2)
+        finally:
+            os.close(self._lock)
