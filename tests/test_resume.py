@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -425,6 +426,15 @@ def test_two_at_once(tmp_path):
     with pytest.raises(StorageError, match=rf"in use by process {os.getpid()} on .*, since"):
         rods(20, directory=tmp_path, checkpoints=2).value_and_grad(ROD, RODS)
     run.close(done=True)
+    rods(20, directory=tmp_path, checkpoints=2).value_and_grad(ROD, RODS)
+
+
+def test_a_lock_that_is_forgotten_is_let_go(tmp_path):
+    """As after Ctrl-C between two lines."""
+    run = RunDirectory(tmp_path, {})
+    with pytest.warns(ResourceWarning, match="adjointsim.lock"):
+        del run
+        gc.collect()
     rods(20, directory=tmp_path, checkpoints=2).value_and_grad(ROD, RODS)
 
 
