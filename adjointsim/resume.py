@@ -72,7 +72,7 @@ def identity(call: Call, verb: str) -> dict[str, str]:
         **versions, "machine": f"{platform.machine()} {get_host_cpu_name()}", "verb": verb, "n_steps": str(sim.n_steps),
         **{name: identity_of(fn) for name, fn in functions.items() if fn is not None},
         "y0": f"{problem.y_spec} {problem.y_shapes} {digest(call.y0):016x}",
-        "p": f"{problem.p_spec} {problem.p_shapes} {digest(call.p):016x}",
+        "p": f"{problem.p_spec} {problem.p_shapes} {digest(call.p):016x}", "jit": str(sim.step.jit),
         "observe_at": f"{digest([problem.observe_at]):016x}", "wrt": str([int(on) for on in problem.p_active]),
     }  # fmt: skip
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from derived import ROD, RODS, SWING, SWINGS, bits, rods, swinging
-from models import P0, Y0, simulation
+from models import P0, Y0, scale_vjp, scaled, simulation, total
 
 import adjointsim as adj
 from adjointsim import resume
@@ -364,6 +364,16 @@ def test_another_run_is_refused(tmp_path, monkeypatch, often):
         rods(40, directory=tmp_path).value_and_grad(ROD, RODS)
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {k: v for k, v in after.items() if "lock" not in k} == {k: v for k, v in before.items() if "lock" not in k}
+
+
+def test_compiled_or_not_is_another_run(tmp_path, monkeypatch, often):
+    def made(jit):
+        return adj.Simulation(adj.step(scaled, vjp=scale_vjp, jit=jit), 20, terminal=total, directory=tmp_path, checkpoints=3)
+
+    left_by(made(False), tmp_path, monkeypatch, (np.ones(3), 0.9), 15)
+    with pytest.raises(RestartError, match="jit: False there, True here") as caught:
+        made(True).value_and_grad(np.ones(3), 0.9)
+    assert list(caught.value.fields) == ["jit"]
 
 
 @pytest.mark.parametrize("seed", range(40 if EVERYTHING else 8))
