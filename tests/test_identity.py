@@ -91,7 +91,8 @@ PAIRS = {
     "namespace": (types.SimpleNamespace(a=1), types.SimpleNamespace(a=2)),
     "partial": (functools.partial(max, 1), functools.partial(max, 2)), "closure": (reading(reading(1.0)), reading(reading(2.0))),
     "cache": (functools.lru_cache(reading(1.0)), functools.lru_cache(reading(2.0))), "default": (defaults(1.0), defaults(2.0)),
-    "builtin": (math.sin, math.cos), "ufunc": (np.sin, np.cos), "functions": ((math.sin, abs), (math.cos, abs)),
+    "bound": ([1.0].__getitem__, [2.0].__getitem__), "lookup": ({1: 2}.get, {1: 3}.get), "builtin": (math.sin, math.cos),
+    "ufunc": (np.sin, np.cos), "functions": ((math.sin, abs), (math.cos, abs)),
     "compiled": (numba.njit(reading(1.0)), numba.njit(reading(2.0))),
     "fastmath": (numba.njit(reading(1.0)), numba.njit(fastmath=True)(reading(1.0))),
     "defvjp": (custom(2.0, 2.0), custom(3.0, 2.0)), "defjvp": (custom(2.0, 2.0), custom(2.0, 3.0)),
@@ -107,6 +108,17 @@ def test_values_from_outside(name):
         assert identity_of(wrap(one)) == identity_of(wrap(one)) != identity_of(wrap(other))
     if callable(one):
         assert identity_of(one) == identity_of(one) != identity_of(other)
+
+
+def test_what_is_deep():
+    """Lists in lists, deeper than Python's stack; the innermost counts."""
+
+    def deep(value):
+        for _ in range(20_000):
+            value = [value]
+        return reading(value)
+
+    assert identity_of(deep(1)) == identity_of(deep(1)) != identity_of(deep(2))
 
 
 def test_what_holds_itself_and_what_nobody_knows():

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import sys
 import types
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from numbers import Number
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 from .registry import CustomFunction, Described, is_known
 
 __all__ = ["identity_of"]
+
+_DEEP = 50  # values within values; what is deeper is looked into afterwards, lest Python's stack overflow
 
 
 def identity_of(function: Any) -> str:
@@ -32,15 +35,30 @@ class _Identity(Described):
 
     def __init__(self, function: Any, name: str) -> None:
         self._objects: dict[int, Any] = {}  # that were looked into; held, so that no other one gets their ids
+        self._depth, self._later = 0, deque[tuple[str, Any, Sequence[str]]]()
         super().__init__(function, name)
+        while self._later:
+            self._value(*self._later.popleft())
 
     def _value(self, name: str, obj: Any, names: Sequence[str]) -> None:
+        if self._depth > _DEEP:
+            self._later.append((name, obj, names))
+            return
+        self._depth += 1
+        try:
+            self._look_into(name, obj, names)
+        finally:
+            self._depth -= 1
+
+    def _look_into(self, name: str, obj: Any, names: Sequence[str]) -> None:
         super()._value(name, obj, names)
         if isinstance(obj, CustomFunction):
             for kind in ("vjp_rule", "jvp_rule", "shape"):
                 self._value(f"{name}.{kind}", getattr(obj, kind), ())
         elif hasattr(obj, "hand_vjp"):  # a step
             self._value(f"{name}.vjp", obj.hand_vjp, ())
+        elif isinstance(obj, types.BuiltinFunctionType) and not isinstance(obj.__self__, (types.ModuleType, type)):
+            self._value(f"{name}.__self__", obj.__self__, ())  # a method of a container
 
     def _array(self, name: str, obj: np.ndarray) -> None:
         if obj.dtype.hasobject:
