@@ -77,6 +77,7 @@ def hand(factor):
     return adj.step(reading(1.0), vjp=lambda n, y, p, bar: (factor * bar, None), jit=False)
 
 
+TWO, LISTS = (reading(1.0), reading(2.0)), ([1.0], [2.0])
 PAIRS = {
     "number": (1.0, 1), "sign": (0.0, -0.0), "single": (np.float32(0.5), 0.5), "array": (np.ones(2000), np.arange(2000.0)),
     "dtype": (np.zeros(2), np.zeros(2, int)), "shape": (np.zeros((2, 3)), np.zeros((3, 2))),
@@ -93,6 +94,7 @@ PAIRS = {
     "cache": (functools.lru_cache(reading(1.0)), functools.lru_cache(reading(2.0))), "default": (defaults(1.0), defaults(2.0)),
     "bound": ([1.0].__getitem__, [2.0].__getitem__), "lookup": ({1: 2}.get, {1: 3}.get), "builtin": (math.sin, math.cos),
     "ufunc": (np.sin, np.cos), "functions": ((math.sin, abs), (math.cos, abs)),
+    "which": ((*TWO, TWO[0]), (*TWO, TWO[1])), "which list": ([*LISTS, LISTS[0]], [*LISTS, LISTS[1]]),
     "compiled": (numba.njit(reading(1.0)), numba.njit(reading(2.0))),
     "fastmath": (numba.njit(reading(1.0)), numba.njit(fastmath=True)(reading(1.0))),
     "defvjp": (custom(2.0, 2.0), custom(3.0, 2.0)), "defjvp": (custom(2.0, 2.0), custom(2.0, 3.0)),

@@ -34,7 +34,7 @@ class _Identity(Described):
     """With the contents of arrays, containers and objects, and with the rules of custom functions."""
 
     def __init__(self, function: Any, name: str) -> None:
-        self._objects: dict[int, Any] = {}  # that were looked into; held, so that no other one gets their ids
+        self._objects: list[Any] = []  # that were looked into; held, so that no other one gets their ids
         self._depth, self._later = 0, deque[tuple[str, Any, Sequence[str]]]()
         super().__init__(function, name)
         while self._later:
@@ -69,9 +69,8 @@ class _Identity(Described):
 
     def _class(self, name: str, obj: type, names: Sequence[str]) -> None:
         super()._class(name, obj, names)
-        if obj in self._seen:
+        if not self._is_new(obj):
             return
-        self._seen.add(obj)
         for cls in obj.__mro__:
             if not (_is_library(cls.__module__) or hasattr(cls, "_fields")):
                 for attr, value in sorted(vars(cls).items()):
@@ -80,9 +79,9 @@ class _Identity(Described):
 
     def _other(self, name: str, obj: Any) -> None:
         self.parts.append(f"{name} is a {type(obj).__module__}.{type(obj).__qualname__}")
-        if id(obj) in self._objects:
+        if not self._is_new(("object", id(obj))):
             return
-        self._objects[id(obj)] = obj
+        self._objects.append(obj)
         if isinstance(obj, Number):
             self.parts.append(repr(obj))
         elif isinstance(obj, Mapping):

@@ -43,7 +43,7 @@ class Described:
     def __init__(self, function: Any, name: str = "") -> None:
         self.parts: list[str] = []
         self.cacheable = True
-        self._seen: set[Any] = set()
+        self._seen: dict[Any, int] = {}
         self._name = name or getattr(function, "__name__", type(function).__name__)
         self._value(self._name, function, ())
 
@@ -52,10 +52,15 @@ class Described:
         """A hash of it."""
         return hashlib.sha256("\0".join(self.parts).encode()).hexdigest()[:24]
 
+    def _is_new(self, thing: Any) -> bool:
+        """Whether something was not described before; if it was, it is told by its number."""
+        new = thing not in self._seen
+        self.parts.append(f"#{self._seen.setdefault(thing, len(self._seen))}")
+        return new
+
     def _function(self, fn: types.FunctionType) -> None:
-        if fn in self._seen:
+        if not self._is_new(fn):
             return
-        self._seen.add(fn)
         self._code(fn.__code__)
         names = [n for code in _codes(fn.__code__) for n in code.co_names]
         for k, value in enumerate(fn.__defaults__ or ()):
@@ -104,10 +109,8 @@ class Described:
 
     def _module(self, name: str, obj: types.ModuleType, names: Sequence[str]) -> None:
         self.parts.append(f"{name}={obj.__name__} {getattr(obj, '__version__', '')}")
-        place = (obj.__name__, tuple(names))
-        if is_known(obj.__name__) or place in self._seen:
+        if is_known(obj.__name__) or not self._is_new((obj.__name__, tuple(names))):
             return
-        self._seen.add(place)
         for attr in dict.fromkeys(names):
             if attr in vars(obj):
                 self._value(f"{name}.{attr}", vars(obj)[attr], names)
