@@ -75,7 +75,7 @@ class _Identity(Described):
             if not (_is_library(cls.__module__) or hasattr(cls, "_fields")):
                 for attr, value in sorted(vars(cls).items()):
                     if attr not in _OF_CLASSES:
-                        self._value(f"{name}.{attr}", value, ())
+                        self._value(f".{attr}", value, ())
 
     def _other(self, name: str, obj: Any) -> None:
         self.parts.append(f"{name} is a {type(obj).__module__}.{type(obj).__qualname__}")
@@ -93,12 +93,12 @@ class _Identity(Described):
         else:
             self._class(name, type(obj), ())
             for attr, value in _state(obj):
-                self._value(f"{name}.{attr}", value, ())
+                self._value(f".{attr}", value, ())
 
     def _items(self, name: str, items: Sequence[Any]) -> None:
         self.parts.append(f"{name} has {len(items)}")
         for k, item in enumerate(items):
-            self._value(f"{name}[{k}]", item, ())
+            self._value(f"[{k}]", item, ())  # not with ``name``: names would grow with the depth
 
 
 #: what every class has, or what its functions say as well
