@@ -23,7 +23,8 @@ from __future__ import annotations
 
 __all__ = [
     "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
-    "OverlapWarning", "ReplayMismatchError", "SourceUnavailableError", "StructureError", "UnsupportedError",
+    "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError", "StorageError",
+    "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_name
 
 from adjointsim.call import Call
-from adjointsim.derive.registry import identity_of
+from adjointsim.derive.identity import identity_of
 from adjointsim.executor import Snapshot
 from adjointsim.leaves import Leaves
 from adjointsim.rows import Reach, lengths
@@ -48,16 +48,17 @@ def resumable(call: Call, verb: str) -> Iterator[Sweep]:
         yield call.sweep(schedule)
         return
     run = RunDirectory(call.sim.directory, identity(call, verb))
-    done, place = False, None
+    done = False
     try:
         place = _Place.opened(run, schedule, call.y0)
-        sweep = call.sweep(place.schedule(schedule, call.y0), tier=place.tier)
-        place.begin(sweep)
-        yield sweep
-        done = True
-    finally:
-        if place is not None:
+        try:
+            sweep = call.sweep(place.schedule(schedule, call.y0), tier=place.tier)
+            place.begin(sweep)
+            yield sweep
+        finally:
             place.close()
+        done = True
+    finally:  # also if Ctrl-C comes while the states are closed: else this process would hold the lock
         run.close(done)
 
 
@@ -71,7 +72,7 @@ def identity(call: Call, verb: str) -> dict[str, str]:
         **versions, "machine": f"{platform.machine()} {get_host_cpu_name()}", "verb": verb, "n_steps": str(sim.n_steps),
         **{name: identity_of(fn) for name, fn in functions.items() if fn is not None},
         "y0": f"{problem.y_spec} {problem.y_shapes} {digest(call.y0):016x}",
-        "p": f"{problem.p_spec} {problem.p_shapes} {digest(call.p):016x}",
+        "p": f"{problem.p_spec} {problem.p_shapes} {digest(call.p):016x}", "jit": str(sim.step.jit),
         "observe_at": f"{digest([problem.observe_at]):016x}", "wrt": str([int(on) for on in problem.p_active]),
     }  # fmt: skip
 
@@ -111,17 +112,17 @@ class _Place:
             return planned
         slots: DiskSlots = tier.slots  # type: ignore[assignment]
         found = {n: slot for slot, (n, _) in tier.held.items() if n <= record.n}
-        if 0 not in found:
-            found[0] = slots.count - 1
-            tier.store(found[0], 0, y0)
         free = [slot for slot in range(slots.count) if slot not in found.values()]
+        if 0 not in found:  # it takes a slot, if need be that of the last state, from where the least is run again
+            found[0] = free.pop() if free else found.pop(max(found))
+            tier.store(found[0], 0, y0)
         memory = planned.slots - planned.disk_slots
         sizes: dict[str, Any] = {
             "n_steps": planned.n_steps, "memory_slots": memory, "disk_slots": slots.count, "held": tuple(sorted(found.items()))
         }  # fmt: skip
         if record.back:
             return Resumed(**sizes, left=record.n)
-        rest, period = planned.n_steps - record.n, getattr(planned, "period", 0) or planned.n_steps
+        rest, period = planned.n_steps - record.n, getattr(planned, "period", 1)
         period = max(period, -(-rest // (len(free) + 1)))
         first = record.n if record.n not in found else record.n + period
         more = tuple(zip(range(first, planned.n_steps - 1, period), free, strict=False))
@@ -137,7 +138,7 @@ class _Place:
     def close(self) -> None:
         """Let go of the second tier."""
         self.tier.close()
-        self.tier.slots.close()  # type: ignore[attr-defined]
+        self.tier.slots.close()  # type: ignore[attr-defined]  # not before the thread has ended: it would write elsewhere
 
 
 class Committer:

@@ -119,7 +119,7 @@ class Unknown(Schedule):
         return self.n_steps
 
     def stream(self) -> Stream:
-        return Online(self.slots, max(self.n_steps, 1)).stream() if self.slots else _March(self.n_steps)
+        return Online(self.slots, self.n_steps).stream() if self.slots and self.n_steps else _March(self.n_steps)
 
 
 def in_memory(schedule: Schedule, n_steps: int) -> Schedule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_a_container_of_version_1(system):
 def test_without_proc(system, monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096, "SC_AVPHYS_PAGES": -1}.__getitem__)
     assert machine.total_memory() == machine.free_memory() == 4096_000
+
+
+def test_slots_given_back_while_others_are_taken():
+    """By the garbage collector, in the thread that takes them."""
+    pool = arena._Pool()
+
+    def collected():
+        with pool.lock:
+            pool.give((), ())
+
+    thread = threading.Thread(target=collected, daemon=True)
+    thread.start()
+    thread.join(10.0)
+    assert not thread.is_alive()
 
 
 def test_slots_that_are_kept_are_free(system):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -15,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from derived import ROD, RODS, SWING, SWINGS, bits, rods, swinging
-from models import P0, Y0, simulation
+from models import P0, Y0, scale_vjp, scaled, simulation, total
 
 import adjointsim as adj
 from adjointsim import resume
 from adjointsim.errors import ArgumentError, MissingExtraError, RestartError, RestartWarning, StorageError
-from adjointsim.schedules import Periodic, PeriodicDisk, TwoLevel
+from adjointsim.schedules import Periodic, PeriodicDisk, StoreAll, TwoLevel
 from adjointsim.storage import disk
 from adjointsim.storage.compressed import Compressed
 from adjointsim.storage.restart import Record, RunDirectory
@@ -268,6 +269,19 @@ def test_interrupted_after_any_record(model, options, tmp_path, monkeypatch, oft
     assert ways == {False, True} and k > n
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_the_last_step_is_left(model, n, tmp_path, monkeypatch, often):
+    """Nothing is on the disk but y_0, which is not current any more."""
+    make, y0, p = model
+    expected = all_bits(make(n).value_and_grad(y0, p))
+    sim, k, places = make(n, directory=tmp_path, schedule=StoreAll(n)), 1, set()
+    while (at := interrupted(monkeypatch, sim, (y0, p), k)) is not None:
+        assert all_bits(sim.value_and_grad(y0, p)) == expected, at
+        places.add(at)
+        k += 1
+    assert (False, n - 1) in places
+
+
 def test_interrupted_again_and_again(model, tmp_path, monkeypatch, often):
     """One record further each time."""
     make, y0, p = model
@@ -318,6 +332,14 @@ def test_no_step_is_lost(tmp_path, monkeypatch, often):
             assert done.forward_steps <= plain - at[1] + 2 * period
 
 
+def test_what_is_left_uses_the_disk(tmp_path, monkeypatch, often):
+    """Whatever the schedule was: the steps that are left are not run much more often than they would have been."""
+    schedule = TwoLevel(200, 2, 12)
+    sim = swinging(200, directory=tmp_path, schedule=schedule)
+    assert interrupted(monkeypatch, sim, (SWING, SWINGS), 5) is not None
+    assert sim.value_and_grad(SWING, SWINGS)[1].ledger.forward_steps < 2 * schedule.forward_steps
+
+
 # ------------------------------------------------------------------------------------------------------ refused, damaged
 def left_by(sim, tmp_path, monkeypatch, args, k=30):
     assert interrupted(monkeypatch, sim, args, k) is not None
@@ -342,6 +364,16 @@ def test_another_run_is_refused(tmp_path, monkeypatch, often):
         rods(40, directory=tmp_path).value_and_grad(ROD, RODS)
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {k: v for k, v in after.items() if "lock" not in k} == {k: v for k, v in before.items() if "lock" not in k}
+
+
+def test_compiled_or_not_is_another_run(tmp_path, monkeypatch, often):
+    def made(jit):
+        return adj.Simulation(adj.step(scaled, vjp=scale_vjp, jit=jit), 20, terminal=total, directory=tmp_path, checkpoints=3)
+
+    left_by(made(False), tmp_path, monkeypatch, (np.ones(3), 0.9), 15)
+    with pytest.raises(RestartError, match="jit: False there, True here") as caught:
+        made(True).value_and_grad(np.ones(3), 0.9)
+    assert list(caught.value.fields) == ["jit"]
 
 
 @pytest.mark.parametrize("seed", range(40 if EVERYTHING else 8))
@@ -371,6 +403,20 @@ def test_damaged_files(seed, tmp_path, monkeypatch, often):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("schedule", [PeriodicDisk(40, 2, 3), TwoLevel(40, 2, 3), PeriodicDisk(40, 3, 6)])
+def test_the_first_state_is_lost_after_a_second_start(schedule, tmp_path, monkeypatch, often):
+    """All slots of the disk are in use then, and y_0 takes one of them."""
+    expected = all_bits(rods(40).value_and_grad(ROD, RODS))
+    sim = rods(40, directory=tmp_path, schedule=schedule)
+    assert interrupted(monkeypatch, sim, (ROD, RODS), 30) is not None
+    assert interrupted(monkeypatch, sim, (ROD, RODS), 9) is not None
+    content = bytearray((tmp_path / "adjointsim.states").read_bytes())
+    at = content.find(ROD.tobytes())
+    content[at] ^= 1
+    (tmp_path / "adjointsim.states").write_bytes(content)
+    assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
+
+
 def test_records_of_all_lengths_are_damaged():
     record = Record(True, 3, {"k": 1}, [np.arange(3.0), None, np.float64(2.0)], {1: (4, 5)})
     content = record.content({"a": "b"})
@@ -393,6 +439,15 @@ def test_two_at_once(tmp_path):
     rods(20, directory=tmp_path, checkpoints=2).value_and_grad(ROD, RODS)
 
 
+def test_a_lock_that_is_forgotten_is_let_go(tmp_path):
+    """As after Ctrl-C between two lines."""
+    run = RunDirectory(tmp_path, {})
+    with pytest.warns(ResourceWarning, match="adjointsim.lock"):
+        del run
+        gc.collect()
+    rods(20, directory=tmp_path, checkpoints=2).value_and_grad(ROD, RODS)
+
+
 def test_foreign_files_stay(tmp_path, monkeypatch, often):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "adjointsim.notes").write_text("mine, too")
@@ -400,6 +455,35 @@ def test_foreign_files_stay(tmp_path, monkeypatch, often):
     left_by(sim, tmp_path, monkeypatch, (ROD, RODS))
     sim.value_and_grad(ROD, RODS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adjointsim.notes", "notes.txt"]
+
+
+def test_files_that_cannot_be_removed(tmp_path, monkeypatch, often):
+    """The gradient is there all the same, and the directory is not in use any more."""
+    expected = all_bits(rods(20).value_and_grad(ROD, RODS))
+    sim = rods(20, directory=tmp_path, checkpoints=2)
+
+    def denied(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch, pytest.warns(RestartWarning, match=r"its files stay .*Permission denied.*remove"):
+        patch.setattr(Path, "unlink", denied)
+        assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
+    assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
+    assert not any(tmp_path.iterdir())
+
+
+def test_interrupted_at_the_end(tmp_path, monkeypatch, often):
+    """While the second tier is closed: the next call finds nobody in the directory."""
+    expected = all_bits(rods(20).value_and_grad(ROD, RODS))
+    sim = rods(20, directory=tmp_path, checkpoints=2)
+
+    def stop(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(disk.Tier, "close", stop)
+        sim.value_and_grad(ROD, RODS)
+    assert all_bits(sim.value_and_grad(ROD, RODS)) == expected
 
 
 def test_no_room(tmp_path, monkeypatch):

@@ -153,6 +153,16 @@ def test_an_end_that_never_comes(model):
             make().jvp(y0, p(100), y0, p(100))
 
 
+def test_not_a_step_beyond_the_bound(model):
+    """Of no steps at all: even the first one would be."""
+    step, _, until, y0, p = next(m for m in MODELS.values() if m[0] is model[0]().step)
+    end = terminal if step is stepper else rod_terminal if step is rod else swing_terminal
+    sim = adj.Simulation(step, 0, terminal=end, until=until)
+    for verb in ("run", "value_and_grad", "vjp"):
+        with pytest.raises(ArgumentError, match="did not end the run within n_steps=0 steps"):
+            getattr(sim, verb)(y0, p(0))
+
+
 def test_an_end_at_the_bound(model):
     make, y0, p = model
     for options in ({}, {"checkpoints": 2}):

@@ -6,11 +6,12 @@ values that they use from outside.  It is part of a generated module's text, and
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import enum
 import functools
 import hashlib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numba
@@ -24,7 +25,7 @@ from ..errors import ArgumentError, StructureError
 from .source import plain_function
 from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
 
-__all__ = ["Code", "CustomFunction", "Kinds", "check_shape", "code_of", "frozen", "identity_of", "registered"]
+__all__ = ["Code", "CustomFunction", "Described", "Kinds", "check_shape", "code_of", "frozen", "is_known", "registered"]
 
 #: of arguments: (dtype, rank), rank 0 for numbers
 Kinds = tuple[tuple[str, int], ...]
@@ -36,27 +37,39 @@ _KNOWN = frozenset({"numpy", "scipy", "numba", "math", "cmath", "operator"})  # 
 
 
 # --------------------------------------------------------------------------------------------------------------- identity
-class _Described:
-    """What a function is, as text; arrays from outside are told by their contents, if they are allowed at all."""
+class Described:
+    """What a function is, as text.  Arrays from outside are not allowed: compiled code keeps the values that it saw first."""
 
-    def __init__(self, fn: types.FunctionType, arrays: bool = False) -> None:
-        self._arrays = arrays
+    def __init__(self, function: Any, name: str = "") -> None:
         self.parts: list[str] = []
         self.cacheable = True
-        self._seen: set[Any] = set()
-        self._name = fn.__name__
-        self._function(fn)
+        self._seen: dict[Any, int] = {}
+        self._name = name or getattr(function, "__name__", type(function).__name__)
+        self._value(self._name, function, ())
+
+    @property
+    def digest(self) -> str:
+        """A hash of it."""
+        return hashlib.sha256("\0".join(self.parts).encode()).hexdigest()[:24]
+
+    def _is_new(self, thing: Any) -> bool:
+        """Whether something was not described before; if it was, it is told by its number."""
+        new = thing not in self._seen
+        self.parts.append(f"#{self._seen.setdefault(thing, len(self._seen))}")
+        return new
 
     def _function(self, fn: types.FunctionType) -> None:
-        if fn in self._seen:
+        if not self._is_new(fn):
             return
-        self._seen.add(fn)
         self._code(fn.__code__)
-        self.parts.append(repr(fn.__defaults__))
-        closure = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
-        for name, cell in closure:
-            self._value(name, cell.cell_contents, ())
         names = [n for code in _codes(fn.__code__) for n in code.co_names]
+        for k, value in enumerate(fn.__defaults__ or ()):
+            self._value(f"default {k}", value, ())
+        for name, value in sorted((fn.__kwdefaults__ or {}).items()):
+            self._value(name, value, ())
+        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # an empty cell: the name means nothing yet
+                self._value(name, cell.cell_contents, names)
         for name in dict.fromkeys(names):
             if name in fn.__globals__:
                 self._value(name, fn.__globals__[name], names)
@@ -66,33 +79,57 @@ class _Described:
         for const in code.co_consts:
             if isinstance(const, types.CodeType):
                 self._code(const)
-            else:
-                self.parts.append(repr(const))
+            else:  # a set has another order in every process
+                self.parts.append(repr(sorted(const, key=repr) if isinstance(const, frozenset) else const))
 
-    def _value(self, name: str, obj: Any, names: Any) -> None:
+    def _value(self, name: str, obj: Any, names: Sequence[str]) -> None:
+        """A value that is called ``name``, in a function that uses ``names``, among them those of its attributes."""
         fn = obj.function if isinstance(obj, CustomFunction) else plain_function(obj)
         if fn is not None:
-            self.parts.append(f"{name}:")
+            self.parts.append(f"{name}: {sorted(getattr(obj, 'targetoptions', {}).items())}")  # of Numba: fastmath
             self._function(fn)
         elif isinstance(obj, types.ModuleType):
-            self.parts.append(f"{name}={obj.__name__} {getattr(obj, '__version__', '')}")
-            if obj.__name__.partition(".")[0] not in _KNOWN:
-                for attr in dict.fromkeys(names):
-                    if attr in vars(obj):
-                        self._value(f"{name}.{attr}", vars(obj)[attr], ())
-        elif isinstance(obj, np.ndarray) and self._arrays:
-            held = hashlib.sha256(np.ascontiguousarray(obj)).hexdigest()
-            self.parts.append(f"{name}: {obj.dtype} {obj.shape} {held}")
-        elif isinstance(obj, np.ndarray):
-            message = f"{self._name} uses the array '{name}' from outside, which Numba would freeze: pass it as an argument"
-            raise StructureError(message)
+            self._module(name, obj, names)
         elif _plain(obj):
             self.parts.append(f"{name}={obj!r}")
+        elif isinstance(obj, tuple):
+            self.parts.append(f"{name} has {len(obj)}")
+            for k, item in enumerate(obj):
+                self._value(f"{name}[{k}]", item, names)
+        elif isinstance(obj, np.ndarray):
+            self._array(name, obj)
         elif isinstance(obj, type):
-            self.parts.append(f"{name}={obj.__module__}.{obj.__qualname__} {getattr(obj, '_fields', '')}")
+            self._class(name, obj, names)
+        elif isinstance(obj, (types.BuiltinFunctionType, np.ufunc)):
+            owner = getattr(obj, "__self__", None)
+            owner = getattr(owner, "__name__", type(owner).__name__)
+            self.parts.append(f"{name} is {owner}.{getattr(obj, '__qualname__', obj.__name__)}")
         else:
-            self.cacheable = self.cacheable and callable(obj) and not isinstance(obj, ctypes._CFuncPtr | nb.ExternalFunction)
-            self.parts.append(f"{name} is a {type(obj).__qualname__}")
+            self._other(name, obj)
+
+    def _module(self, name: str, obj: types.ModuleType, names: Sequence[str]) -> None:
+        self.parts.append(f"{name}={obj.__name__} {getattr(obj, '__version__', '')}")
+        if is_known(obj.__name__) or not self._is_new((obj.__name__, tuple(names))):
+            return
+        for attr in dict.fromkeys(names):
+            if attr in vars(obj):
+                self._value(f"{name}.{attr}", vars(obj)[attr], names)
+
+    def _array(self, name: str, obj: np.ndarray) -> None:
+        message = f"{self._name} uses the array '{name}' from outside, which Numba would freeze: pass it as an argument"
+        raise StructureError(message)
+
+    def _class(self, name: str, obj: type, names: Sequence[str]) -> None:
+        self.parts.append(f"{name}={obj.__module__}.{obj.__qualname__} {getattr(obj, '_fields', '')}")
+
+    def _other(self, name: str, obj: Any) -> None:
+        self.cacheable = False  # nobody knows what it is made of
+        self.parts.append(f"{name} is a {type(obj).__qualname__} {id(obj)}")
+
+
+def is_known(module: str | None) -> bool:
+    """Whether a module belongs to a package that is told by its version."""
+    return (module or "").partition(".")[0] in _KNOWN
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -105,21 +142,22 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def _plain(obj: Any) -> bool:
     if isinstance(obj, tuple):
         return all(map(_plain, obj))
-    return obj is None or isinstance(obj, (bool, int, float, complex, str, bytes, np.generic))
+    return obj is None or isinstance(obj, (bool, int, float, complex, str, bytes, np.generic, np.dtype, enum.Enum))
 
 
 # ------------------------------------------------------------------------------------------------------------------- code
 class Code:
     """A function that is only ever called, compiled by Numba."""
 
-    def __init__(self, key: str, function: types.FunctionType, compiled: Any, cacheable: bool) -> None:
-        self.key, self.plain, self.compiled, self.cacheable = key, function, compiled, cacheable
+    def __init__(self, key: str, function: Any, compiled: Any, cacheable: bool) -> None:
+        self.key, self.function, self.compiled, self.cacheable = key, function, compiled, cacheable
         self.name = function.__name__
+        self.plain = plain_function(function)
         self._results: dict[tuple[Any, ...], Spec] = {}
 
     def check_unchanged(self) -> None:
         """ArgumentError if something that the function uses from outside is no longer what it was compiled with."""
-        if _digest(_Described(self.plain)) != self.key:
+        if Described(self.function).digest != self.key:
             message = f"{self.name} uses a value from outside that has changed since it was compiled"
             raise ArgumentError(f"Got another value, but {message}: pass it as an argument")
 
@@ -183,27 +221,15 @@ def _spec(kind: Any) -> Spec:
 _codes_by_key: dict[str, Code] = {}
 
 
-def _digest(described: _Described) -> str:
-    return hashlib.sha256("\0".join(described.parts).encode()).hexdigest()[:24]
-
-
-def identity_of(function: Any) -> str:
-    """A hash of what a function is: its bytecode, that of what it calls, and the values that these use from outside."""
-    fn = plain_function(function)
-    if fn is None:  # something else that can be called
-        fn = plain_function(type(function).__call__)
-    return f"{type(function).__qualname__}" if fn is None else _digest(_Described(fn, arrays=True))
-
-
 def code_of(function: Any) -> Code:
     """The code of a function, plain or @njit."""
     fn = plain_function(function)
     assert fn is not None
-    described = _Described(fn)
-    key = _digest(described)
+    described = Described(function)
+    key = described.digest
     if key not in _codes_by_key:
         compiled = function if hasattr(function, "py_func") else njit(error_model="numpy", nogil=True)(fn)
-        _codes_by_key[key] = Code(key, fn, compiled, described.cacheable)
+        _codes_by_key[key] = Code(key, function, compiled, described.cacheable)
     return _codes_by_key[key]
 
 

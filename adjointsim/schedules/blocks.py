@@ -95,9 +95,9 @@ _LEFT = 14  # how many blocks are still to be reversed
 _OUTER = 15
 
 
-def _stream(n: int, k: int, memory: int, outer: np.ndarray, listed: bool, longest: int) -> Stream:
+def _stream(n: int, k: int, memory: int, outer: np.ndarray, listed: bool, longest: int, current: int = 0) -> Stream:
     inner = binomial_state(longest, memory)
-    head = np.array([k, n, memory, listed, _OUTER + outer.size, 0, 0, 0, 0, 0, 0, 0, 0, -1, -(-n // k)], np.int64)
+    head = np.array([k, n, memory, listed, _OUTER + outer.size, 0, 0, 0, 0, 0, 0, 0, current, -1, -(-n // k)], np.int64)
     return Stream(fill_blocks, np.concatenate([head, outer, inner]))
 
 
@@ -109,11 +109,14 @@ def block_stream(n: int, k: int, memory: int, disk: int) -> Stream:
     return _stream(n, k, memory, binomial_state(blocks, disk), False, k)
 
 
-def plan_stream(n: int, memory: int, rows: Sequence[tuple[int, int, int, int]]) -> Stream:
-    """A stream of listed actions on steps and disk slots, where REVERSE (a, b, -1) reverses from y_a in memory."""
+def plan_stream(n: int, memory: int, rows: Sequence[tuple[int, int, int, int]], current: int = 0) -> Stream:
+    """A stream of listed actions on steps and disk slots, where REVERSE (a, b, -1) reverses from y_a in memory.
+
+    At first y_n is there for n = ``current``, or nothing if that is -1: what is current need not be loaded.
+    """
     outer = np.array([0, len(rows), *(x for row in rows for x in row)], np.int64)
     longest = max((b - a for kind, a, b, _ in rows if kind == REVERSE), default=0)
-    return _stream(n, 1, memory, outer, True, longest)
+    return _stream(n, 1, memory, outer, True, longest, current)
 
 
 @njit(cache=True, error_model="numpy")

@@ -43,7 +43,8 @@ class Resumed(Schedule):
         return run + sum(P(b - a, self.memory_slots) for kind, a, b, _ in self._rows() if kind == REVERSE)
 
     def stream(self) -> Stream:
-        return plan_stream(self.n_steps, self.memory_slots, [*self._rows()])
+        current = -1 if self.current is None else self.current
+        return plan_stream(self.n_steps, self.memory_slots, [*self._rows()], current)
 
     def _rows(self) -> Iterator[tuple[int, int, int, int]]:
         end = self.left

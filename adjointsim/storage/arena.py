@@ -18,7 +18,7 @@ class _Pool:
     """The slots that were given back last; at most one set, so that nothing is held that was not just in use."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # the garbage collector may give back what a cycle held while this thread takes
         self.key: _Key = ()
         self.arrays: tuple[np.ndarray, ...] = ()
 

@@ -19,6 +19,7 @@ import socket
 import time
 import warnings
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -114,26 +115,27 @@ class RunDirectory:
     def states(self) -> Path:
         return self.path / "adjointsim.states"
 
-    def _locked(self) -> int:
+    def _locked(self) -> FileIO:
+        """The lock file.  It is an object, so that Ctrl-C between two lines does not leave it open for ever."""
         path = self.path / _LOCK
         for name in (_LOCK, *_ALL):
             if (self.path / name).is_symlink():
                 raise StorageError(f"{self.path / name} is a symbolic link; remove it, or name another directory=")
         while True:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            file = FileIO(path, "r+", opener=lambda name, flags: os.open(name, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                owner = os.pread(file, 4096, 0).decode(errors="replace") or "another process"
-                os.close(file)
+                owner = file.read(4096).decode(errors="replace") or "another process"
+                file.close()
                 raise StorageError(f"{self.path} is in use by {owner}: name another directory=, or wait") from None
             with contextlib.suppress(OSError):
-                if os.fstat(file).st_ino == os.stat(path).st_ino:  # else the owner before has just removed it
+                if os.fstat(file.fileno()).st_ino == os.stat(path).st_ino:  # else the owner before has just removed it
                     break
-            os.close(file)
+            file.close()
         owner = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        os.ftruncate(file, 0)
-        os.pwrite(file, owner.encode(), 0)
+        file.truncate(0)
+        file.write(owner.encode())
         return file
 
     # ------------------------------------------------------------------------------------------------------------ records
@@ -200,8 +202,16 @@ class RunDirectory:
 
     # ---------------------------------------------------------------------------------------------------------------- end
     def close(self, done: bool) -> None:
-        """Let others work here; if the run is ``done``, nothing of it stays.  No other file is touched."""
-        if done:
-            for name in (*_ALL, _LOCK):
-                (self.path / name).unlink(missing_ok=True)
-        os.close(self._lock)
+        """Let others work here; if the run is ``done``, nothing of it stays.  No other file is touched.
+
+        Warns (RestartWarning) if a file cannot be removed: what was computed is not lost by that.
+        """
+        try:
+            if done:
+                for name in (*_ALL, _LOCK):
+                    (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            message = f"{self.path}: the run is done, but its files stay ({error}): remove {self.path}/adjointsim.*"
+            warnings.warn(message, RestartWarning, stacklevel=2)
+        finally:
+            self._lock.close()
