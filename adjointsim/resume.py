@@ -24,6 +24,7 @@ from llvmlite.binding import get_host_cpu_name
 
 from adjointsim.call import Call
 from adjointsim.derive.identity import identity_of
+from adjointsim.errors import NonFiniteError
 from adjointsim.executor import Snapshot
 from adjointsim.leaves import Leaves
 from adjointsim.rows import Reach, lengths
@@ -58,6 +59,9 @@ def resumable(call: Call, verb: str) -> Iterator[Sweep]:
         finally:
             place.close()
         done = True
+    except NonFiniteError:  # there is nothing to go on with: it would come again
+        done = True
+        raise
     finally:  # also if Ctrl-C comes while the states are closed: else this process would hold the lock
         run.close(done)
 

@@ -20,7 +20,7 @@ from models import P0, Y0, scale_vjp, scaled, simulation, total
 
 import adjointsim as adj
 from adjointsim import resume
-from adjointsim.errors import ArgumentError, MissingExtraError, RestartError, RestartWarning, StorageError
+from adjointsim.errors import ArgumentError, MissingExtraError, NonFiniteError, RestartError, RestartWarning, StorageError
 from adjointsim.schedules import Periodic, PeriodicDisk, StoreAll, TwoLevel
 from adjointsim.storage import disk
 from adjointsim.storage.compressed import Compressed
@@ -446,6 +446,15 @@ def test_a_lock_that_is_forgotten_is_let_go(tmp_path):
         del run
         gc.collect()
     rods(20, directory=tmp_path, checkpoints=2).value_and_grad(ROD, RODS)
+
+
+def test_nothing_is_left_of_a_run_that_overflows(tmp_path, often):
+    """It would overflow again; other parameters may follow in the same directory."""
+    sim = rods(60, directory=tmp_path, checkpoints=3)
+    with pytest.raises(NonFiniteError):
+        sim.value_and_grad(ROD, RODS)
+    assert not any(tmp_path.iterdir())
+    sim.value_and_grad(0.1 * ROD, RODS)
 
 
 def test_foreign_files_stay(tmp_path, monkeypatch, often):
