@@ -27,7 +27,7 @@ from adjointsim.derive.identity import identity_of
 from adjointsim.errors import NonFiniteError
 from adjointsim.executor import Snapshot
 from adjointsim.leaves import Leaves
-from adjointsim.rows import Reach, lengths
+from adjointsim.rows import Reach, lengths, within
 from adjointsim.schedules import RECORD, Schedule
 from adjointsim.schedules.resumed import Resumed
 from adjointsim.storage.digest import digest
@@ -158,11 +158,7 @@ class Committer:
     def reach(self, rows: np.ndarray) -> Reach:
         """As far as a part of the interval takes, by what the steps before took."""
         self.began = time.monotonic()
-        sums = np.cumsum(lengths(rows))
-        if int(sums[-1]) <= self.steps:
-            return len(rows), 0
-        count = int(np.searchsorted(sums, self.steps, side="right"))
-        return count, self.steps - (int(sums[count - 1]) if count else 0)
+        return within(rows, self.steps)
 
     def done(self, rows: np.ndarray) -> None:
         """Write a record if it is time."""

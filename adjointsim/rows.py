@@ -13,7 +13,7 @@ import numpy as np
 
 from adjointsim.schedules import ADVANCE, RECORD, REVERSE
 
-__all__ = ["Limited", "Reach", "Watcher", "Within", "lengths", "parted"]
+__all__ = ["Limited", "Reach", "Watcher", "Within", "lengths", "parted", "within"]
 
 #: so many whole rows, and so many steps of the next one (0: none of it)
 Reach = tuple[int, int]
@@ -23,7 +23,8 @@ class Watcher(Protocol):
     """Who looks at a sweep in between."""
 
     def reach(self, rows: np.ndarray) -> Reach:
-        """How far a sweep may go through the rows that come next, of which there is at least one; never nowhere."""
+        """How far a sweep may go through the rows that come next, of which there is at least one; never nowhere, and not
+        beyond them: the rows that follow these are for others."""
         ...
 
     def done(self, rows: np.ndarray) -> None:
@@ -39,7 +40,7 @@ def lengths(rows: np.ndarray) -> np.ndarray:
 def parted(rows: np.ndarray, reach: Reach) -> tuple[np.ndarray, np.ndarray]:
     """The rows as far as that, and the others."""
     count, steps = reach
-    if not steps or count == len(rows):
+    if not steps:
         return rows[:count], rows[count:]
     if steps >= int(lengths(rows[count : count + 1])[0]):
         return rows[: count + 1], rows[count + 1 :]
@@ -59,6 +60,15 @@ def _halves(row: Sequence[int], steps: int) -> list[tuple[int, int, int, int]]:
     return [(REVERSE, m, b, slot + m - a), (REVERSE, a, m, slot)]
 
 
+def within(rows: np.ndarray, steps: int) -> Reach:
+    """As far as so many steps go, all rows if they have no more; one that goes beyond is cut."""
+    sums = np.cumsum(lengths(rows))
+    if int(sums[-1]) <= steps:
+        return len(rows), 0
+    count = int(np.searchsorted(sums, steps, side="right"))
+    return count, steps - (int(sums[count - 1]) if count else 0)
+
+
 class Limited:
     """Looks after so many steps, at least; ``seen`` gets what was done."""
 
@@ -66,10 +76,8 @@ class Limited:
         self.steps, self.seen = steps, seen
 
     def reach(self, rows: np.ndarray) -> Reach:
-        """Rows of so many steps together; one that goes beyond is cut."""
-        sums = np.cumsum(lengths(rows))
-        count = int(np.searchsorted(sums, self.steps, side="right"))
-        return count, self.steps - (int(sums[count - 1]) if count else 0)
+        """Rows of so many steps together."""
+        return within(rows, self.steps)
 
     def done(self, rows: np.ndarray) -> None:
         self.seen(rows)

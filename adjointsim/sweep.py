@@ -279,8 +279,7 @@ class Sweep:
                     self._expect(ready[first])
                     ready = ready[:first]
             reach = min((watcher.reach(ready) for watcher in self.watchers), default=(len(ready), 0))
-            rows, _ = parted(ready, reach)
-            _, rest = parted(self._ready, reach)
+            rows, rest = parted(self._ready, reach)
             used = runner.run(rows)
             self._done(rows[:used])
             if used < len(rows):

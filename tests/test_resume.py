@@ -125,6 +125,16 @@ def test_slots_in_use(tmp_path, monkeypatch):
         assert len(stored) == schedule.counts.writes and set(stored) <= set(range(schedule.disk_slots))
 
 
+def test_reports_do_not_pass_over_the_disk():
+    """No state but y_0 is on the disk, and nothing is run again: only the bar looks at the sweep, every few steps."""
+    n, seen = 1100, []
+    schedule = TwoLevel(n, n - 2, 1, write=0, read=0)
+    assert schedule.counts.writes == schedule.counts.reads == 1 and schedule.forward_steps == n - 1
+    sim = swinging(n, schedule=schedule, directory=Kept(), progress=lambda done, total: seen.append(done))
+    assert all_bits(sim.value_and_grad(SWING, SWINGS)) == all_bits(swinging(n).value_and_grad(SWING, SWINGS))
+    assert 10 < len(seen) < n
+
+
 class Kept:
     """A storage of the user's."""
 

@@ -135,7 +135,6 @@ class Tier:
         self._ahead: tuple[int, Future[np.ndarray]] | None = None
         self._spare: np.ndarray | None = self._buffer()  # for what is read
         self._worker = ThreadPoolExecutor(1, "adjointsim-storage")
-        self.written = self.read = 0  # states
 
     @property
     def nbytes(self) -> int:
@@ -156,7 +155,6 @@ class Tier:
         for part, leaf in zip(self._parts(buffer), state, strict=True):
             part[...] = leaf
         self._writes.append(self._worker.submit(self._write, slot, n, buffer))
-        self.written += 1
 
     def load(self, slot: int, state: Leaves) -> None:
         """Fill a state from a slot."""
@@ -170,7 +168,6 @@ class Tier:
         self._spare = future.result()
         for part, leaf in zip(self._parts(self._spare), state, strict=True):
             leaf[...] = part
-        self.read += 1
 
     def expect(self, slot: int) -> None:
         """Begin to read a slot, which will be loaded next."""
