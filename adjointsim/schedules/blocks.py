@@ -6,6 +6,7 @@ Where it reverses a block, the kernel here puts the stream of a binomial schedul
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import NamedTuple
@@ -14,10 +15,10 @@ import numpy as np
 from numba import njit
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Stream
+from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream
 from adjointsim.schedules.binomial import P, begin_segment, beta, binomial_state, fill_binomial, put, repetitions
 
-__all__ = ["Counts", "block_counts", "block_stream", "checked_cost", "leaves", "marks", "plan_stream"]
+__all__ = ["Counted", "Counts", "Priced", "block_counts", "block_stream", "leaves", "marks", "plan_stream"]
 
 
 class Counts(NamedTuple):
@@ -26,6 +27,38 @@ class Counts(NamedTuple):
     forward_steps: int
     writes: int
     reads: int
+
+
+class Counted(Schedule):
+    """A schedule whose steps, writes and reads are counted without running through it."""
+
+    @property
+    @abstractmethod
+    def counts(self) -> Counts:
+        """Primal steps, writes and reads."""
+
+    @property
+    def forward_steps(self) -> int:
+        return self.counts.forward_steps
+
+
+class Priced(Counted):
+    """A schedule of two tiers for which a write, a read, a primal step and a VJP have costs: numbers in any unit."""
+
+    write: float
+    read: float
+    forward: float
+    reverse: float
+
+    def _check_costs(self) -> None:
+        for name in ("write", "read", "forward", "reverse"):
+            checked_cost(name, getattr(self, name))
+
+    @property
+    def cost(self) -> float:
+        """What the sweep costs."""
+        steps, writes, reads = self.counts
+        return self.forward * steps + self.write * writes + self.read * reads + self.reverse * self.n_steps
 
 
 def checked_cost(name: str, value: float) -> float:

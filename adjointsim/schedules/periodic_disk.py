@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules.actions import Schedule, Stream, checked, checked_steps
+from adjointsim.schedules.actions import Stream, checked, checked_steps
 from adjointsim.schedules.binomial import checked_segments
-from adjointsim.schedules.blocks import Counts, block_counts, block_stream, checked_cost, marks
+from adjointsim.schedules.blocks import Counts, Priced, block_counts, block_stream, marks
 
 __all__ = ["PeriodicDisk", "best_period"]
 
@@ -40,7 +40,7 @@ def _needed(n: int, k: int, disk: int | None) -> int:
 
 
 @dataclass(frozen=True)
-class PeriodicDisk(Schedule):
+class PeriodicDisk(Priced):
     """Every ``period``-th state goes to the disk, and the blocks between are reversed with ``memory_slots`` slots in memory.
 
     With ``disk_slots=None`` the disk takes all of them.  Where it is bounded, they are stored and run again binomially, block
@@ -73,12 +73,12 @@ class PeriodicDisk(Schedule):
         memory = min(memory, max(n, 1))
         checked_segments(n, memory, slots_name="memory_slots")
         disk = None if self.disk_slots is None else checked("disk_slots", self.disk_slots, 0)
-        costs = [checked_cost(name, getattr(self, name)) for name in ("write", "read", "forward", "reverse")]
+        self._check_costs()
         period = checked("period", self.period, 0)
         if not n:
             period = 1
         elif not period:
-            period = best_period(n, memory, disk, *costs[:3])
+            period = best_period(n, memory, disk, self.write, self.read, self.forward)
         period = min(period, max(n, 1))
         if disk == 0 and period < n:
             raise ArgumentError(f"Got disk_slots=0 with period={period}, but expected a slot for every {period}th state")
@@ -95,16 +95,6 @@ class PeriodicDisk(Schedule):
         if not self.n_steps:
             return Counts(0, 0, 0)
         return block_counts(self.n_steps, self.period, self.memory_slots, self.disk_slots)
-
-    @property
-    def cost(self) -> float:
-        """What the sweep costs."""
-        steps, writes, reads = self.counts
-        return self.forward * steps + self.write * writes + self.read * reads + self.reverse * self.n_steps
-
-    @property
-    def forward_steps(self) -> int:
-        return self.counts.forward_steps
 
     def stream(self) -> Stream:
         return block_stream(self.n_steps, self.period, self.memory_slots, self.disk_slots)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules.actions import Schedule, Stream, checked, checked_steps
+from adjointsim.schedules.actions import Stream, checked, checked_steps
 from adjointsim.schedules.binomial import checked_segments
-from adjointsim.schedules.blocks import Counts, block_counts, block_stream
+from adjointsim.schedules.blocks import Counted, Counts, block_counts, block_stream
 
 __all__ = ["Segmented"]
 
 
 @dataclass(frozen=True)
-class Segmented(Schedule):
+class Segmented(Counted):
     """The run is cut into segments of ``period`` steps, which are stored and run again binomially; all in memory.
 
     ``period`` slots hold the segment that is being reversed, always the same: if they fit in the cache, the states of its
@@ -48,10 +48,6 @@ class Segmented(Schedule):
         if not self.n_steps:
             return Counts(0, 0, 0)
         return block_counts(self.n_steps, self.period, self.period, self.slots - self.period)
-
-    @property
-    def forward_steps(self) -> int:
-        return self.counts.forward_steps
 
     def stream(self) -> Stream:
         return block_stream(self.n_steps, self.period, self.period, self.slots - self.period)

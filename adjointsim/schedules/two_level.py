@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numba import njit
 
-from adjointsim.schedules.actions import ADVANCE, LOAD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
+from adjointsim.schedules.actions import ADVANCE, LOAD, REVERSE, STORE, Stream, checked, checked_steps
 from adjointsim.schedules.binomial import P, checked_segments
-from adjointsim.schedules.blocks import Counts, block_counts, block_stream, checked_cost, plan_stream
+from adjointsim.schedules.blocks import Counts, Priced, block_counts, block_stream, plan_stream
 from adjointsim.schedules.periodic_disk import best_period
 
 __all__ = ["TwoLevel"]
@@ -90,7 +90,7 @@ def _plan(n: int, memory: int, disk: int, write: float, read: float, forward: fl
 
 
 @dataclass(frozen=True)
-class TwoLevel(Schedule):
+class TwoLevel(Priced):
     """The cheapest way to reverse n_steps steps with slots in memory and slots on a disk.
 
     It costs ``write`` to copy the current state to the disk and ``read`` to get one back, ``forward`` to run a step and
@@ -133,8 +133,7 @@ class TwoLevel(Schedule):
         disk = min(checked("disk_slots", self.disk_slots, 0), max(n - 1, 0))
         checked_segments(n, memory, slots_name="memory_slots")
         checked_segments(n, max(disk, 1), slots_name="disk_slots")
-        for name in ("write", "read", "forward", "reverse"):
-            checked_cost(name, getattr(self, name))
+        self._check_costs()
         values = {"n_steps": n, "memory_slots": memory, "disk_slots": disk, "slots": memory + disk}
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -147,16 +146,6 @@ class TwoLevel(Schedule):
     def counts(self) -> Counts:
         """Primal steps, writes and reads."""
         return self._plan.counts
-
-    @property
-    def cost(self) -> float:
-        """What the sweep costs."""
-        steps, writes, reads = self.counts
-        return self.forward * steps + self.write * writes + self.read * reads + self.reverse * self.n_steps
-
-    @property
-    def forward_steps(self) -> int:
-        return self.counts.forward_steps
 
     def stream(self) -> Stream:
         plan = self._plan
