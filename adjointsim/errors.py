@@ -7,6 +7,7 @@
     ├── ArgumentError (also ValueError)         an argument with an impossible value
     ├── StructureError (also TypeError)         a value of the wrong structure, shape or dtype
     ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
+    ├── IntegrationError (also ArithmeticError) an ODE solve that cannot go on: time, component, what to do
     ├── ReplayMismatchError (also RuntimeError) a step gave another state when it was run again: steps
     ├── StorageError (also OSError)             states that were stored cannot be had back, or a directory is in use
     ├── RestartError (also ValueError)          a directory holds an unfinished run of something else
@@ -21,8 +22,10 @@ An exception that the user's own step raises keeps its type; it carries a note w
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
-    "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
+    "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "IntegrationError", "MissingExtraError", "NonFiniteError",
     "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError", "StorageError",
     "StructureError", "UnsupportedError",
 ]  # fmt: skip
@@ -79,6 +82,18 @@ class NonFiniteError(AdjointSimError, ArithmeticError):
     ) -> None:
         super().__init__(message)
         self.step, self.n_steps, self.leaf, self.index, self.direction = step, n_steps, leaf, index, direction
+
+
+class IntegrationError(AdjointSimError, ArithmeticError):
+    """An ODE solve could not go on.
+
+    Attributes: ``t``, the time that was reached; ``component`` of the state that is to blame as far as one can tell (``"y.u[3]"``);
+    ``solution`` up to that time, with ``status`` -1 (None if there is none).
+    """
+
+    def __init__(self, message: str, *, t: float, component: str, solution: Any = None) -> None:
+        super().__init__(message)
+        self.t, self.component, self.solution = t, component, solution
 
 
 class ReplayMismatchError(AdjointSimError, RuntimeError):

@@ -1,0 +1,52 @@
+"""What a generated step and a generated integration are given besides the state: fixed structures with the user's p inside."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Control", "Inputs", "WithCost"]
+
+
+class Inputs(NamedTuple):
+    """The parameters of a generated step: the user's, and the steps to take.  What is not needed is None.
+
+    Step n goes from ``time[n]`` over ``length[n]`` to ``time[n + 1]``; the right-hand side sees ``begin[n]`` and ``end[n]``
+    there, which lie between the two where it may jump at one of them.  A step with ``fire[n]`` other than 0 stands still, and
+    has the effects of the jumps whose bits are set.
+    """
+
+    p: Any
+    time: np.ndarray
+    length: np.ndarray
+    begin: np.ndarray | None = None
+    end: np.ndarray | None = None
+    fire: np.ndarray | None = None
+
+
+class Control(NamedTuple):
+    """What an adaptive integration is given: the user's p, the times to step onto, and what bounds a step.
+
+    ``room`` and ``marks`` say by their lengths how many steps may be recorded in one call.
+    """
+
+    p: Any
+    knots: np.ndarray  # the times to step onto, from t0 on
+    begins: np.ndarray  # the same as the right-hand side sees them after,
+    ends: np.ndarray  # ... and before
+    fire: np.ndarray  # the jumps there, a bit each
+    fresh: np.ndarray  # 1 where the right-hand side or the state jumps, else 0
+    sign: float  # of the direction of time
+    rtol: Any
+    atol: Any
+    longest: float
+    room: np.ndarray
+    marks: np.ndarray
+
+
+class WithCost(NamedTuple):
+    """A state, and the integral of the running cost up to it."""
+
+    y: Any
+    cost: Any

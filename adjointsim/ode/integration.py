@@ -1,0 +1,91 @@
+"""Runs the generated integration, which finds the sizes of steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from adjointsim.derive.spec import Spec, TupleSpec
+from adjointsim.kernels import kernel_of
+from adjointsim.leaves import Leaves, flatten, spec_of
+
+from .control import DONE, NOT_FINITE, TOO_SMALL
+from .inputs import Control
+from .program import Program
+from .times import Knots, Steps
+
+__all__ = ["MOST_STEPS", "Found", "integrate"]
+
+#: accepted and rejected steps, unless the user says another number
+MOST_STEPS = 100_000
+
+_SLICE = 0.1  # seconds between two looks at the keyboard
+_ROOM = 4096  # steps recorded between two returns
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The steps of an integration, or of its beginning if it could not go on from (t, y): then ``failed`` says why.
+
+    ``evaluations`` of the right-hand side, ``rejected`` steps; ``h`` is the size of the step that would be next.
+    """
+
+    steps: Steps
+    evaluations: int
+    rejected: int
+    failed: str | None = None
+    t: float = np.nan
+    h: float = np.nan
+    y: Leaves | None = None
+
+
+def integrate(
+    program: Program, knots: Knots, y: Leaves, y_spec: Spec, p: Leaves, p_spec: Spec, control: Control, first: float, most: int
+) -> Found:  # fmt: skip
+    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``, whose p is None.
+
+    ``first`` is the size of the first step, 0 to find it.
+    """
+    own = control._replace(p=None)
+    c_spec = spec_of(own, "control")
+    whole = TupleSpec((p_spec, *c_spec.items[1:]), Control)  # type: ignore[union-attr]
+    rest = flatten(own, c_spec, "control")
+    f8, i8 = spec_of(0.0, "t"), spec_of(0, "knot")
+    kernel = kernel_of(program.control, (f8, f8, f8, i8, i8, y_spec, whole), role="function")
+    t, guess, before, knot = float(knots.times[0]), first, 0.0, 0
+    records: list[Leaves] = []
+    rejected = evaluations = used = 0
+    tries = program.tries
+    failed = None
+    while True:
+        tries = max(1, min(tries, most - used))
+        began = time.perf_counter()
+        numbers = [np.full(1, x) for x in (t, guess, before)] + [np.full(1, k, np.int64) for k in (knot, tries)]
+        out = kernel.value([*numbers, *y, *p, *rest])
+        took = time.perf_counter() - began
+        status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
+        t, guess, before = (float(leaf[0]) for leaf in out[4:7])
+        knot, y, logs = int(out[7][0]), out[8:-3], out[-3:]
+        records.append([log[:rows] for log in logs])
+        rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
+        if status == TOO_SMALL:
+            failed = "the step size became too small for the time to change"
+        elif status == NOT_FINITE:
+            failed = "the right-hand side is not finite there"
+        if failed is None and knot < len(knots.times) and used >= most:
+            failed = f"max_steps={most} steps were tried"
+        if failed is not None or knot >= len(knots.times):
+            break
+        if rows + refused >= tries:
+            tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
+    program.tries = max(tries, program.tries)
+    ends, lengths, landed = (np.concatenate(parts) for parts in zip(*records, strict=True))
+    assert status == DONE or failed is not None
+    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y)
+
+
+def room() -> tuple[np.ndarray, np.ndarray]:
+    """What says how many steps are recorded in one call."""
+    return np.zeros(_ROOM), np.zeros(_ROOM, np.int64)

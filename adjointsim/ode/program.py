@@ -1,0 +1,180 @@
+"""The functions of an ODE for one structure of y and p: the step, the integration that finds step sizes, costs, observations.
+
+They are texts of functions that call the user's; the deriver sees through both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from textwrap import indent
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from adjointsim.derive.source import from_text
+from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
+from adjointsim.errors import StructureError
+from adjointsim.kernels import kernel_of
+from adjointsim.leaves import Shapes
+from adjointsim.step import Step
+
+from .control import control_text
+from .explicit import Explicit
+from .inputs import WithCost
+from .norms import Norm
+from .splitting import Splitting
+from .tableaus import ExplicitTableau, SplittingTableau, Tableau
+from .trees import SHORT, Tree, paths, vectors_in_tuples
+
+__all__ = ["Program", "Functions"]
+
+_F8 = ScalarSpec("f8")
+
+
+class Functions:
+    """The user's functions; all but ``rhs`` may be None.  ``effects`` are those of the jumps."""
+
+    def __init__(self, rhs: Any, running: Any, terminal: Any, observe: Any, misfit: Any, effects: Sequence[Any]) -> None:
+        self.rhs, self.running, self.terminal, self.observe, self.misfit = rhs, running, terminal, observe, misfit
+        self.effects = tuple(effects)
+
+    @property
+    def has_cost(self) -> bool:
+        return not (self.running is None and self.terminal is None and self.misfit is None)
+
+
+class Program:
+    """What is generated for one structure of y and p.
+
+    StructureError if the right-hand side or an effect does not give something like y, or y has integers.
+    """
+
+    def __init__(
+        self, functions: Functions, tableau: Tableau, y_spec: Spec, y_shapes: Shapes, p_spec: Spec, each: tuple[bool, bool],
+        broken: bool,
+    ) -> None:  # fmt: skip
+        """``each``: whether rtol and atol have the structure of y.  ``broken``: whether the right-hand side may jump in time."""
+        self.functions, self.y_spec, self.broken = functions, y_spec, broken
+        inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
+        if inert:
+            raise StructureError(f"Got y{inert[0]} as an integer or bool, but expected floats: what does not change belongs in p")
+        specs = (_F8, y_spec, p_spec)
+        rate = kernel_of(functions.rhs, specs, role="function").result_spec
+        lengths = vectors_in_tuples(y_spec, rate, f"the right-hand side {_name(functions.rhs)}")
+        for (path, _), shape in zip(_flat(y_spec), y_shapes, strict=True):
+            if path in lengths and (lengths[path],) != shape[:1]:
+                raise StructureError(
+                    f"Got {lengths[path]} numbers from the right-hand side {_name(functions.rhs)} in place of y{path}, "
+                    f"but expected {shape[0]}, as y{path} has"
+                )
+        for (path, leaf), shape in zip(_flat(y_spec), y_shapes, strict=True):
+            if isinstance(leaf, ArraySpec) and leaf.rank == 1 and 0 < shape[0] <= SHORT:
+                lengths[path] = shape[0]
+        self.namespace: dict[str, Any] = {"__name__": "adjointsim.ode.generated", "np": np, "math": math, "rhs": functions.rhs, "running": functions.running}
+        self.namespace.update((f"effect_{k}", effect) for k, effect in enumerate(functions.effects))
+        for k, effect in enumerate(functions.effects):
+            found = kernel_of(effect, specs, role="function").result_spec
+            for path, count in vectors_in_tuples(y_spec, found, f"the effect {_name(effect)} of jumps[{k}]").items():
+                lengths.setdefault(path, count)
+        spec, lengths, skip = y_spec, lengths, ()
+        if functions.running is not None:
+            spec = TupleSpec((y_spec, _F8), WithCost)
+            lengths = {f".y{path}": n for path, n in lengths.items()}
+            skip = (".cost",)
+        self.spec, self.tree = spec, Tree(spec, lengths, self.namespace)
+        self.own = ".y" if functions.running is not None else ""  #: where the user's y is in the state
+        self.rate = self._define(self._rate())
+        self.tries = 64  #: steps to try until one looks at the keyboard, at first
+        self.method: Explicit | Splitting
+        if isinstance(tableau, SplittingTableau):
+            if functions.running is not None:
+                raise StructureError(f"Got running= with the method {tableau.name!r}, but it integrates pairs (q, v) only: "
+                                     "sum a cost of observations instead, observe= and misfit=")  # fmt: skip
+            self.method = Splitting(tableau, self.tree)
+        elif isinstance(tableau, ExplicitTableau):
+            self.method = Explicit(tableau, Norm(self.tree, each, skip, self.own))
+        else:
+            raise StructureError(f"Got method {tableau.name!r}, which is not supported yet")
+        self.step = Step(self._define(self._step()))
+        self.terminal, self.observe = self._terminal(), self._observe()
+        self.misfit = None
+        if functions.misfit is not None:
+            self.namespace["user_misfit"] = functions.misfit
+            self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
+        self._control: FunctionType | None = None
+        self._initial: tuple[Any, FunctionType] | None = None
+
+    @property
+    def control(self) -> FunctionType:
+        """The integration that finds the steps."""
+        if self._control is None:
+            assert isinstance(self.method, Explicit)
+            self._control = self._define(control_text(self.method, self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")))
+        return self._control
+
+    def initial(self, y0: Callable[..., Any]) -> FunctionType:
+        """The initial state as a function of the generated parameters."""
+        if self._initial is None or self._initial[0] is not y0:
+            self._initial = y0, self._initial_of(y0)
+        return self._initial[1]
+
+    def _initial_of(self, y0: Callable[..., Any]) -> FunctionType:
+        self.namespace["user_y0"] = y0
+        made = "WithCost(user_y0(q.p), 0.0)" if self.own else "user_y0(q.p)"
+        return self._define(f"def initial(q):\n    return {made}")
+
+    # ----------------------------------------------------------------------------------------------------------- texts
+    def _define(self, text: str) -> FunctionType:
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.namespace["WithCost"] = WithCost
+        made = from_text(text, f"<adjointsim ode {key}>", self.namespace)
+        return made
+
+    def _rate(self) -> str:
+        if self.own:
+            return "def rate(t, z, p):\n    return WithCost(rhs(t, z.y, p), running(t, z.y, p))"
+        return "def rate(t, y, p):\n    return rhs(t, y, p)"
+
+    def _step(self) -> str:
+        begin, end = ("q.begin[n]", "q.end[n]") if self.broken else ("q.time[n]", "q.time[n + 1]")
+        lines = ["begin = " + begin, "end = " + end, "h = q.length[n]", *self.method.step("begin", "end", "q.p")]
+        if self.functions.effects:
+            jumps = self._jumps("fire", "q.time[n]", "q.p")
+            lines = ["fire = q.fire[n]", "y_next = y", "if fire == 0:", *(f"    {line}" for line in lines), "else:",
+                     *(f"    {line}" for line in jumps), "    y_next = y"]  # fmt: skip
+        return "def step(n, y, q):\n" + indent("\n".join([*lines, "return y_next"]), "    ")
+
+    def _jumps(self, fire: str, time: str, p: str) -> list[str]:
+        """Lines for all effects that happen at a time, in the order of the jumps."""
+        lines = []
+        for k in range(len(self.functions.effects)):
+            lines += [f"if {fire} & {1 << k}:", f"    jumped = effect_{k}({time}, y{self.own}, {p})"]
+            lines.append(f"    y = {self.tree.of(self._jumped)}")
+        return lines
+
+    def _jumped(self, path: str) -> str:
+        return f"jumped{path[len(self.own) :]}" if path.startswith(self.own) else f"y{path}"
+
+    def _terminal(self) -> FunctionType | None:
+        own = self.functions.terminal
+        self.namespace["user_terminal"] = own
+        if own is None:
+            return self._define("def terminal(y, q):\n    return y.cost") if self.own else None
+        return self._define(f"def terminal(y, q):\n    return user_terminal(y{self.own}, q.p){' + y.cost' * bool(self.own)}")
+
+    def _observe(self) -> FunctionType:
+        self.namespace["user_observe"] = self.functions.observe
+        if self.functions.observe is None:
+            return self._define(f"def observe(n, y, q):\n    return y{self.own}")
+        return self._define(f"def observe(n, y, q):\n    return user_observe(q.time[n], y{self.own}, q.p)")
+
+
+def _flat(spec: Spec) -> list[tuple[str, Spec]]:
+    return list(paths(spec))
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
