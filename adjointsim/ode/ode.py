@@ -347,7 +347,10 @@ class _Solve:
         own["y"] = self.part(own["y"])
         moving = int(np.count_nonzero(found.steps.length)) if found.steps.count else 0
         stats = {"accepted": moving, "rejected": found.rejected, "nfev": found.evaluations, "njev": 0, "nlu": 0}
-        return ODESolution(**own, t=self.t.copy(), nfev=found.evaluations, status=status, message=message, stats=stats)
+        return ODESolution(
+            **own, t=self.t.copy(), nfev=found.evaluations, status=status, message=message, stats=stats,
+            steps=found.steps.time.copy(),
+        )  # fmt: skip
 
     @contextmanager
     def named(self) -> Iterator[None]:

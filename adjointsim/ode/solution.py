@@ -20,6 +20,7 @@ class ODESolution(Solution):
     ``nfev``:   evaluations of the right-hand side when the steps were found, ``njev`` of its Jacobian, ``nlu`` factorisations.
     ``status``: 0 at the end of ``t_eval``, 1 if a terminal event stopped the integration, -1 if it failed; ``message`` says it in
                 words, and ``success`` is ``status >= 0``.
+    ``steps``:  the times between which the accepted steps went, float64 of shape (n_steps + 1,); twice the same where a jump was.
     ``stats``:  the numbers of ``accepted`` and ``rejected`` steps, and the above counts.
 
     The names are those of SciPy's ``solve_ivp``, whose ``y`` is here ``observations.T`` if the state is one vector and nothing
@@ -33,6 +34,7 @@ class ODESolution(Solution):
     status: int = 0
     message: str = ""
     stats: dict[str, Any] = field(default_factory=dict)
+    steps: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def success(self) -> bool:
