@@ -6,7 +6,7 @@ A rooted tree is the sorted tuple of its subtrees; ``()`` is the single vertex. 
 
 where Phi is a product over the vertices' sons of sums with a_ij, and gamma(tree) = |tree| times the gammas of its subtrees
 (Hairer, Norsett, Wanner I, theorem II.2.13).  In a Rosenbrock method a vertex with one son has beta = alpha + Gamma in
-place of alpha (Hairer, Wanner II, theorem IV.7.3).  Arrays of ``Fraction`` objects are exact, float arrays are fast.
+place of alpha (Hairer, Wanner II, section IV.7).  Arrays of ``Fraction`` objects are exact, float arrays are fast.
 """
 
 from __future__ import annotations

