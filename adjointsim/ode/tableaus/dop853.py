@@ -129,7 +129,7 @@ DOP853 = ExplicitTableau(
     dense=Dense(order=7, coefficients=tuple(map(dense_row, range(16))), a=_A_DENSE, c=row("1/10 1/5 7/9")),
     source=(
         "E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993), section II.10 and the "
-        "program DOP853, which prints the coefficients (dense output: section II.6); the method is one of Dormand and Prince with "
-        "twelve stages"
+        "program DOP853, which prints the coefficients (dense output: section II.6); the method is one of Dormand and "
+        "Prince with twelve stages"
     ),
 )

@@ -1,4 +1,4 @@
-"""Kvaerno's pairs 3(2) and 5(4): explicit first stage, stiffly accurate, both solutions stiffly accurate."""
+"""Kvaerno's pairs 3(2) and 5(4): explicit first stage, stiffly accurate, the solution L-stable and the embedded one A-stable."""
 
 from __future__ import annotations
 
