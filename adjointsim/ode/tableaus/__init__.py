@@ -1,4 +1,4 @@
-"""Coefficients of ODE methods as data: ``TABLEAUS`` by name, ``ALIASES`` for other names, ``HINTS`` for methods that are not here.
+"""Coefficients of ODE methods as data: ``TABLEAUS`` by name, ``ALIASES`` for other names, ``HINTS`` for what is not here.
 
 Their algebra is tested: order conditions of every rooted tree to the last published digit, embedded solutions, continuous
 extensions, stability.  A new method is a file of data, and an entry below.

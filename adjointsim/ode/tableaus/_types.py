@@ -10,7 +10,7 @@ error_order      of the embedded solution b_hat
 control_order    q such that the estimate behaves as h**(q + 1): a controller's exponent is 1 / (q + 1)
 dense            the published continuous extension; None: there is none, use the cubic Hermite polynomial of
                  (y0, f0, y1, f1), of order min(3, order)
-source           paper, section, table
+source           the paper, and where in it the method is
 ===============  ====================================================================================================
 """
 
@@ -89,8 +89,8 @@ class DirkTableau:
     With ``stiffly_accurate`` y1 is the last stage's argument: take it from there (no cancellation, and y1 satisfies algebraic
     constraints), and its k is f(t + h, y1), which ``explicit_first`` methods need next.
 
-    ``stability``: "L" (A-stable, R(infinity) = 0: the choice for stiff problems) or "A" (A-stable, stiff transients are not damped).
-    The error estimate of a stiff component is best multiplied by (I - h gamma J)**-1 (Hosea and Shampine 1996, section 4).
+    ``stability``: "L" (A-stable, R(infinity) = 0: for stiff problems) or "A" (A-stable, but stiff transients are not damped).
+    The error estimate of a stiff component is best multiplied by (I - h gamma J)**-1 (Hosea and Shampine 1996).
     ``error_order`` may exceed ``order`` (trbdf2): the embedded solution is then the more accurate one and is not propagated,
     because it is not A-stable.
     """
@@ -134,7 +134,7 @@ class DirkTableau:
 
 @dataclass(frozen=True, kw_only=True)
 class RosenbrockTableau:
-    """A Rosenbrock method in the form without matrix products (Hairer and Wanner II, section IV.7, equation (7.25)):
+    """A Rosenbrock method in the form without matrix products (Hairer and Wanner II, section IV.7, the transformed form):
 
         (I / (h gamma) - J) U_i = f(t + alpha_i h, y + sum_{j < i} a_ij U_j) + sum_{j < i} (c_ij / h) U_j + h gamma_t_i f_t
         y1 = y + sum_i m_i U_i,    error estimate = sum_i error_i U_i
@@ -142,9 +142,10 @@ class RosenbrockTableau:
     with J = df/dy and f_t = df/dt at (t, y), one LU for all stages.  U_i are increments: no factor h in y1, in the estimate or
     in ``dense``, y(t + theta h) = y + sum_i U_i sum_j dense.coefficients[i][j] theta**(j + 1).
 
-    In the paper's symbols U = Gamma K, Gamma = (gamma_ij) with the diagonal gamma; (a_ij) = (alpha_ij) Gamma**-1, m = b Gamma**-1,
-    (c_ij) = diag(1 / gamma) - Gamma**-1; alpha_i and gamma_t_i are the row sums of (alpha_ij) and Gamma.  Rows i of ``a`` and ``c``
-    have i entries.  J and f_t must be exact: with others the order is lost (these are not W-methods).
+    In the book's symbols U = Gamma K with Gamma = (gamma_ij), whose diagonal is gamma; (a_ij) = (alpha_ij) Gamma**-1,
+    m = b Gamma**-1, (c_ij) = diag(1 / gamma) - Gamma**-1; alpha_i and gamma_t_i are the row sums of (alpha_ij) and Gamma.
+    Row i of ``a`` and of ``c`` has i entries.  J and f_t must be exact: with others the order is lost (no W-methods here).
+    ``dense`` is continuous from step to step, its derivative is not.
     """
 
     name: str
@@ -179,8 +180,9 @@ class SplittingTableau:
         for i in range(len(drift)):  v += kick[i] h F(q);  q += drift[i] h v
         v += kick[-1] h F(q)
 
-    There is one kick more than drifts, and the last F(q) is the first of the next step.  Palindromic: the step is time-reversible.
-    A negative drift goes back in time (``yoshida4``): F is evaluated outside [t, t + h].  Keep h constant, or the energy drifts.
+    There is one kick more than drifts, and the last F(q) is the first of the next step.  Both are palindromes: the step is
+    time-reversible.  A negative drift goes back in time (``yoshida4``): F is evaluated outside [t, t + h].  Keep h constant, or
+    the energy drifts.
     """
 
     name: str

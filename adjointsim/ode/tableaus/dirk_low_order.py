@@ -14,7 +14,7 @@ IMPLICIT_EULER = DirkTableau(
     b=row("1"),
     c=row("1"),
     stability="L",
-    source="E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996), (IV.1.8), table IV.5.5 (s = 1)",
+    source="E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996), sections IV.3 and IV.5",
 )
 
 CRANK_NICOLSON = DirkTableau(
@@ -24,7 +24,7 @@ CRANK_NICOLSON = DirkTableau(
     b=row("1/2 1/2"),
     c=row("0 1"),
     stability="A",
-    source="J. Crank, P. Nicolson, Proc. Camb. Phil. Soc. 43 (1947) 50-67; Hairer, Wanner II, table IV.5.7 (s = 2)",
+    source="J. Crank, P. Nicolson, Proc. Camb. Phil. Soc. 43 (1947) 50-67; Hairer, Wanner II, section IV.5 (Lobatto IIIA, s = 2)",
 )
 
 IMPLICIT_MIDPOINT = DirkTableau(
@@ -34,7 +34,7 @@ IMPLICIT_MIDPOINT = DirkTableau(
     b=row("1"),
     c=row("1/2"),
     stability="A",
-    source="Hairer, Wanner II, table IV.5.1 (Gauss, s = 1); symplectic: Hairer, Lubich, Wanner (2006), theorem VI.3.4",
+    source="Hairer, Wanner II, section IV.5 (Gauss, s = 1); symplectic: Hairer, Lubich, Wanner (2006), section VI.4",
 )
 
 _G = 1 - root(2, 2) / 2
@@ -51,7 +51,7 @@ SDIRK2 = DirkTableau(
     stability="L",
     source=(
         "R. Alexander, Diagonally implicit Runge-Kutta methods for stiff ODEs, SIAM J. Numer. Anal. 14 (1977) 1006-1021, "
-        "theorem 5 (two stages), gamma = 1 - 1/sqrt(2)"
+        "the L-stable method of two stages, gamma = 1 - 1/sqrt(2)"
     ),
 )
 
@@ -70,7 +70,7 @@ TRBDF2 = DirkTableau(
     error_order=3,
     stability="L",
     source=(
-        "M. E. Hosea, L. F. Shampine, Analysis and implementation of TR-BDF2, Appl. Numer. Math. 20 (1996) 21-37, section 2, "
+        "M. E. Hosea, L. F. Shampine, Analysis and implementation of TR-BDF2, Appl. Numer. Math. 20 (1996) 21-37, "
         "the tableau with gamma = 2 - sqrt(2), d = gamma/2, w = sqrt(2)/4"
     ),
 )

@@ -5,7 +5,7 @@ Two embedded solutions make the estimate.  With the weighted sums e5 = sum_i err
 
     err = h ||e5||**2 / sqrt(||e5||**2 + 0.01 ||e3||**2),        0 where both vanish,
 
-which behaves as h**8: ``control_order`` is 7 (Hairer, Norsett, Wanner I, section II.10, equation (10.24) and below).
+which behaves as h**8: ``control_order`` is 7 (Hairer, Norsett, Wanner I, section II.10).
 
 Dense output of order seven takes three more stages.  Hairer's eight vectors are those of a nested form,
 
@@ -129,7 +129,7 @@ DOP853 = ExplicitTableau(
     dense=Dense(order=7, coefficients=tuple(map(dense_row, range(16))), a=_A_DENSE, c=row("1/10 1/5 7/9")),
     source=(
         "E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993), section II.10 and the "
-        "program DOP853 (dense output: section II.6); the method: P. J. Prince, J. R. Dormand, High order embedded Runge-Kutta "
-        "formulae, J. Comput. Appl. Math. 7 (1981) 67-75"
+        "program DOP853, which prints the coefficients (dense output: section II.6); the method is one of Dormand and "
+        "Prince with twelve stages"
     ),
 )

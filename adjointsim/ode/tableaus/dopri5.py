@@ -36,8 +36,8 @@ DOPRI5 = ExplicitTableau(
         ),
     ),
     source=(
-        "J. R. Dormand, P. J. Prince, A family of embedded Runge-Kutta formulae, J. Comput. Appl. Math. 6 (1980) 19-26, table 2; "
-        "Hairer, Norsett, Wanner I, table II.5.2. Dense output: L. F. Shampine, Some practical Runge-Kutta formulas, "
+        "J. R. Dormand, P. J. Prince, A family of embedded Runge-Kutta formulae, J. Comput. Appl. Math. 6 (1980) 19-26, "
+        "RK5(4)7M; Hairer, Norsett, Wanner I, table II.5.2. Dense output: L. F. Shampine, Some practical Runge-Kutta formulas, "
         "Math. Comp. 46 (1986) 135-150"
     ),
 )

@@ -26,6 +26,6 @@ KENCARP4 = DirkTableau(
     stability="L",
     source=(
         "C. A. Kennedy, M. H. Carpenter, Additive Runge-Kutta schemes for convection-diffusion-reaction equations, "
-        "Appl. Numer. Math. 44 (2003) 139-181, appendix C, ARK4(3)6L[2]SA-ESDIRK"
+        "Appl. Numer. Math. 44 (2003) 139-181, ARK4(3)6L[2]SA-ESDIRK"
     ),
 )

@@ -1,4 +1,4 @@
-"""Kvaerno's pairs 3(2) and 5(4): explicit first stage, stiffly accurate, both solutions stiffly accurate."""
+"""Kvaerno's pairs 3(2) and 5(4): explicit first stage, stiffly accurate, the solution L-stable and the embedded one A-stable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adjointsim.ode.tableaus._types import DirkTableau
 
 _SOURCE = "A. Kvaerno, Singly diagonally implicit Runge-Kutta methods with an explicit first stage, BIT 44 (2004) 489-502, "
 
-# gamma is the middle zero of gamma**3 - 3 gamma**2 + 3/2 gamma - 1/6, where R(infinity) = 0; the paper prints ten digits.
+# gamma is the middle zero of gamma**3 - 3 gamma**2 + 3/2 gamma - 1/6, where R(infinity) = 0.
 _G = solve(lambda g: ((6 * g - 18) * g + 9) * g - 1, lambda g: (18 * g - 36) * g + 9, 0.4358665215)
 _A31, _A32 = (-4 * _G**2 + 6 * _G - 1) / (4 * _G), (1 - 2 * _G) / (4 * _G)
 _B1, _B2, _B3 = (6 * _G - 1) / (12 * _G), -1 / (12 * _G * (2 * _G - 1)), (-6 * _G**2 + 6 * _G - 1) / (3 * (2 * _G - 1))
@@ -23,7 +23,7 @@ KVAERNO3 = DirkTableau(
     error=(_B1 - _A31, _B2 - _A32, _B3 - _G, _G),  # b_hat is the row of the third stage
     error_order=2,
     stability="L",
-    source=_SOURCE + "section 3.1, Kvaerno(4,2,3)",
+    source=_SOURCE + "orders 3(2) in four stages",
 )
 
 _A5 = "0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 0.61943039072480676 0.26"
@@ -45,5 +45,5 @@ KVAERNO5 = DirkTableau(
     error=tuple(new - old for new, old in zip(row(_A6), row(_A5 + " 0"))),  # b_hat is the row of the sixth stage
     error_order=4,
     stability="L",
-    source=_SOURCE + "section 3.3, Kvaerno(7,4,5), gamma = 0.26",
+    source=_SOURCE + "orders 5(4) in seven stages, gamma = 0.26",
 )

@@ -14,7 +14,7 @@ EULER = ExplicitTableau(
     a=rows(""),
     b=row("1"),
     c=row("0"),
-    source="L. Euler, Institutionum calculi integralis I (1768), section II, chapter 7; Hairer, Norsett, Wanner I, (I.7.3)",
+    source="L. Euler, Institutionum calculi integralis I (1768), section II, chapter 7; Hairer, Norsett, Wanner I, section I.7",
 )
 
 HEUN = ExplicitTableau(
@@ -36,7 +36,7 @@ MIDPOINT = ExplicitTableau(
     c=row("0 1/2"),
     error=row("-1 1"),  # against Euler's method, b_hat = (1, 0)
     error_order=1,
-    source="C. Runge, Math. Ann. 46 (1895) 167-178; Hairer, Norsett, Wanner I, (II.1.4); embedded: Euler's method",
+    source="C. Runge, Math. Ann. 46 (1895) 167-178; Hairer, Norsett, Wanner I, section II.1; embedded: Euler's method",
 )
 
 RK4 = ExplicitTableau(
@@ -45,5 +45,5 @@ RK4 = ExplicitTableau(
     a=rows("; 1/2; 0 1/2; 0 0 1"),
     b=row("1/6 1/3 1/3 1/6"),
     c=row("0 1/2 1/2 1"),
-    source="W. Kutta, Z. Math. Phys. 46 (1901) 435-453; Hairer, Norsett, Wanner I, table II.1.2 (left)",
+    source="W. Kutta, Z. Math. Phys. 46 (1901) 435-453; Hairer, Norsett, Wanner I, table II.1.2",
 )

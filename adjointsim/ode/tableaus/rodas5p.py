@@ -60,6 +60,6 @@ RODAS5P = RosenbrockTableau(
     stability="L",
     source=(
         "G. Steinebach, Construction of Rosenbrock-Wanner method Rodas5P and numerical benchmarks within the Julia "
-        "Differential Equations package, BIT 63 (2023) 27, section 3 and table 1"
+        "Differential Equations package, BIT Numer. Math. 63 (2023) 27, doi:10.1007/s10543-023-00967-x"
     ),
 )

@@ -12,7 +12,7 @@ LEAPFROG = SplittingTableau(
     drift=row("1"),
     source=(
         "L. Verlet, Phys. Rev. 159 (1967) 98-103; the velocity form: W. C. Swope et al., J. Chem. Phys. 76 (1982) 637-649; "
-        "E. Hairer, C. Lubich, G. Wanner, Geometric Numerical Integration, 2nd ed. (2006), (I.1.17)"
+        "E. Hairer, C. Lubich, G. Wanner, Geometric Numerical Integration, 2nd ed. (2006), section I.1.4"
     ),
 )
 
@@ -27,7 +27,7 @@ YOSHIDA4 = SplittingTableau(
     kick=(_ENDS, _INNER, _INNER, _ENDS),
     drift=(_W1, _W0, _W1),
     source=(
-        "H. Yoshida, Construction of higher order symplectic integrators, Phys. Lett. A 150 (1990) 262-268, equations (2.9)-(2.11); "
+        "H. Yoshida, Construction of higher order symplectic integrators, Phys. Lett. A 150 (1990) 262-268; "
         "E. Forest, R. D. Ruth, Fourth-order symplectic integration, Physica D 43 (1990) 105-117, with kicks and drifts exchanged"
     ),
 )

@@ -68,6 +68,6 @@ TSIT5 = ExplicitTableau(
     ),
     source=(
         "Ch. Tsitouras, Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption, "
-        "Comput. Math. Appl. 62 (2011) 770-775, table 1; dense output: section 3"
+        "Comput. Math. Appl. 62 (2011) 770-775, coefficients and dense output"
     ),
 )
