@@ -199,12 +199,12 @@ class ODE:
         if not self.functions.has_cost:
             raise ArgumentError("Got an ODE without a cost, but a value needs terminal=, running= or misfit=")
 
-    def program(self, y_spec: Spec, y: Leaves, p_spec: Spec, each: tuple[bool, bool]) -> Program:
+    def program(self, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool]) -> Program:
         """The generated functions for arguments like these."""
         key = (y_spec, shapes_of(y), p_spec, each)
         if key not in self._programs:
             broken = not self.knots.smooth
-            self._programs[key] = Program(self.functions, self.tableau, y_spec, shapes_of(y), p_spec, each, broken)
+            self._programs[key] = Program(self.functions, self.tableau, y_spec, y, p_spec, p, each, broken)
         return self._programs[key]
 
 
@@ -229,7 +229,7 @@ class _Solve:
             raise StructureError(f"Got y0={self.y_spec}, but expected a state: a number, an array or a tuple of these")
         check_given(leaves, self.y_spec, "y0")
         rtol, atol = (self._tolerance(name) for name in ("rtol", "atol"))
-        self.program = ode.program(self.y_spec, leaves, self.p_spec, (rtol is not ode.rtol, atol is not ode.atol))
+        self.program = ode.program(self.y_spec, leaves, self.p_spec, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
         self.own = bool(self.program.own)
         self.y0 = self.program.initial(y0) if callable(y0) else self.state(y0, 0.0)
         if ode.dt is not None:
@@ -294,24 +294,27 @@ class _Solve:
         return IntegrationError(f"{message}; {why}", t=found.t, component=name, solution=partial)
 
     def _culprit(self, t: float, y: Leaves, p: Leaves) -> tuple[str, str]:
-        """The component that is to blame, and words for it: one whose rate is not finite, else that of the largest rate."""
-        specs = (ScalarSpec("f8"), self.y_spec, self.p_spec)
-        y = y[: len(leaves_of(self.y_spec))]
-        rates = kernel_of(self.program.rate, specs, role="function").value([np.full(1, t), *y, *p])
+        """The component that is to blame, and words for it: one whose rate is not finite, else the one that reacts most to a
+        small change of all components."""
+        kernel = kernel_of(self.program.rate, (ScalarSpec("f8"), self.program.spec, self.p_spec), role="function")
+        scales = [np.abs(leaf) + 1e-9 for leaf in y]
+        rates, dots = kernel.jvp([np.full(1, t), *y, *p], [np.zeros(1), *scales, *(None for _ in p)])
         worst, name, value = -1.0, "y", 0.0
-        for (path, _), leaf, rate in zip(leaf_specs(self.y_spec, "y"), y, rates, strict=True):
-            flat = np.abs(rate.reshape(-1)) / (np.abs(leaf.reshape(-1)) + 1e-300)
-            flat[~np.isfinite(rate.reshape(-1))] = np.inf
-            if flat.size and flat.max() > worst:
-                k = int(flat.argmax())
-                index = np.unravel_index(k, rate.shape)
-                worst, value = float(flat[k]), float(rate.reshape(-1)[k])
-                name = path if leaf.shape == (1,) and path != "y" else f"{path}[{', '.join(map(str, index))}]"
+        for (path, spec), scale, rate, dot in zip(leaf_specs(self.program.spec, "y"), scales, rates, dots, strict=True):
+            if dot is None or not rate.size:
+                continue
+            reaction = np.where(np.isfinite(rate), np.abs(dot) / scale, np.inf)
+            reaction[np.isnan(reaction)] = np.inf
+            k = int(reaction.argmax())
+            if reaction.reshape(-1)[k] > worst:
+                index = ", ".join(map(str, np.unravel_index(k, rate.shape)))
+                worst, value = float(reaction.reshape(-1)[k]), float(rate.reshape(-1)[k])
+                name = self._words(path if isinstance(spec, ScalarSpec) else f"{path}[{index}]")
         if not math.isfinite(value):
             return name, f"the derivative of {name} is {value} there: the solution may leave the domain of the right-hand side"
         return name, (
-            f"{name} changes fastest, at a rate of {value:.3g}: if the solution exists beyond, the problem may be stiff, which takes "
-            'an implicit method ("rodas5p", "kvaerno5"), or rtol and atol may be too small'
+            f"{name} reacts most to small changes, at a rate of {worst:.3g} per unit of time: if the solution exists beyond, the "
+            'problem may be stiff, which takes an implicit method ("rodas5p", "kvaerno5"), or rtol and atol may be too small'
         )
 
     # ------------------------------------------------------------------------------------------ the user's side of things
@@ -371,7 +374,7 @@ class _Solve:
 
     def _when(self, step: int | None) -> str:
         time = self.found.steps.time
-        return "" if step is None or not 0 <= step < len(time) else f" (t={time[step]!r})"
+        return "" if step is None or not 0 <= step < len(time) else f" (t={float(time[step])!r})"
 
 
 def _nothing(n: int, y: float, p: float) -> float:
@@ -384,7 +387,7 @@ def _positive(name: str, given: Any, most: float = np.finfo(float).max) -> float
     except (TypeError, ValueError):
         number = math.nan
     if not 0.0 < number <= most:
-        raise ArgumentError(f"Got {name}={given!r}, but expected a positive {'finite ' * (most < math.inf)}number")
+        raise ArgumentError(f"Got {name}={given!r}, but expected a positive {'finite ' * bool(most < math.inf)}number")
     return number
 
 

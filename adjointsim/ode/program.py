@@ -18,7 +18,7 @@ from adjointsim.derive.source import from_text
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import StructureError
 from adjointsim.kernels import kernel_of
-from adjointsim.leaves import Shapes
+from adjointsim.leaves import Leaves, shapes_of
 from adjointsim.step import Step
 
 from .control import control_text
@@ -53,32 +53,27 @@ class Program:
     """
 
     def __init__(
-        self, functions: Functions, tableau: Tableau, y_spec: Spec, y_shapes: Shapes, p_spec: Spec, each: tuple[bool, bool],
+        self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
         broken: bool,
     ) -> None:  # fmt: skip
-        """``each``: whether rtol and atol have the structure of y.  ``broken``: whether the right-hand side may jump in time."""
+        """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether the right-hand side may jump in time."""
         self.functions, self.y_spec, self.broken = functions, y_spec, broken
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
             raise StructureError(f"Got y{inert[0]} as an integer or bool, but expected floats: what does not change belongs in p")
         specs = (_F8, y_spec, p_spec)
-        rate = kernel_of(functions.rhs, specs, role="function").result_spec
-        lengths = vectors_in_tuples(y_spec, rate, f"the right-hand side {_name(functions.rhs)}")
-        for (path, _), shape in zip(_flat(y_spec), y_shapes, strict=True):
-            if path in lengths and (lengths[path],) != shape[:1]:
-                raise StructureError(
-                    f"Got {lengths[path]} numbers from the right-hand side {_name(functions.rhs)} in place of y{path}, "
-                    f"but expected {shape[0]}, as y{path} has"
-                )
-        for (path, leaf), shape in zip(_flat(y_spec), y_shapes, strict=True):
+        arguments = [np.zeros(1), *y, *p]
+        rate, lengths = self._like_y(functions.rhs, specs, arguments, f"the right-hand side {_name(functions.rhs)}")
+        for (path, leaf), shape in zip(paths(y_spec), shapes_of(y), strict=True):
             if isinstance(leaf, ArraySpec) and leaf.rank == 1 and 0 < shape[0] <= SHORT:
                 lengths[path] = shape[0]
         self.namespace: dict[str, Any] = {"__name__": "adjointsim.ode.generated", "np": np, "math": math, "rhs": functions.rhs, "running": functions.running}
-        self.namespace.update((f"effect_{k}", effect) for k, effect in enumerate(functions.effects))
+        self.namespace.update((f"given_{k}", effect) for k, effect in enumerate(functions.effects))
         for k, effect in enumerate(functions.effects):
-            found = kernel_of(effect, specs, role="function").result_spec
-            for path, count in vectors_in_tuples(y_spec, found, f"the effect {_name(effect)} of jumps[{k}]").items():
-                lengths.setdefault(path, count)
+            whose = f"the effect {_name(effect)} of jumps[{k}]"
+            found, _ = self._like_y(effect, specs, arguments, whose)
+            checks = self._checks("after", found, whose)
+            self._define("\n".join([f"def effect_{k}(t, y, p):", f"    after = given_{k}(t, y, p)", *checks, "    return after"]))
         spec, lengths, skip = y_spec, lengths, ()
         if functions.running is not None:
             spec = TupleSpec((y_spec, _F8), WithCost)
@@ -86,7 +81,7 @@ class Program:
             skip = (".cost",)
         self.spec, self.tree = spec, Tree(spec, lengths, self.namespace)
         self.own = ".y" if functions.running is not None else ""  #: where the user's y is in the state
-        self.rate = self._define(self._rate())
+        self.rate = self._define(self._rate(rate))
         self.tries = 64  #: steps to try until one looks at the keyboard, at first
         self.method: Explicit | Splitting
         if isinstance(tableau, SplittingTableau):
@@ -106,6 +101,23 @@ class Program:
             self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
         self._control: FunctionType | None = None
         self._initial: tuple[Any, FunctionType] | None = None
+
+    def _like_y(self, f: Any, specs: tuple[Spec, ...], arguments: Leaves, whose: str) -> tuple[Spec, dict[str, int]]:
+        """What f(t, y, p) returns, and the lengths of tuples in it that stand for vectors; StructureError if it is not like y."""
+        kernel = kernel_of(f, specs, role="function")
+        vectors = vectors_in_tuples(self.y_spec, kernel.result_spec, whose)
+        try:
+            shapes = iter(kernel.result_shapes(arguments))
+        except StructureError:  # known only while it runs: the text checks it
+            return kernel.result_spec, vectors
+        for (path, _), leaf in zip(paths(self.y_spec), arguments[1:], strict=False):
+            if path in vectors:
+                got: tuple[int, ...] = (len([next(shapes) for _ in range(vectors[path])]),)
+            else:
+                got = next(shapes)
+            if got != leaf.shape:
+                raise StructureError(f"Got shape {got} from {whose} in place of y{path}, but expected {leaf.shape}")
+        return kernel.result_spec, vectors
 
     @property
     def control(self) -> FunctionType:
@@ -133,10 +145,23 @@ class Program:
         made = from_text(text, f"<adjointsim ode {key}>", self.namespace)
         return made
 
-    def _rate(self) -> str:
+    def _rate(self, found: Spec) -> str:
+        """The derivative of the state, if it has the state's shapes: a text that reads components does not see others."""
+        checks = self._checks("k", found, f"the right-hand side {_name(self.functions.rhs)}")
         if self.own:
-            return "def rate(t, z, p):\n    return WithCost(rhs(t, z.y, p), running(t, z.y, p))"
-        return "def rate(t, y, p):\n    return rhs(t, y, p)"
+            return "\n".join(["def rate(t, z, p):", "    y = z.y", "    k = rhs(t, y, p)", *checks, "    return WithCost(k, running(t, y, p))"])
+        return "\n".join(["def rate(t, y, p):", "    k = rhs(t, y, p)", *checks, "    return k"])
+
+    def _checks(self, name: str, found: Spec, whose: str) -> list[str]:
+        """Lines that raise ValueError where an array has another shape than its counterpart in y."""
+        vectors = vectors_in_tuples(self.y_spec, found, whose)
+        lines = []
+        for path, leaf in paths(self.y_spec):
+            if path not in vectors:
+                tests = [f"{name}{path}.shape[{k}] != y{path}.shape[{k}]" for k in range(getattr(leaf, "rank", 0))]
+                message = f"{whose} gives another shape than that of y{path}"
+                lines += [f"    if {test}:\n        raise ValueError({message!r})" for test in tests]
+        return lines
 
     def _step(self) -> str:
         begin, end = ("q.begin[n]", "q.end[n]") if self.broken else ("q.time[n]", "q.time[n + 1]")
@@ -170,10 +195,6 @@ class Program:
         if self.functions.observe is None:
             return self._define(f"def observe(n, y, q):\n    return y{self.own}")
         return self._define(f"def observe(n, y, q):\n    return user_observe(q.time[n], y{self.own}, q.p)")
-
-
-def _flat(spec: Spec) -> list[tuple[str, Spec]]:
-    return list(paths(spec))
 
 
 def _name(function: Any) -> str:

@@ -70,10 +70,12 @@ def find(name: str) -> Tableau:
 
     Raises ``ArgumentError`` for another name; for a method that another library has, it says which of ours to take.
     """
+    if not isinstance(name, str):
+        raise ArgumentError(f"Got method as a {type(name).__name__}, but expected a name: {', '.join(TABLEAUS)}")
     key = name.lower().replace("-", "_").replace(" ", "_")
     key = ALIASES.get(key, key)
     if key in TABLEAUS:
         return TABLEAUS[key]
     if key in HINTS:
-        raise ArgumentError(f"method={name!r} is not one of ours: {HINTS[key]}")
-    raise ArgumentError(f"method={name!r} is not known; the methods are {', '.join(TABLEAUS)}")
+        raise ArgumentError(f"Got method={name!r}, which is not one of ours: {HINTS[key]}")
+    raise ArgumentError(f"Got method={name!r}, but expected one of {', '.join(TABLEAUS)}")
