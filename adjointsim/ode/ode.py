@@ -186,7 +186,7 @@ class ODE:
         solve = _Solve(self, y0, p)
         with solve.named():
             found = solve.simulation.jacobian(solve.y0, solve.q, solve.wrt(wrt), mode)
-        return found
+        return found[0] if isinstance(wrt, str) else found
 
     def plan(self, y0: Any, p: Any = None) -> Plan:
         """What a gradient will store and recompute; the steps are found for it."""
@@ -324,7 +324,7 @@ class _Solve:
 
     def part(self, y: Any) -> Any:
         """The user's part of it."""
-        return y.y if self.own else y
+        return y.y if self.own and y is not None else y
 
     def directions(self, y0_dot: Any, p_dot: Any) -> tuple[Any, Any]:
         """Tangents for the simulation."""
@@ -339,10 +339,14 @@ class _Solve:
                 return f"p.{name}"
             return f"y0.y{name[2:]}" if self.own and re.match(r"y0\b", name) else name
 
-        return translated(names) if isinstance(names, str) else tuple(map(translated, names))
+        if isinstance(names, str):
+            names = (names,)
+        if self.p is None:  # nothing to ask for
+            names = tuple(name for name in names if name != "p") or ("y0",)
+        return tuple(map(translated, names))
 
     def gradient(self, gradient: Gradient) -> Gradient:
-        return replace(gradient, y0=self.part(gradient.y0), p=gradient.p.p)
+        return replace(gradient, y0=self.part(gradient.y0), p=None if gradient.p is None else gradient.p.p)
 
     def solution(self, solution: Any, status: int = 0, message: str = "the end of t_eval is reached") -> ODESolution:
         found = self.found

@@ -33,8 +33,8 @@ class Tree:
         return self._written(self.spec, "", formula)
 
     def copy(self, name: str) -> str:
-        """What is called ``name``, in memory of its own."""
-        return self.of(lambda path: f"{name}{path}" if self._is_number(path) else f"{name}{path} * 1.0")
+        """What is called ``name``, in memory of its own and in double precision, as all that follows is."""
+        return self.of(lambda path: f"{name}{path} * 1.0")
 
     def parts(self) -> Iterator[tuple[str, bool, bool]]:
         """What formulas are written for: (path, whether it is a number, whether it is complex)."""
@@ -44,9 +44,6 @@ class Tree:
                 yield from ((f"{path}[{k}]", True, is_complex) for k in range(self.lengths[path]))
             else:
                 yield path, number, is_complex
-
-    def _is_number(self, path: str) -> bool:
-        return any(path == part and number for part, number, _ in self.parts())
 
     def _written(self, spec: Spec, path: str, formula: Callable[[str], str]) -> str:
         if isinstance(spec, NoneSpec):
