@@ -198,7 +198,6 @@ class Outlining(Loops):
 
     helpers: Helpers
     callers: tuple[types.FunctionType, ...] = ()  # functions whose helper this lowers
-    whole_program = False  # everything is inlined
 
     def function(self, fn: types.FunctionType, args: dict[str, Value], node: Any = None) -> Value:
         raise NotImplementedError

@@ -22,7 +22,7 @@ from .build import Builder, Names, zero
 from .ir import Atom, Base, Block, Const, Fn, Stmt, Var, is_float
 from .rules import OPS, apply_term
 
-__all__ = ["FreshNames", "Tangent", "Tangents", "tangent"]
+__all__ = ["FreshNames", "Tangent", "Tangents", "Written", "tangent", "written"]
 
 Param = Var | Base
 
@@ -132,11 +132,30 @@ class Tangents:
             found.update(v for r, v in zip(callee.results, s.results) if r in inner)
 
 
+@dataclass(frozen=True)
+class Written:
+    """Statements with their tangents; ``values`` and ``memory`` are the tangents of what is active."""
+
+    block: Block
+    values: Mapping[Var, Atom]
+    memory: Mapping[Base, Base]
+
+
+def written(module: Tangents, fn: Fn, names: FreshNames) -> Written:
+    """The statements of ``fn``, whose parameters are all active, followed by their tangents, among statements of others:
+    what is new has ``names``."""
+    made = _Pass(module, fn, module.activity(fn, frozenset(p.name for p in fn.params)), names)
+    made.run(fn.name)
+    return Written(tuple(made.stmts), made.values, made.memory)
+
+
 class _Pass(Builder):
     """Writes the tangent of one function."""
 
-    def __init__(self, module: Tangents, fn: Fn, active: set[Param]) -> None:
-        super().__init__(FreshNames(fn))
+    names: FreshNames
+
+    def __init__(self, module: Tangents, fn: Fn, active: set[Param], names: FreshNames | None = None) -> None:
+        super().__init__(names or FreshNames(fn))
         self.module, self.fn, self.active = module, fn, active
         self.values: dict[Var, Atom] = {}  # the tangents that are not known to be 0
         self.memory: dict[Base, Base] = {}
