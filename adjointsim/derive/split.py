@@ -61,6 +61,7 @@ from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import Reverser, bar_name
 from .setting import set_instead
+from .tangent import outs_of
 
 if TYPE_CHECKING:
     from .entry import Entry
@@ -135,6 +136,11 @@ class Calls:
         key = call.fn, active
         if key not in self._varied:
             fn = self.bodies[call.fn]
+            if call.fn in self.opaques:
+                outs = outs_of(fn) if active else ()
+                found = ([k for k, x in enumerate(xs) if x in outs] for xs in (fn.results, fn.params))
+                self._varied[key] = tuple(map(frozenset, found))  # type: ignore[assignment]
+                return self._varied[key]
             bases, given = _split_params(fn, active)
             scalars, memory = varied(fn.body, bases, given=given, callees=self)
             results = frozenset(k for k, r in enumerate(fn.results) if r in scalars)
