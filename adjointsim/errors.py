@@ -7,6 +7,7 @@
     ├── ArgumentError (also ValueError)         an argument with an impossible value
     ├── StructureError (also TypeError)         a value of the wrong structure, shape or dtype
     ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
+    ├── ConvergenceError (also ArithmeticError) adj.root found no root: residual, updates; step and direction in a note
     ├── ReplayMismatchError (also RuntimeError) a step gave another state when it was run again: steps
     ├── StorageError (also OSError)             states that were stored cannot be had back, or a directory is in use
     ├── RestartError (also ValueError)          a directory holds an unfinished run of something else
@@ -22,7 +23,7 @@ An exception that the user's own step raises keeps its type; it carries a note w
 from __future__ import annotations
 
 __all__ = [
-    "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
+    "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
     "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError", "StorageError",
     "StructureError", "UnsupportedError",
 ]  # fmt: skip
@@ -79,6 +80,18 @@ class NonFiniteError(AdjointSimError, ArithmeticError):
     ) -> None:
         super().__init__(message)
         self.step, self.n_steps, self.leaf, self.index, self.direction = step, n_steps, leaf, index, direction
+
+
+class ConvergenceError(AdjointSimError, ArithmeticError):
+    """``adj.root`` found no root: it did not converge, met a residual that is not finite, or a singular Jacobian.
+
+    Attributes: ``residual``, the largest residual, and ``updates``, by how much each iteration changed the unknown, in units of
+    its largest number.
+    """
+
+    def __init__(self, message: str, *, residual: float, updates: tuple[float, ...]) -> None:
+        super().__init__(message)
+        self.residual, self.updates = residual, updates
 
 
 class ReplayMismatchError(AdjointSimError, RuntimeError):

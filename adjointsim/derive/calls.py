@@ -20,6 +20,7 @@ from .complexes import COMPLEX_CASTS
 from .complexpairs import is_complex
 from .expr import Expressions
 from .factorisations import LINALG
+from .inlined import Inlined
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
 from .registry import CustomFunction
@@ -57,6 +58,8 @@ class Calls(Expressions):
         custom = obj if isinstance(obj, CustomFunction) else _hashable_get(LINALG, obj)
         if custom is not None:
             return self.opaque(custom, node, root)
+        if isinstance(obj, Inlined):
+            return obj.lower(self, [self.value(a) for a in node.args])
         verb = verb_of(obj)
         if verb is not None:
             return self.verb(verb, node, root)

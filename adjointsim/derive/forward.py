@@ -245,7 +245,7 @@ class Forward(OpaqueCalls):
 
     def _written_out(self, s: Call, fn: Fn, opaque: Opaque, results: dict[Atom, Atom], node: ast.AST) -> list[Stmt]:
         if any(isinstance(st, Foreign) for st in fn.body):
-            name = opaque.custom.function.__name__
+            name = opaque.name
             raise self.error(f"adj.jvp here needs a tangent rule of {name} in the accepted language; its own is compiled as it is", node)
         new: dict[Any, Any] = dict(zip(fn.params, s.args, strict=True))
         for st in walk(fn.body):

@@ -99,7 +99,7 @@ _remember = types.ExternalFunction("adjointsim_remember", types.void(types.int64
 
 
 @overload(remember)
-def _compiled_remember(code: Any, number: Any, numbers: Any) -> Any:
+def _compiled_remember(code, number, numbers):
     def remember(code, number, numbers):
         given = numbers.copy()
         _remember(code, number, given.ctypes, len(given))
