@@ -127,13 +127,12 @@ class _Problem:
         return out
 
     def _check(self, low: Outlining, have: Atom, want: Atom) -> None:
+        message = f"{self.fn.__name__} returns an array of another length than the unknown"
         bad = low.b.op("ne", have, want)
         if isinstance(bad, Const) and bad.value:
-            raise self.refuse(f"{self.fn.__name__} returns an array of another length than the unknown's")
-        low.check(bad, self.fn_node(low), f"ValueError({f'adj.root: {self.fn.__name__} returns an array of another length than the unknown'!r})")
-
-    def fn_node(self, low: Outlining) -> ast.AST:
-        return low.frame.source.node
+            raise self.refuse(message)
+        if have != want:
+            low.check(bad, low.frame.source.node, f"ValueError({f'adj.root: {message}'!r})")
 
     def residual(self, low: Outlining, x: Ref, sizes: Sequence[Atom], args: Sequence[Value], node: ast.AST) -> Ref:
         """The residual at a vector, as a vector."""
