@@ -120,7 +120,7 @@ advance = CustomFunction(_advance, lambda jac, r, x, before, tol, unit: (x.shape
 advance_banded = CustomFunction(
     _advance_banded, lambda bands, lower, probe, probed, r, x, before, tol, unit: (x.shape,), _advanced(5)  # type: ignore[arg-type]
 )
-report = CustomFunction(_report)
+report = CustomFunction(_report, None, lambda kinds: ScalarSpec("i8"))
 
 
 # -------------------------------------------------------------------------------------------------- lowered with a residual
