@@ -112,9 +112,6 @@ class Forward(OpaqueCalls):
         rules = {o.fn.name: o.tangent for o in self.helpers.opaques.values()}
         module = Tangents(fns, "_dot", rules)
         found = written(module, Fn("%jvp", tuple(params.dots), stmts), _Fresh(self.names))
-        for b in fresh:
-            if b in found.memory:
-                self.dims[found.memory[b]] = self.dims[b]
         new: dict[Atom, Atom] = {**params.values}
         memory: dict[Base, Base] = {**params.memory}
         for p, dot in params.dots.items():
@@ -257,9 +254,6 @@ class Forward(OpaqueCalls):
         first = len(self.sites)
         self.sites += opaque.sites
         body = substitute(with_sites(fn.body, first), lambda a: new.get(a, a), lambda b: new.get(b, b))
-        for st in walk(body):
-            if isinstance(st, Alloc):
-                self.dims[st.base] = st.dims
         results.update(zip(s.results, (new.get(r, r) for r in fn.results), strict=True))
         return list(body)
 
@@ -272,8 +266,6 @@ class Forward(OpaqueCalls):
         for s in walk(body):
             if isinstance(s, Alloc) and s.base.role != "local":
                 memory[s.base] = replace(s.base, role="local")
-                if s.base in self.dims:
-                    self.dims[memory[s.base]] = self.dims[s.base]
 
         def now(a: Atom) -> Atom:
             return new.get(a, a)
@@ -288,10 +280,8 @@ class Forward(OpaqueCalls):
             elif isinstance(s, Dim):
                 new[s.var] = self.length(s.base, s.axis)
             else:
+                self.dims.update((made.base, made.dims) for made in walk((s,)) if isinstance(made, Alloc))
                 self.b.add(s)
-        for b, dims in list(self.dims.items()):
-            if any(d in new for d in dims):
-                self.dims[b] = tuple(map(now, dims))
         return now
 
 
