@@ -218,6 +218,57 @@ def complex_ones_by_hand(u, c):
     return np.sum(((z * z * c + np.conj(z)) * np.conj(d)).real)
 
 
+INDEX = np.array([0, 2, 0, 1])
+
+
+def expressions(u, m):
+    w = u.copy()
+    w[1:] += w[:-1] * w[1:]
+    w[:] = w[::-1] * w[0]
+    v = np.sort(w) * np.roll(u, 1) + np.cumsum(w)
+    v[v > 1.0] *= 0.5
+    g = w[INDEX] * u[-1]
+    w[INDEX] = g * g
+    n = np.where(m > 0.3, m * m, np.sin(m)) @ v
+    k = np.argmax(n)
+    return np.concatenate((w, n)) * np.max(n) + np.sum(m[:3], axis=0)[k] * np.linalg.norm(w)
+
+
+def expressions_dot(u, m, a, b):
+    w, d = u.copy(), a.copy()
+    d[1:] += d[:-1] * w[1:] + w[:-1] * d[1:]
+    w[1:] += w[:-1] * w[1:]
+    d[:] = d[::-1] * w[0] + w[::-1] * d[0]
+    w[:] = w[::-1] * w[0]
+    order = np.argsort(w)
+    v = np.sort(w) * np.roll(u, 1) + np.cumsum(w)
+    e = d[order] * np.roll(u, 1) + w[order] * np.roll(a, 1) + np.cumsum(d)
+    mask = v > 1.0
+    e[mask] *= 0.5
+    v[mask] *= 0.5
+    g, h = w[INDEX] * u[-1], d[INDEX] * u[-1] + w[INDEX] * a[-1]
+    d[INDEX] = 2.0 * g * h
+    w[INDEX] = g * g
+    n = np.where(m > 0.3, m * m, np.sin(m)) @ v
+    o = np.where(m > 0.3, 2.0 * m * b, np.cos(m) * b) @ v + np.where(m > 0.3, m * m, np.sin(m)) @ e
+    k = np.argmax(n)
+    s = np.linalg.norm(w)
+    c = np.sum(m[:3], axis=0)
+    first = np.concatenate((d, o)) * n[k] + np.concatenate((w, n)) * o[k]
+    return first + np.sum(b[:3], axis=0)[k] * s + c[k] * np.sum(w * d) / s
+
+
+def of_expressions(u, m):
+    """Everything that is fused, overlaps, is masked, sorted or scattered."""
+    out, dot = adj.jvp(expressions, (u, m[:, :3]), (m[0] * u, m[:, 2::-1]))
+    return np.sum(out * dot * dot)
+
+
+def of_expressions_by_hand(u, m):
+    out, dot = expressions(u, m[:, :3]), expressions_dot(u, m[:, :3], m[0] * u, m[:, 2::-1].copy())
+    return np.sum(out * dot * dot)
+
+
 U = np.array([0.3, 0.5, 0.7])
 M = np.array([[0.3, 0.1, 0.4], [0.2, 0.25, -0.6], [0.5, 0.9, 0.1], [0.3, 0.2, 0.4]])
 
@@ -230,5 +281,6 @@ PROGRAMS = {
     "control": (control, control_by_hand, (M, 3)),
     "memory": (memory_of_its_own, memory_of_its_own_by_hand, (U,)),
     "one array twice": (one_array_twice, one_array_twice_by_hand, (U,)),
+    "expressions": (of_expressions, of_expressions_by_hand, (U, M)),
     "complex": (complex_ones, complex_ones_by_hand, (U, 0.9)),
 }

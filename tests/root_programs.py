@@ -235,6 +235,51 @@ def captured_by_hand(a, b):
     return x
 
 
+def in_place(u, p):
+    """The guess and an argument are overwritten with what is found."""
+    for k in range(3):
+        u[:] = adj.root(euler, u, (u, 0.1, p))
+        p = p + u * 0.1
+        u *= p
+    return u, p
+
+
+def in_place_by_hand(u, p):
+    for k in range(3):
+        u[:] = euler_by_hand(u, 0.1, p)
+        p = p + u * 0.1
+        u *= p
+    return u, p
+
+
+def stage(x, c):
+    total = 0.0
+    for k in range(4):
+        total += adj.root(inner, x, (x * c, c + 0.1 * k)) * adj.jvp(inner, (x, total, c), (1.0, x, c))[1]
+        x = np.sin(total) + 0.2
+    return total
+
+
+def helper(x, c):
+    """In a function of its own, which is called three times."""
+    return stage(x, c) * stage(c, x) + stage(x * c, 0.7)
+
+
+def stage_by_hand(x, c):
+    total = 0.0
+    for k in range(4):
+        z = x
+        for _ in range(12):
+            z = z - inner(z, x * c, c + 0.1 * k) / (1.0 + 0.3 * np.cos(z))
+        total += z * (1.0 + 0.3 * np.cos(x) - c * x - total * c)
+        x = np.sin(total) + 0.2
+    return total
+
+
+def helper_by_hand(x, c):
+    return stage_by_hand(x, c) * stage_by_hand(c, x) + stage_by_hand(x * c, 0.7)
+
+
 M = np.array([[0.3, 0.1, 0.4], [0.45, 0.25, 0.6], [0.5, 0.9, 0.1]])
 
 PROGRAMS = {
@@ -243,6 +288,8 @@ PROGRAMS = {
     "control": (control, control_by_hand, (M, P, 2)),
     "tangent of a root": (tangent_of_a_root, tangent_of_a_root_by_hand, (U, P)),
     "number": (number, number_by_hand, (2.0, U)),
+    "in place": (in_place, in_place_by_hand, (U, P)),
+    "helper": (helper, helper_by_hand, (0.4, 0.9)),
     "nested": (nested, nested_by_hand, (0.9,)),
     "structure": (structure, structure_by_hand, (2.0, U)),
     "bands": (bands, dense_in_place_of_bands, (np.linspace(0.1, 0.9, 7) ** 2, 0.4)),

@@ -7,7 +7,7 @@ The derivative with respect to the matrix goes through ``a`` (``bands``), which 
 inert.  They are integers, in which the bits of the numbers and the pivots are kept: so no derivative of any order can see
 them.  On the way back the same factors serve for the transposed system, and nothing is factorised again.
 
-Matrices are real, float64 or float32; the factors are float64 in any case, and a solution has the dtype of ``b``.  Bands are as
+Matrices are real, float64 or float32, and right sides of the same dtype; the factors are float64 in any case.  Bands are as
 in ``scipy.linalg.solve_banded``: ``bands[upper + i - j, j]`` is A[i, j], of ``lower + 1 + upper`` rows.  With a last argument
 of 1 in place of 0 the transposed system is solved.
 
@@ -45,6 +45,8 @@ def _factors(kinds: Kinds) -> Spec:
 def _like_right_side(kinds: Kinds) -> Spec:
     _reals(kinds, 2)
     _reals(kinds[2:], 1)
+    if kinds[0][0] != kinds[2][0]:
+        raise TypeError("a matrix and a right side must have one dtype")
     return ArraySpec(kinds[2][0], 1)
 
 

@@ -208,11 +208,11 @@ def dense_solution(tangent, x, b, transposed):
     n = len(x)
     jac = np.empty((n, n))
     fill(tangent, x, jac)
-    return lu_solve(jac, lu_factor(jac), b, transposed)
+    return lu_solve(jac, lu_factor(jac), b.astype(np.float64), transposed)
 
 
 def banded_solution(tangent, x, lower, upper, b, transposed):
     """The same with a banded Jacobian."""
     bands = np.zeros((lower + upper + 1, len(x)))
     fill_bands(tangent, x, lower, upper, bands)
-    return banded_solve(bands, banded_factor(bands, lower), b, lower, transposed)
+    return banded_solve(bands, banded_factor(bands, lower), b.astype(np.float64), lower, transposed)

@@ -21,7 +21,8 @@ So Newton's iterations are never differentiated, and derivatives of any order fo
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +33,7 @@ from . import newton
 from .build import Names, const
 from .complexpairs import is_complex
 from .context import Frame, RaiseSite
+from .hoist import hoist
 from .inlined import Inlined
 from .ir import ONE, Atom, Base, Call, Const, Fn, If, Raise, Var, bases_of, effects, is_float, walk
 from .lapack import remembered
@@ -54,8 +56,10 @@ class RootSite(RaiseSite):
     def error(self) -> ConvergenceError:
         """What to raise, right after it happened in this thread."""
         state, size, updates = remembered()
+        updates = updates[np.isfinite(updates)]
         history = ", ".join(f"{u:.1e}" for u in updates[-8:])
-        seen = f"{len(updates)} iteration{'s' * (len(updates) != 1)}, relative changes of x {'... ' * (len(updates) > 8)}{history}"
+        seen = f"{len(updates)} iteration{'s' * (len(updates) != 1)}"
+        seen += f", relative changes of x {'... ' * (len(updates) > 8)}{history}" if len(updates) else ""
         why = {
             newton.LIMIT: f"did not converge: largest residual {size:.3e} after {seen}; begin closer, or allow more by max_iter=",
             newton.NOT_FINITE: f"met a residual that is not finite ({seen})",
@@ -143,6 +147,8 @@ class _Problem:
 class Roots(Outlining):
     """Calls of ``adj.root``."""
 
+    within: tuple[Any, ...] = ()  # residuals of which a part is being lowered
+
     def verb(self, name: str, node: ast.Call, root: str | None) -> Value:
         return self._root(node, root) if name == "root" else super().verb(name, node, root)
 
@@ -151,6 +157,8 @@ class Roots(Outlining):
             raise self.error("tol, max_iter and bandwidth of adj.root are given by their names", node)
         given = self.keywords(node, "residual", "guess", "args", "tol", "max_iter", "bandwidth")
         fn = self._function_of(self.value(given["residual"]), given["residual"], "adj.root")
+        if fn in self.within:
+            raise self.error(f"recursion is not supported: the residual {fn.__name__} looks for a root of itself", node)
         mark = self.holding()
         guess = self.held(self.value(given["guess"]))
         args = self.held(self.value(given["args"]) if "args" in given else Tup(()))
@@ -249,11 +257,10 @@ class Roots(Outlining):
         opaque = self.helpers.opaques[key]
         state = self.names.var("state", "i8")
         found = self._call(opaque, value, self.shape(start), "found", (state,))
-        site = self.site(node, problem.fn.__name__)
-        old = self.sites[site]
-        self.sites[site] = RootSite(old.filename, old.lineno, old.function, problem.fn.__name__)
+        source = self.frame.source
+        self.sites.append(RootSite(source.filename, getattr(node, "lineno", 0), source.name, problem.fn.__name__))
         bad = self.b.op("ne", state, const(newton.DONE, "i8"))
-        self.b.add(If(bad, (Raise(site, self.b.line),), (), (), self.b.line))
+        self.b.add(If(bad, (Raise(len(self.sites) - 1, self.b.line),), (), (), self.b.line))
         return found
 
     def _implied(
@@ -363,6 +370,7 @@ class _Lowered:
         self.child = child = type(low)(Names(), low.capture)
         child.helpers, child.outside, child.seen = low.helpers, low.outside, low.seen
         child.whole_program = True
+        child.within = (*low.within, problem.fn)
         child.b.line = low.b.line
         child.frames.append(Frame(low.frame.source, Liveness([])))
         made = Parameters(child.names, set())
@@ -376,10 +384,22 @@ class _Lowered:
         self.sizes, self.args, self.bands = given.items[1].items, list(given.items[2].items), given.items[3].items  # type: ignore[union-attr]
 
     def at(self, values: Sequence[Value]) -> Ref:
-        return self.problem.residual(self.child, values[0], self.sizes, values[1:], self.node)  # type: ignore[arg-type]
+        """The residual, lowered as if it were called in the user's line."""
+        with self._in_the_users_line():
+            return self.problem.residual(self.child, values[0], self.sizes, values[1:], self.node)  # type: ignore[arg-type]
 
     def doubled(self, values: Sequence[Value], dots: Sequence[Value]) -> Value:
-        return self.child.doubled(lambda own: self.at(own), self.problem.fn, values, dots, self.node)[1]
+        """The tangent of the residual."""
+        with self._in_the_users_line():
+            return self.child.doubled(self.at, self.problem.fn, values, dots, self.node)[1]
+
+    @contextmanager
+    def _in_the_users_line(self) -> Iterator[None]:
+        frames, self.child.frames = self.child.frames, self.child.frames[:1]
+        try:
+            yield
+        finally:
+            self.child.frames = frames
 
     @property
     def residual(self) -> Static:
@@ -399,12 +419,13 @@ class _Lowered:
         text = newton.banded_solution if self.problem.banded else newton.dense_solution
         found = self.run(text, [self.tangent, x, *self.bands, b, const(transposed, "i8")])
         child = self.child
-        minus = child.lazily(child.lengths(found), memory.dt, lambda i: child.b.op("neg", child.at(found, i)))  # type: ignore[arg-type]
+        minus = child.lazily(child.lengths(found), "f8", lambda i: child.b.op("neg", child.at(found, i)))  # type: ignore[arg-type]
         child.assign(Ref.of(memory), minus, mode)
 
     def finished(
         self, name: str, params: tuple[Param, ...], results: tuple[Atom, ...]
     ) -> tuple[Fn, tuple[RaiseSite, ...], tuple[Base, ...]]:
-        body = each_to_loops(tuple(self.child.b.stmts), self.child.names)
+        names = self.child.names
+        body = hoist(each_to_loops(tuple(self.child.b.stmts), names), names)
         captures = tuple(dict.fromkeys(b for s in walk(body) for b in bases_of(s) if b.role == "const"))
         return Fn(name, (*params, *captures), body, results), tuple(self.child.sites), captures
