@@ -36,7 +36,8 @@ __all__ = [
 #: where each name is: loaded when it is first used, so that importing the package does not wait for Numba
 _HOMES = {
     "Simulation": "simulation", "custom_vjp": "custom", "grad": "functions", "hvp": "functions", "jacobian": "functions",
-    "jvp": "functions", "value_and_grad": "functions", "root": "implicit", "vjp": "functions", "errors": "", "schedules": "", "testing": "",
+    "jvp": "functions", "root": "implicit", "value_and_grad": "functions", "vjp": "functions", "errors": "", "schedules": "",
+    "testing": "",
 }  # fmt: skip
 
 

@@ -23,9 +23,9 @@ An exception that the user's own step raises keeps its type; it carries a note w
 from __future__ import annotations
 
 __all__ = [
-    "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
-    "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError", "StorageError",
-    "StructureError", "UnsupportedError",
+    "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "GradientCheckError", "MissingExtraError",
+    "NonFiniteError", "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError",
+    "StorageError", "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import pytest
 import root_programs
-from root_programs import PROGRAMS, U, Cubic, cubic, diffusion, euler, rhs
+from root_programs import PROGRAMS, Cubic, U, cubic, diffusion, euler, rhs
 
 import adjointsim as adj
 from adjointsim.errors import ConvergenceError, StructureError, UnsupportedError
@@ -282,7 +282,15 @@ def test_refused(f, words):
     assert caught.value.filename in (__file__, root_programs.__file__) and caught.value.lineno
 
 
-@pytest.mark.parametrize(("how", "words"), [({"tol": -1.0}, "tol must be positive"), ({"tol": np.nan}, "tol must be positive"), ({"max_iter": 0}, "max_iter must be at least 1"), ({"bandwidth": (-1, 1)}, "bandwidth must not be negative")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"tol": -1.0}, "tol must be positive"),
+        ({"tol": np.nan}, "tol must be positive"),
+        ({"max_iter": 0}, "max_iter must be at least 1"),
+        ({"bandwidth": (-1, 1)}, "bandwidth must not be negative"),
+    ],
+)
 def test_impossible_settings(how, words):
     with pytest.raises(ValueError, match=words):
         adj.root(diffusion, U, (U, 0.3), **how)

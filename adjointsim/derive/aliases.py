@@ -14,8 +14,8 @@ from typing import Any
 
 from .build import const, zero
 from .context import EXIT, HELD, RET, RETURN, Env
-from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Stmt, Var, defined, inner_defined, is_float, walk, written_by
 from .forward import Forward
+from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Stmt, Var, defined, inner_defined, is_float, walk, written_by
 from .values import Listed, Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Aliases"]

@@ -25,8 +25,8 @@ from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
 from .registry import CustomFunction
 from .source import Source, plain_function, read
-from .verbs import verb_of
 from .values import Lazy, Listed, Ref, Static, Tup, Value, describe
+from .verbs import verb_of
 
 __all__ = ["Calls"]
 

@@ -176,9 +176,7 @@ def _banded_solve(bands, factors, b, lower, transposed):
     return solved_bands(factors, b, lower, transposed != 0)
 
 
-banded_factor = CustomFunction(
-    _banded_factor, lambda bands, lower: (bands.shape[1], bands.shape[0] + lower + 1), _factors
-)
+banded_factor = CustomFunction(_banded_factor, lambda bands, lower: (bands.shape[1], bands.shape[0] + lower + 1), _factors)
 banded_solve = CustomFunction(_banded_solve, lambda bands, factors, b, lower, transposed: b.shape, _like_right_side)
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .build import Names, const, zero
+from .build import Names, zero
 from .complexpairs import is_complex
 from .context import WrittenParameter, with_sites
 from .ir import (
@@ -93,9 +93,7 @@ class Forward(OpaqueCalls):
         return self.function(fn, self.bound(fn, values, node), node)
 
     # -------------------------------------------------------------------------------------------------------- the tangent
-    def doubled(
-        self, call: Lowered, fn: Any, args: Sequence[Value], dots: Sequence[Value], node: ast.AST
-    ) -> tuple[Value, Value]:
+    def doubled(self, call: Lowered, fn: Any, args: Sequence[Value], dots: Sequence[Value], node: ast.AST) -> tuple[Value, Value]:
         """The value of a call and its tangent, both in memory of their own.
 
         A tangent has the structure of its argument, or is None or a literal 0 where there is none.  ``fn`` is what the call
@@ -105,7 +103,10 @@ class Forward(OpaqueCalls):
         if len(args) != len(dots):
             raise self.error(f"{len(dots)} tangents are given for the {len(args)} arguments of {name}", node)
         params = _Arguments()
-        own = [self._parameter(a, d, f"argument {k} of {name}", params, node) for k, (a, d) in enumerate(zip(args, dots, strict=True))]
+        own = [
+            self._parameter(a, d, f"argument {k} of {name}", params, node)
+            for k, (a, d) in enumerate(zip(args, dots, strict=True))
+        ]
         stmts, value = self._apart(call, own, name, node)
         fresh = {s.base for s in walk(stmts) if isinstance(s, Alloc)}  # until a result is in it
         fns = {o.fn.name: o.fn for o in self.helpers.opaques.values()}
@@ -182,7 +183,9 @@ class Forward(OpaqueCalls):
                 return v
             for have, want in zip(self.lengths(dot), self.shape(v), strict=True):
                 if have != want:
-                    self.check(self.b.op("ne", have, want), node, "ValueError('adj.jvp: a tangent has another shape than its argument')")
+                    self.check(
+                        self.b.op("ne", have, want), node, "ValueError('adj.jvp: a tangent has another shape than its argument')"
+                    )
             whole = v if v.whole else self.evaluated(v, "argument")
             alike = isinstance(dot, Ref) and dot.whole and dot.base.dt == v.base.dt
             dot = dot if alike else self.evaluated(dot, "tangent", v.base.dt)
@@ -198,7 +201,9 @@ class Forward(OpaqueCalls):
             try:
                 value = self._all_stored(call(args))
             except WrittenParameter:
-                raise self.error(f"{name} writes its arguments: a function whose derivative is taken here must copy them", node) from None
+                raise self.error(
+                    f"{name} writes its arguments: a function whose derivative is taken here must copy them", node
+                ) from None
         block = tuple(stmts)
         own = {s.base for s in walk(block) if isinstance(s, Alloc)}
         if any(b not in own for s in walk(block) for b in written_by(s)):
@@ -244,7 +249,9 @@ class Forward(OpaqueCalls):
     def _written_out(self, s: Call, fn: Fn, opaque: Opaque, results: dict[Atom, Atom], node: ast.AST) -> list[Stmt]:
         if any(isinstance(st, Foreign) for st in fn.body):
             name = opaque.name
-            raise self.error(f"adj.jvp here needs a tangent rule of {name} in the accepted language; its own is compiled as it is", node)
+            raise self.error(
+                f"adj.jvp here needs a tangent rule of {name} in the accepted language; its own is compiled as it is", node
+            )
         new: dict[Any, Any] = dict(zip(fn.params, s.args, strict=True))
         for st in walk(fn.body):
             for v in (*defined(st), *inner_defined(st)):

@@ -118,7 +118,9 @@ def _advanced(x: int) -> object:
 
 advance = CustomFunction(_advance, lambda jac, r, x, before, tol, unit: (x.shape,), _advanced(2))  # type: ignore[arg-type]
 advance_banded = CustomFunction(
-    _advance_banded, lambda bands, lower, probe, probed, r, x, before, tol, unit: (x.shape,), _advanced(5)  # type: ignore[arg-type]
+    _advance_banded,
+    lambda bands, lower, probe, probed, r, x, before, tol, unit: (x.shape,),
+    _advanced(5),  # type: ignore[arg-type]
 )
 report = CustomFunction(_report, None, lambda kinds: ScalarSpec("i8"))
 

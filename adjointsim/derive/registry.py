@@ -34,7 +34,8 @@ _DTYPES = {"b1": nb.boolean, "i4": nb.int32, "i8": nb.int64, "u8": nb.uint64, "f
 _COMPLEX = {"c8": nb.complex64, "c16": nb.complex128}
 _NAMES = {t: dt for dt, t in _DTYPES.items()}
 _OWN = "adjointsim."
-_KNOWN = frozenset({"adjointsim", "numpy", "scipy", "numba", "math", "cmath", "operator"})  # packages that are told by their versions
+#: packages that are told by their versions
+_KNOWN = frozenset({"adjointsim", "numpy", "scipy", "numba", "math", "cmath", "operator"})
 
 
 # --------------------------------------------------------------------------------------------------------------- identity

@@ -21,7 +21,7 @@ So Newton's iterations are never differentiated, and derivatives of any order fo
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,7 +41,8 @@ from .liveness import Liveness
 from .loops import each_to_loops
 from .opaque import Opaque, Param, Rule
 from .outline import Misfit, Outlining, Parameters, parts_of
-from .values import Axis, Lazy, Ref, Static, Tup, Value, describe
+from .unknowns import Problem
+from .values import Lazy, Ref, Static, Tup, Value, describe
 
 __all__ = ["RootSite", "Roots"]
 
@@ -67,81 +68,6 @@ class RootSite(RaiseSite):
             newton.BANDS: f"met a Jacobian with entries outside of bandwidth= ({seen})",
         }.get(state, "failed")
         return ConvergenceError(f"adj.root of {self.text} {why}", residual=size, updates=tuple(updates.tolist()))
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """What is solved: ``tree`` is the structure of the unknown ("number", "array", or a class and items)."""
-
-    fn: Any
-    tree: Any
-    dt: str
-    banded: bool
-    refuse: Callable[[str], Exception]
-
-    def unpacked(self, low: Outlining, x: Ref, sizes: Sequence[Atom]) -> Value:
-        """The unknown in its structure; ``sizes`` are the lengths of its leaves, where there are several."""
-        if self.tree == "array":
-            return x
-        left, at = iter(sizes), [const(0, "i8")]
-
-        def part(tree: Any) -> Value:
-            if tree == "number":
-                value: Value = low.b.load(x.base, (at[0],), "x", "never")
-                at[0] = low.b.op("add", at[0], ONE)
-                return value
-            if tree == "array":
-                n = next(left)
-                value = Ref(x.base, (Axis(0, at[0]),), (n,))
-                at[0] = low.b.op("add", at[0], n)
-                return value
-            return Tup(tuple(map(part, tree[1])), tree[0])
-
-        return part(self.tree)
-
-    def packed(self, low: Outlining, v: Value, n: Atom, sizes: Sequence[Atom], what: str) -> Ref:
-        """A value of the structure as a vector of ``n`` numbers."""
-        if self.tree == "array":
-            if not isinstance(v, (Ref, Lazy)) or v.rank != 1:
-                raise self.refuse(f"{what} {describe(v)} where a 1-d array is expected, like the unknown")
-            self._check(low, low.lengths(v)[0], n)
-            return low.evaluated(v, "r", self.dt)
-        out, left, at = low.alloc("r", self.dt, (n,), "none"), iter(sizes), [const(0, "i8")]
-
-        def put(tree: Any, v: Value) -> None:
-            if tree == "number":
-                if not isinstance(v, (Var, Const)):
-                    raise self.refuse(f"{what} {describe(v)} where a number is expected, like the unknown")
-                low.b.store(out.base, (at[0],), low.b.cast(v, self.dt), "set", "never")
-                at[0] = low.b.op("add", at[0], ONE)
-            elif tree == "array":
-                if not isinstance(v, (Ref, Lazy)) or v.rank != 1:
-                    raise self.refuse(f"{what} {describe(v)} where a 1-d array is expected, like the unknown")
-                own = next(left)
-                self._check(low, low.lengths(v)[0], own)
-                low.assign(Ref(out.base, (Axis(0, at[0]),), (own,)), v)
-                at[0] = low.b.op("add", at[0], own)
-            else:
-                if not isinstance(v, Tup) or is_complex(v) or len(v.items) != len(tree[1]):
-                    raise self.refuse(f"{what} {describe(v)} where a tuple of {len(tree[1])} is expected, like the unknown")
-                for t, item in zip(tree[1], v.items, strict=True):
-                    put(t, item)
-
-        put(self.tree, v)
-        return out
-
-    def _check(self, low: Outlining, have: Atom, want: Atom) -> None:
-        message = f"{self.fn.__name__} returns an array of another length than the unknown"
-        bad = low.b.op("ne", have, want)
-        if isinstance(bad, Const) and bad.value:
-            raise self.refuse(message)
-        if have != want:
-            low.check(bad, low.frame.source.node, f"ValueError({f'adj.root: {message}'!r})")
-
-    def residual(self, low: Outlining, x: Ref, sizes: Sequence[Atom], args: Sequence[Value], node: ast.AST) -> Ref:
-        """The residual at a vector, as a vector."""
-        value = low.applied(self.fn, [self.unpacked(low, x, sizes), *args], node)
-        return self.packed(low, value, low.shape(x)[0], sizes, f"{self.fn.__name__} returns")
 
 
 class Roots(Outlining):
@@ -170,7 +96,7 @@ class Roots(Outlining):
         tree = self._tree(guess, leaves, node)
         dts = {self.dtype(v) for v in leaves}
         source = self.frame.source
-        problem = _Problem(fn, tree, "f4" if dts == {"f4"} else "f8", bool(bands), lambda message: source.error(message, node))
+        problem = Problem(fn, tree, "f4" if dts == {"f4"} else "f8", bool(bands), lambda message: source.error(message, node))
         sizes = tuple(self.lengths(v)[0] for v in leaves if isinstance(v, (Ref, Lazy))) if tree != "array" else ()  # type: ignore[arg-type]
         start = self._start(problem, guess, leaves, sizes)
         flat = Tup(tuple(self._whole(v, problem) for v in args.items))
@@ -201,11 +127,15 @@ class Roots(Outlining):
         self.check(self.b.op("lt", limit, ONE), node, "ValueError('adj.root: max_iter must be at least 1')")
         if tol is not None:
             tol = self.b.cast(tol, "f8")  # type: ignore[arg-type]
-            self.check(self.b.op("lnot", self.b.op("gt", tol, const(0, "f8"))), node, "ValueError('adj.root: tol must be positive')")
+            self.check(
+                self.b.op("lnot", self.b.op("gt", tol, const(0, "f8"))), node, "ValueError('adj.root: tol must be positive')"
+            )
         if bands is None:
             return tol, limit, ()  # type: ignore[return-value]
         if not isinstance(bands, Tup) or len(bands.items) != 2:
-            raise self.error("bandwidth of adj.root is a pair: the numbers of diagonals below and above the main one", given["bandwidth"])
+            raise self.error(
+                "bandwidth of adj.root is a pair: the numbers of diagonals below and above the main one", given["bandwidth"]
+            )
         for item in bands.items:
             self.check(self.b.op("lt", item, const(0, "i8")), node, "ValueError('adj.root: bandwidth must not be negative')")  # type: ignore[arg-type]
         return tol, limit, bands.items  # type: ignore[return-value]
@@ -221,7 +151,7 @@ class Roots(Outlining):
             return "array"
         raise self.error(f"the guess of adj.root is {describe(v)}: pass a number, a 1-d array, or a tuple of these", node)
 
-    def _start(self, problem: _Problem, guess: Value, leaves: Sequence[Value], sizes: Sequence[Atom]) -> Ref:
+    def _start(self, problem: Problem, guess: Value, leaves: Sequence[Value], sizes: Sequence[Atom]) -> Ref:
         """The guess as a whole array."""
         if problem.tree == "array":
             alike = isinstance(guess, Ref) and guess.whole and guess.base.dt == problem.dt
@@ -231,7 +161,7 @@ class Roots(Outlining):
             n = self.b.op("add", n, size)
         return problem.packed(self, guess, n, sizes, "the guess is")
 
-    def _whole(self, v: Value, problem: _Problem) -> Value:
+    def _whole(self, v: Value, problem: Problem) -> Value:
         """An argument of which every array is one of its own."""
         if isinstance(v, Tup):
             return Tup(tuple(self._whole(i, problem) for i in v.items), v.cls)
@@ -240,14 +170,16 @@ class Roots(Outlining):
         return v
 
     # -------------------------------------------------------------------------------------------------------- two functions
-    def _key(self, what: str, problem: _Problem, value: Tup) -> Any:
+    def _key(self, what: str, problem: Problem, value: Tup) -> Any:
         try:
             return (what, problem.fn, problem.tree, problem.dt, problem.banded, self._kind(value, {}))
         except Misfit:
-            raise problem.refuse(f"an argument of {problem.fn.__name__} is neither a number, an array, a tuple nor a function") from None
+            raise problem.refuse(
+                f"an argument of {problem.fn.__name__} is neither a number, an array, a tuple nor a function"
+            ) from None
 
     def _found(
-        self, problem: _Problem, start: Ref, sizes: Tup, args: Tup, bands: Tup, settings: tuple[Atom, Atom, Atom], node: ast.AST
+        self, problem: Problem, start: Ref, sizes: Tup, args: Tup, bands: Tup, settings: tuple[Atom, Atom, Atom], node: ast.AST
     ) -> Ref:
         """What Newton's method finds; it leaves if there is nothing."""
         value = Tup((start, sizes, args, bands, Tup(settings)))
@@ -264,7 +196,7 @@ class Roots(Outlining):
         return found
 
     def _implied(
-        self, problem: _Problem, found: Ref, r: Ref, sizes: Tup, args: Tup, bands: Tup, node: ast.AST, root: str | None
+        self, problem: Problem, found: Ref, r: Ref, sizes: Tup, args: Tup, bands: Tup, node: ast.AST, root: str | None
     ) -> Ref:
         """The root with its derivatives."""
         value = Tup((found, sizes, args, bands, r))
@@ -286,7 +218,7 @@ class Roots(Outlining):
         self.b.add(Call(opaque.fn.name, all_given, numbers, self.b.line, "primal", *effect))
         return out
 
-    def _made_solver(self, problem: _Problem, value: Tup, node: ast.AST) -> Opaque:
+    def _made_solver(self, problem: Problem, value: Tup, node: ast.AST) -> Opaque:
         low = _Lowered(self, problem, value, node)
         start, bands, settings = low.own[0], low.own[3], low.own[4]
         out = Base(low.child.names.fresh("x"), problem.dt, 1, "inout")
@@ -296,12 +228,14 @@ class Roots(Outlining):
         state = low.run(text, [low.residual, low.tangent, Ref.of(out), *bands.items, *settings.items])
         fn, sites, captures = low.finished(self.helpers.name(problem.fn), (*low.params, out), (state,))  # type: ignore[arg-type]
         number = low.child.names.var("state", "i8")
-        made = Opaque("adj.root", fn, low.params, (out, number), problem.refuse("adj.root"), silent=frozenset(range(len(low.params))))  # type: ignore[arg-type]
+        made = Opaque(
+            "adj.root", fn, low.params, (out, number), problem.refuse("adj.root"), silent=frozenset(range(len(low.params)))
+        )  # type: ignore[arg-type]
         made.own_sites = sites
         made.jvp = self._tangent_rule(problem, value, node, own=True)
         return self._with_captures(made, captures)
 
-    def _made_implied(self, problem: _Problem, value: Tup, node: ast.AST) -> Opaque:
+    def _made_implied(self, problem: Problem, value: Tup, node: ast.AST) -> Opaque:
         low = _Lowered(self, problem, value, node)
         out = Base(low.child.names.fresh("x"), problem.dt, 1, "inout")
         low.child.dims[out] = low.child.shape(low.own[0])
@@ -320,7 +254,7 @@ class Roots(Outlining):
         made.fn = replace(made.fn, params=(*(p for p in made.fn.params if p not in captures), *made.captures))
         return made
 
-    def _tangent_rule(self, problem: _Problem, value: Tup, node: ast.AST, *, own: bool) -> Rule:
+    def _tangent_rule(self, problem: Problem, value: Tup, node: ast.AST, *, own: bool) -> Rule:
         """-J^-1 dr/dargs args_dot at the result; ``own``: there is a state among the results as well."""
         low = _Lowered(self, problem, value, node)
         x = Base(low.child.names.fresh("x"), problem.dt, 1, "in")
@@ -348,7 +282,7 @@ class Roots(Outlining):
         found = tuple(seeds.get(p) for p in low.params)
         return Rule(fn, out, found, low.params, {0: memory}, low.child.names, (), sites, captures)
 
-    def _way_back(self, problem: _Problem, value: Tup, node: ast.AST) -> Rule:
+    def _way_back(self, problem: Problem, value: Tup, node: ast.AST) -> Rule:
         """r_bar += -J^-T x_bar at what was found."""
         low = _Lowered(self, problem, value, node)
         x = Base(low.child.names.fresh("x"), problem.dt, 1, "in")
@@ -365,7 +299,7 @@ class Roots(Outlining):
 class _Lowered:
     """A function of the module that is being lowered: on parameters of its own in place of a problem's values."""
 
-    def __init__(self, low: Roots, problem: _Problem, value: Tup, node: ast.AST) -> None:
+    def __init__(self, low: Roots, problem: Problem, value: Tup, node: ast.AST) -> None:
         self.problem, self.node = problem, node
         self.child = child = type(low)(Names(), low.capture)
         child.helpers, child.outside, child.seen = low.helpers, low.outside, low.seen

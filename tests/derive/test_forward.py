@@ -24,7 +24,10 @@ def test_programs(name):
             for f in functions(kernel).values():
                 verify(f, functions(kernel))
         assert_close(derived.run_primal(derived.primal(level), derived.leaves), plain.expected)
-        assert_close(derived.run_vjp(derived.vjp(level), derived.leaves, derived.bars), plain.run_vjp(plain.vjp(0), plain.leaves, plain.bars))
+        assert_close(
+            derived.run_vjp(derived.vjp(level), derived.leaves, derived.bars),
+            plain.run_vjp(plain.vjp(0), plain.leaves, plain.bars),
+        )
         second = derived.run_second(derived.second(level).kernel, derived.leaves)
         for ours, theirs in zip(second, plain.run_second(plain.second(0).kernel, plain.leaves), strict=True):
             assert_close(ours, theirs)
@@ -98,7 +101,11 @@ def itself(x):
         (lambda u: adj.jvp(rhs, (u, u))[1][0], (U,), "takes a function, its arguments and their tangents"),
         (lambda u: adj.jvp(rhs, (u, u), (u, 1.0))[1][0], (U,), "tangent of argument 1 of rhs is a float where a 1-d array is"),
         (lambda u: adj.jvp(rhs, (u, u), (u, (u, u)))[1][0], (U,), "tangent of argument 1 of rhs is a tuple of 2 where"),
-        (lambda u: adj.jvp(scalar, (u[0], u[1]), (u, 0))[1], (U,), "tangent of argument 0 of scalar is a 1-d array where a number"),
+        (
+            lambda u: adj.jvp(scalar, (u[0], u[1]), (u, 0))[1],
+            (U,),
+            "tangent of argument 0 of scalar is a 1-d array where a number",
+        ),
         (lambda u: adj.jvp(np.sin, (u,), (u,))[1][0], (U,), "adj.jvp of sin: pass a function of yours"),
         (lambda u: adj.jvp(writes, (u,), (u,))[1][0], (U,), "writes writes its arguments"),
         (lambda u: adj.jvp(writes, (u * 2.0,), (None,))[1][0], (U,), "writes writes its arguments"),
