@@ -8,6 +8,7 @@
     ├── StructureError (also TypeError)         a value of the wrong structure, shape or dtype
     ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
     ├── IntegrationError (also ArithmeticError) an ODE solve that cannot go on: time, component, what to do
+    ├── ConvergenceError (also ArithmeticError) adj.root found no root: residual, updates; step and direction in a note
     ├── ReplayMismatchError (also RuntimeError) a step gave another state when it was run again: steps
     ├── StorageError (also OSError)             states that were stored cannot be had back, or a directory is in use
     ├── RestartError (also ValueError)          a directory holds an unfinished run of something else
@@ -25,9 +26,9 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
-    "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "IntegrationError", "MissingExtraError", "NonFiniteError",
-    "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError", "StorageError",
-    "StructureError", "UnsupportedError",
+    "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "GradientCheckError", "IntegrationError",
+    "MissingExtraError", "NonFiniteError", "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError",
+    "StorageError", "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -94,6 +95,18 @@ class IntegrationError(AdjointSimError, ArithmeticError):
     def __init__(self, message: str, *, t: float, component: str, solution: Any = None) -> None:
         super().__init__(message)
         self.t, self.component, self.solution = t, component, solution
+
+
+class ConvergenceError(AdjointSimError, ArithmeticError):
+    """``adj.root`` found no root: it did not converge, met a residual that is not finite, or a singular Jacobian.
+
+    Attributes: ``residual``, the largest residual, and ``updates``, by how much each iteration changed the unknown, in units of
+    its largest number.
+    """
+
+    def __init__(self, message: str, *, residual: float, updates: tuple[float, ...]) -> None:
+        super().__init__(message)
+        self.residual, self.updates = residual, updates
 
 
 class ReplayMismatchError(AdjointSimError, RuntimeError):

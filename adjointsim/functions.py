@@ -15,6 +15,7 @@ import numpy as np
 
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import Spec, TupleSpec, differentiable, leaves_of
+from adjointsim.derive.verbs import inside
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.jacobians import Blocks, checked_mode
 from adjointsim.kernels import ScalarKernel, kernel_of
@@ -157,6 +158,7 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
     return unflatten(kernel.result_spec, out), pullback
 
 
+@inside("jvp")
 def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """``(f(*args), out_dot)``: the value and its derivative along ``tangents``, one for each argument; None is zero."""
     arguments, dots = _with_tangents(f, args, tangents)

@@ -34,6 +34,7 @@ FLOORS = [
     ["resume"],
     ["observed", "second"],
     ["simulation", "functions"],
+    ["implicit"],
     ["ode"],
     ["fit", "interop"],
     ["differences"],

@@ -26,6 +26,7 @@ from .lanes import LanesError
 from .module import load_module
 from .native import STUBS, Program
 from .returned import ShapeSite
+from .roots import RootSite
 from .scratch import Scratch, scratch_of
 from .spec import Spec, leaf_specs, leaves_of
 from .stored import stored
@@ -49,6 +50,8 @@ def raise_site(
     site = entry.sites[status - 1]
     if isinstance(site, ShapeSite):
         exc: BaseException = entry.shape_error(site, counters, arrays or {})
+    elif isinstance(site, RootSite):
+        exc = site.error()
     else:
         exc = _user_exception(site, dict(entry.globals_of(site)))
     exc.add_note(f'adjointsim: raised in {site.function}, File "{site.filename}", line {site.lineno}')

@@ -371,7 +371,7 @@ def _lower(
         low.sites += helper.sites
     opaques = helpers.used_opaques(body)
     for opaque in opaques:
-        opaque.first = len(low.sites)
+        opaque.number_sites(len(low.sites))
         low.sites += opaque.sites
     known = never_negative(body, set(by_value), [x.fn for x in (*opaques, *used)])
     used = [replace(h, nonnegative=frozenset(known[h.fn.name])) for h in used]
