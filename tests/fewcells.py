@@ -1,8 +1,9 @@
 """Random programs over small arrays that they make themselves: what becomes scalars where every index is known.
 
-Arrays of two to four cells, and of 2 x 2, are made by a list, filled, copied, computed, or written cell by cell, outside of loops,
-in them, in branches; they are read and overwritten at literals (negative ones, too), at the indices of short loops, as a whole,
-by helpers, and now and then at an index that is known only at run time, so that some stay arrays.  ``program(seed)`` draws one.
+Arrays of two to four cells, and of 2 x 2, are made by a list, filled, copied, computed, or written cell by cell, outside of
+loops, in them, in branches; they are read and overwritten at literals (negative ones, too), at the indices of short loops, as
+a whole, by helpers, and now and then at an index that is known only at run time, so that some stay arrays.  ``program(seed)``
+draws one.
 """
 
 from __future__ import annotations
@@ -108,9 +109,8 @@ class _Writer:
         if size == 0:
             self.put(f"{name} = {rng.choice(('np.zeros((2, 2))', 'np.ones((2, 2))', 'np.outer(a, a)', 'np.eye(2)'))}")
         elif alike and rng.random() < 0.4:
-            self.put(
-                f"{name} = {rng.choice(('{v}.copy()', '0.5 * {v}', '{v} * {v} + x', '{v}[::-1] * y')).format(v=rng.choice(alike))}"
-            )
+            how = rng.choice(("{v}.copy()", "0.5 * {v}", "{v} * {v} + x", "{v}[::-1] * y"))
+            self.put(f"{name} = {how.format(v=rng.choice(alike))}")
         elif size == 2 and rng.random() < 0.3:
             self.put(f"{name} = {rng.choice(('turned(a, x)', 'np.array([x, y])', 'a + np.array([s, x])', 'turned(0.5 * a, s)'))}")
         elif rng.random() < 0.3:  # written before it is read, cell by cell

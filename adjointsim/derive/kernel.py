@@ -74,7 +74,8 @@ def prepared(entry: Entry, level: int) -> Block:
     """The primal body as the reverse pass takes it."""
     if not level:
         return each_to_loops(entry.fn.body, entry.names)
-    body = scalarised(entry.fn.body, entry.names, {a for dims in entry.dims.values() for a in dims if isinstance(a, Var)})
+    kept = {a for _, b in entry.results for a in entry.dims.get(b, ()) if isinstance(a, Var)}
+    body = scalarised(entry.fn.body, entry.names, kept)
     body = remove_dead(hoist(body, entry.names), (b for _, b in entry.results))
     return raise_loops(mark_indices(body, set(entry.counters)))
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from .build import Builder, Names, const, same, zero
 from .ir import (
@@ -51,7 +52,7 @@ _FILL: dict[str, int | None] = {"none": None, "zero": 0, "one": 1}
 def scalarised(body: Block, names: Names, kept: Collection[Var] = ()) -> Block:
     """The body of an entry function with small arrays replaced by scalars; the same if there are none.
 
-    Variables that are ``kept`` are known outside of the body, too, and stay defined.
+    Variables that are ``kept``, which no loop defines, are known outside of the body, too, and stay defined.
     """
     if not worth_a_look(body):
         return body
@@ -119,6 +120,8 @@ class _Rewriting:
         """What a variable stands for."""
         if value != v:
             self.values[v] = value
+            if v in self.kept:
+                self.b.add(Let(v, "copy", (value,), self.b.line))
 
     # --------------------------------------------------------------------------------------------------- statements
     def statement(self, s: Stmt) -> None:
@@ -146,9 +149,6 @@ class _Rewriting:
 
     def let(self, s: Let) -> None:
         args = self.all(s.args)
-        if s.var in self.kept and not self.copies:
-            self.b.add(replace(s, args=args))
-            return
         if s.op == "cast" and isinstance(args[0], Const):
             self.is_now(s.var, self.b.cast(args[0], s.var.dt))
             return
@@ -161,8 +161,6 @@ class _Rewriting:
     def dim(self, s: Dim) -> None:
         if s.base in self.arrays:
             self.is_now(s.var, const(self.arrays[s.base][s.axis], "i8"))
-        elif s.var in self.kept:
-            self.b.add(s)
         else:
             self.is_now(s.var, self.b.dim(self.bases.get(s.base, s.base), s.axis, self.name(s.var)))
 
@@ -170,13 +168,10 @@ class _Rewriting:
         index = self.all(s.index)
         if s.base not in self.arrays:
             base = self.bases.get(s.base, s.base)
-            if s.var in self.kept and not self.copies:
-                self.b.add(replace(s, index=index))
-            else:
-                self.is_now(s.var, self.b.load(base, index, None, s.wrap, self.name(s.var)))
+            self.is_now(s.var, self.b.load(base, index, None, s.wrap, self.name(s.var)))
             return
         value = self.held(s.base, index)
-        if value is None or s.var in self.kept:
+        if value is None:
             self.failed.add(s.base)
             value = zero(s.var.dt)
         self.is_now(s.var, value)
@@ -238,10 +233,10 @@ class _Rewriting:
         """All is read before anything is written; stores and sums in row-major order."""
         stores: list[Store] = []
         totals = [self.get(init) for _, init, _ in s.sums]
-        for places in product(*(range(count.value) for _, _, count in s.axes)):  # type: ignore[union-attr, arg-type]
+        bounds = [(int(lo.value), int(count.value)) for _, lo, count in s.axes]  # type: ignore[union-attr, arg-type]
+        for index in product(*(range(lo, lo + count) for lo, count in bounds)):
             with self.copy():
-                for (v, lo, _), k in zip(s.axes, places, strict=True):
-                    self.values[v] = const(lo.value + k, "i8")  # type: ignore[union-attr, operator]
+                self.values.update((v, const(k, "i8")) for (v, _, _), k in zip(s.axes, index, strict=True))
                 self.block(s.body)
                 stores += map(self.now, s.stores)
                 for j, (v, _, terms) in enumerate(s.sums):
@@ -279,15 +274,18 @@ class _Rewriting:
                 ends = [self.get(phi[1 + which]) for phi in s.phis]
             sides.append((stmts, ends, self.cells))
         phis: list[tuple[Var, Atom, Atom]] = []
+        joined: list[tuple[Var, Atom]] = []
         for (v, _, _), a, b in zip(s.phis, sides[0][1], sides[1][1], strict=True):
-            if same(a, b) and v not in self.kept:
-                self.values[v] = a
+            if same(a, b):
+                joined.append((v, a))
             else:
                 phis.append((self.name(v), a, b))
         self.b.line = s.line
         self.cells = self.merged(sides[0][2], sides[1][2], phis)
         if sides[0][0] or sides[1][0] or phis:
             self.b.add(replace(s, test=test, then=tuple(sides[0][0]), orelse=tuple(sides[1][0]), phis=tuple(phis)))
+        for v, a in joined:
+            self.is_now(v, a)
         if test in self.unequal and not s.orelse and any(isinstance(x, Raise) for x in s.then):
             one, other = self.unequal[test]
             self.facts[one] = other
@@ -322,48 +320,52 @@ class _Rewriting:
         if id(s) in self.written_out:
             self.loop_written_out(s)  # type: ignore[arg-type]
             return
-        head = {"lo": self.get(s.lo), "count": self.get(s.count), "step": self.get(s.step)} if isinstance(s, For) else {}
-        runs = isinstance(s, For) and isinstance(head["count"], Const) and head["count"].value > 0  # type: ignore[operator]
+        parts: dict[str, Any] = {}
+        runs = False
+        if isinstance(s, For):
+            parts = {
+                "lo": self.get(s.lo),
+                "count": (count := self.get(s.count)),
+                "step": self.get(s.step),
+                "var": self.name(s.var),
+            }
+            runs = isinstance(count, Const) and count.value > 0  # type: ignore[operator]
         carries = [(self.name(v), self.get(init)) for v, init in s.carries]
         before = self.known()
         carried = {(base, cell): self.names.var(base.name, base.dt) for base, cell in self.changed(s.body)}
         for (base, cell), v in carried.items():
             self.cells[base][cell] = None if before[base][cell] is None else v
-        inner: dict[str, object] = {"var": self.name(s.var)} if isinstance(s, For) else {}
         if isinstance(s, While):
-            with self.b.block(loop=True) as stmts:
+            with self.b.block(loop=True) as head:
                 self.block(s.head)
-                inner["test"] = self.get(s.test)
-            inner["head"] = tuple(stmts)
+                parts["test"] = self.get(s.test)
+            parts["head"] = tuple(head)
         with self.b.block(loop=True) as body:
             self.block(s.body)
             yields = list(self.all(s.yields))
-            stop = None if s.stop is None else self.get(s.stop)
+            parts["stop"] = None if s.stop is None else self.get(s.stop)
+        parts["body"] = tuple(body)
         self.b.line = s.line
         after, self.cells = self.cells, before
         results = [self.name(r) for r in s.results]
         for (base, cell), v in carried.items():
             init, last = before[base][cell], after[base][cell]
             if last is None or (init is None and not runs):
-                before[base][cell] = None
+                assert init is None, "what holds a number goes on to hold one"
                 continue
             carries.append((v, zero(base.dt) if init is None else init))
             yields.append(last)
             before[base][cell] = result = self.names.var(base.name, base.dt)
             results.append(result)
-        trips = None if s.trips is None else self.name(s.trips)
-        self.b.add(
-            replace(
-                s, **head, **inner, carries=tuple(carries), body=tuple(body), yields=tuple(yields), results=tuple(results),
-                stop=stop, trips=trips,
-            )  # type: ignore[arg-type]
-        )  # fmt: skip
+        parts["trips"] = None if s.trips is None else self.name(s.trips)
+        self.b.add(replace(s, carries=tuple(carries), yields=tuple(yields), results=tuple(results), **parts))
 
     def loop_written_out(self, s: For) -> None:
+        lo, count, step = (int(a.value) for a in (s.lo, s.count, s.step))  # type: ignore[union-attr, arg-type]
         now = [self.get(init) for _, init in s.carries]
-        for k in range(s.count.value):  # type: ignore[union-attr, arg-type]
+        for k in range(count):
             with self.copy():
-                self.values[s.var] = const(s.lo.value + k * s.step.value, "i8")  # type: ignore[union-attr, operator]
+                self.values[s.var] = const(lo + k * step, "i8")
                 self.values.update(zip((v for v, _ in s.carries), now, strict=True))
                 self.block(s.body)
                 now = [self.get(y) for y in s.yields]

@@ -271,6 +271,22 @@ def test_a_float_that_was_compared_keeps_its_derivative():
     check(derived)
 
 
+def test_lengths_of_results_that_small_arrays_hold():
+    def sized(u, x):
+        k = np.array([2, 1, 0])
+        n = 0
+        for i in range(2):
+            n += k[i]
+        s = np.zeros(k[0])
+        s[:] = u[: k[0]] * x
+        return u[:n] * x, s
+
+    derived = Derived(sized, (U, 0.4))
+    assert "k" not in arrays(derived)
+    check(derived)
+    assert_close(derived.compiled.vjp(derived.leaves, derived.bars), derived.reference_bars)
+
+
 def test_what_is_known_of_a_length_ends_with_the_block():
     def sometimes(u, x):
         a = np.array([x, 1.0])
