@@ -286,9 +286,11 @@ class _Rewriting:
             self.b.add(replace(s, test=test, then=tuple(sides[0][0]), orelse=tuple(sides[1][0]), phis=tuple(phis)))
         for v, a in joined:
             self.is_now(v, a)
-        if test in self.unequal and not s.orelse and any(isinstance(x, Raise) for x in s.then):
-            one, other = self.unequal[test]
-            self.facts[one] = other
+        if isinstance(test, Var) and any(isinstance(x, Raise) for x in s.then):  # who comes past it knows
+            self.facts[test] = const(False, "b1")
+            if test in self.unequal:
+                one, other = self.unequal[test]
+                self.facts[one] = other
 
     def known(self) -> Cells:
         """A copy of what is known of cells."""

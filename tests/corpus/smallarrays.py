@@ -120,7 +120,7 @@ def one_of_two_small_arrays(u, x):
     return c[0] * c[1] * c[1]
 
 
-@case(args=(U, 0.8), tags="array branch")
+@case(args=(U, 0.8), tags="array branch kink")
 def a_number_that_must_be(u, x):
     if len(u) != 3:
         raise ValueError("three numbers")
@@ -140,3 +140,17 @@ def cells_that_may_be_one(u, x, i, j):
     u[2] = s
     u[0] = x
     return s * u[2] * u[-1]
+
+
+@case(args=(U, 0.8), tags="array branch trap")
+def tests_that_leave(u, x):
+    a = u * np.array([x, 1.0, x])  # raises unless there are three
+    b = u * np.array([1.0, x, 0.5])
+    s = 0.0
+    if u[0] > 5.0:
+        raise ValueError("too large")
+    if u[0] > 5.0:
+        s = 1.0 / (u[0] - u[0])
+    for i in range(len(u)):
+        s += a[i] * b[i]
+    return s
