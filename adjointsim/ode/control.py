@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
+from .dirk import Dirk
 from .explicit import Explicit
+from .rosenbrock import Rosenbrock
 
 __all__ = ["DONE", "NOT_FINITE", "TOO_SMALL", "control_text"]
 
@@ -129,7 +131,7 @@ guess = min(100.0 * abs(h), guess)
 """
 
 
-def control_text(method: Explicit, jumps: Sequence[str]) -> str:
+def control_text(method: Explicit | Rosenbrock | Dirk, jumps: Sequence[str]) -> str:
     """The text of ``control``.
 
     It goes on at (t, y) towards ``c.knots[knot]``, tries steps of the size ``guess`` (0: to be found), ``tries`` of them at

@@ -25,7 +25,7 @@ from .inputs import Control, Inputs, WithCost
 from .integration import MOST_STEPS, Found, integrate, room
 from .program import Functions, Program
 from .solution import ODESolution
-from .tableaus import ExplicitTableau, Tableau, find
+from .tableaus import Tableau, find
 from .times import Knots, fixed_steps, knots_of, times_of
 
 __all__ = ["ODE", "Jump"]
@@ -99,6 +99,7 @@ class ODE:
         first_step: float | None = None,
         max_step: float = math.inf,
         max_steps: int | None = None,
+        bandwidth: tuple[int, int] | None = None,
         memory: int | float | str | None = None,
         checkpoints: int | None = None,
         schedule: Schedule | None = None,
@@ -123,13 +124,14 @@ class ODE:
         )
         self.functions = Functions(rhs, running, terminal, observe, misfit, [jump.effect for jump in self.jumps])
         self.dt = None if dt is None else _positive("dt", dt)
-        adaptive = isinstance(self.tableau, ExplicitTableau) and self.tableau.error is not None
+        adaptive = getattr(self.tableau, "error", None) is not None
         if self.dt is None and not adaptive:
             raise ArgumentError(f"Got method={method!r} without dt=, but it does not estimate errors: expected dt=, a step size")
         self.rtol, self.atol = _tolerance("rtol", rtol), _tolerance("atol", atol)
         self.first_step = 0.0 if first_step is None else _positive("first_step", first_step)
         self.max_step = _positive("max_step", max_step, math.inf)
         self.max_steps = _most(max_steps)
+        self.bandwidth = None if bandwidth is None else _bands(bandwidth)
         self._bounds = {"memory": memory, "checkpoints": checkpoints, "schedule": schedule, "directory": directory, "progress": progress}
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs: dict[Any, Program] = {}
@@ -204,7 +206,7 @@ class ODE:
         key = (y_spec, shapes_of(y), p_spec, each)
         if key not in self._programs:
             broken = not self.knots.smooth
-            self._programs[key] = Program(self.functions, self.tableau, y_spec, y, p_spec, p, each, broken)
+            self._programs[key] = Program(self.functions, self.tableau, y_spec, y, p_spec, p, each, broken, self.bandwidth)
         return self._programs[key]
 
 
@@ -393,6 +395,12 @@ def _positive(name: str, given: Any, most: float = np.finfo(float).max) -> float
     if not 0.0 < number <= most:
         raise ArgumentError(f"Got {name}={given!r}, but expected a positive {'finite ' * bool(most < math.inf)}number")
     return number
+
+
+def _bands(given: Any) -> tuple[int, int]:
+    if not isinstance(given, (tuple, list)) or len(given) != 2 or not all(isinstance(k, (int, np.integer)) and k >= 0 for k in given):
+        raise ArgumentError(f"Got bandwidth={given!r}, but expected a pair: the numbers of diagonals below and above the main one")
+    return int(given[0]), int(given[1])
 
 
 def _most(given: Any) -> int:

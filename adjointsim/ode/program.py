@@ -14,24 +14,36 @@ from typing import Any
 
 import numpy as np
 
+from adjointsim.derive.factored import banded_factor, banded_solve, lu_factor, lu_solve
 from adjointsim.derive.source import from_text
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import StructureError
+from adjointsim.functions import jvp
+from adjointsim.implicit import root
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, shapes_of
 from adjointsim.step import Step
 
 from .control import control_text
+from .dirk import Dirk
 from .explicit import Explicit
+from .flat import Flat
 from .inputs import WithCost
 from .norms import Norm
+from .rosenbrock import Rosenbrock
 from .splitting import Splitting
-from .tableaus import ExplicitTableau, SplittingTableau, Tableau
+from .tableaus import ExplicitTableau, RosenbrockTableau, SplittingTableau, Tableau
 from .trees import SHORT, Tree, paths, vectors_in_tuples
 
 __all__ = ["Program", "Functions"]
 
 _F8 = ScalarSpec("f8")
+
+#: what the texts of implicit methods refer to
+IMPLICIT = {
+    "jvp": jvp, "root": root, "banded_factor": banded_factor, "banded_solve": banded_solve, "lu_factor": lu_factor,
+    "lu_solve": lu_solve,
+}  # fmt: skip
 
 
 class Functions:
@@ -54,7 +66,7 @@ class Program:
 
     def __init__(
         self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
-        broken: bool,
+        broken: bool, bandwidth: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether the right-hand side may jump in time."""
         self.functions, self.y_spec, self.broken = functions, y_spec, broken
@@ -83,7 +95,7 @@ class Program:
         self.own = ".y" if functions.running is not None else ""  #: where the user's y is in the state
         self.rate = self._define(self._rate(rate))
         self.tries = 64  #: steps to try until one looks at the keyboard, at first
-        self.method: Explicit | Splitting
+        self.method: Explicit | Splitting | Rosenbrock | Dirk
         if isinstance(tableau, SplittingTableau):
             if functions.running is not None:
                 raise StructureError(f"Got running= with the method {tableau.name!r}, but it integrates pairs (q, v) only: "
@@ -92,7 +104,14 @@ class Program:
         elif isinstance(tableau, ExplicitTableau):
             self.method = Explicit(tableau, Norm(self.tree, each, skip, self.own))
         else:
-            raise StructureError(f"Got method {tableau.name!r}, which is not supported yet")
+            norm, flat = Norm(self.tree, each, skip, self.own), Flat(self.tree, tableau.name, bandwidth)
+            self.namespace.update(IMPLICIT)
+            self._define(flat.text())
+            if isinstance(tableau, RosenbrockTableau):
+                self.method = Rosenbrock(tableau, norm, flat)
+            else:
+                self.method = Dirk(tableau, norm, flat)
+                self._define(self.method.text())
         self.step = Step(self._define(self._step()))
         self.terminal, self.observe = self._terminal(), self._observe()
         self.misfit = None
@@ -123,7 +142,7 @@ class Program:
     def control(self) -> FunctionType:
         """The integration that finds the steps."""
         if self._control is None:
-            assert isinstance(self.method, Explicit)
+            assert not isinstance(self.method, Splitting)
             self._control = self._define(control_text(self.method, self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")))
         return self._control
 
