@@ -48,7 +48,7 @@ RING = np.sin(np.arange(12.0)), 0.3
 
 # --------------------------------------------------------------------------------------- the same at fifty digits, flat
 def pair_exact(t, y, p):
-    return [p[0] * y[0] - p[1] * y[0] * y[1] + mpmath.mpf("0.1") * mpmath.cos(t), p[2] * y[0] * y[1] - p[3] * y[1]]
+    return [p[0] * y[0] - p[1] * y[0] * y[1] + mpmath.mpf(0.1) * mpmath.cos(t), p[2] * y[0] * y[1] - p[3] * y[1]]
 
 
 def lake_exact(t, y, p):
@@ -102,3 +102,56 @@ def gradient_exact(value, x):
         up, down = ([*x[:k], x[k] + s * h, *x[k + 1 :]] for s in (1, -1))
         out.append(float((value(up) - value(down)) / (2 * h)))
     return np.array(out)
+
+
+# ------------------------------------------------------------------------------------------ implicit steps of the pair
+def pair_jacobian(t, y, p):
+    """d pair / dy."""
+    return mpmath.matrix([[p[0] - p[1] * y[1], -p[1] * y[0]], [p[2] * y[1], p[2] * y[0] - p[3]]])
+
+
+def _numbers(column):
+    return [column[i] for i in range(len(column))]
+
+
+def rosenbrock_exact(tableau, t, h, y, p):
+    """One step of a Rosenbrock method for the pair."""
+    gamma = fraction(tableau.gamma)
+    matrix = mpmath.eye(2) / (h * gamma) - pair_jacobian(t, y, p)
+    change = [-mpmath.mpf(0.1) * mpmath.sin(t), mpmath.mpf(0)]
+    us = []
+    for i in range(tableau.stages):
+        inner = [y[j] + sum((fraction(w) * u[j] for w, u in zip(tableau.a[i], us, strict=True)), 0) for j in range(2)]
+        right = pair_exact(t + fraction(tableau.alpha[i]) * h, inner, p)
+        more = [sum((fraction(w) / h * u[j] for w, u in zip(tableau.c[i], us, strict=True)), 0) for j in range(2)]
+        right = [right[j] + more[j] + h * fraction(tableau.gamma_t[i]) * change[j] for j in range(2)]
+        us.append(_numbers(mpmath.lu_solve(matrix, mpmath.matrix(right))))
+    return [y[j] + sum(fraction(w) * u[j] for w, u in zip(tableau.m, us, strict=True)) for j in range(2)]
+
+
+def dirk_exact(tableau, t, h, y, p):
+    """One step of a diagonally implicit method for the pair, its stages by Newton's method."""
+    rates, inner = [], y
+    for i in range(tableau.stages):
+        base = [y[j] + h * sum((fraction(w) * k[j] for w, k in zip(tableau.a[i], rates, strict=False)), 0) for j in range(2)]
+        weight, time = h * fraction(tableau.a[i][i]), t + fraction(tableau.c[i]) * h
+        inner = list(base)
+        for _ in range(9 if weight else 0):
+            rate = pair_exact(time, inner, p)
+            residual = mpmath.matrix([inner[j] - base[j] - weight * rate[j] for j in range(2)])
+            change = mpmath.lu_solve(mpmath.eye(2) - weight * pair_jacobian(time, inner, p), residual)
+            inner = [inner[j] - change[j] for j in range(2)]
+        rates.append(pair_exact(time, inner, p))
+    if tableau.stiffly_accurate:
+        return inner
+    return [y[j] + h * sum(fraction(w) * k[j] for w, k in zip(tableau.b, rates, strict=True)) for j in range(2)]
+
+
+def implicit_exact(name, times, y, p):
+    """The last state, for steps between ``times``."""
+    tableau = TABLEAUS[name]
+    step = rosenbrock_exact if hasattr(tableau, "gamma_t") else dirk_exact
+    y = [mpmath.mpf(x) for x in y]
+    for a, b in zip(times[:-1], times[1:], strict=True):
+        y = step(tableau, mpmath.mpf(a), mpmath.mpf(b) - mpmath.mpf(a), y, p)
+    return y
