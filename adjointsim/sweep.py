@@ -35,6 +35,7 @@ from adjointsim.schedules import (
 )
 from adjointsim.schedules.actions import replay, replayed
 from adjointsim.schedules.online import Online, OnlineStream
+from adjointsim.schedules.online_disk import OnlineDisk, OnlineDiskStream
 from adjointsim.schedules.resumed import Resumed
 from adjointsim.schedules.verify import Verifier
 from adjointsim.step import Step
@@ -131,7 +132,7 @@ def in_memory(schedule: Schedule, n_steps: int) -> Schedule:
 
 #: whose actions need no proof
 _OURS = (
-    StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, Segmented, TwoLevel, Mixed, Resumed, Unknown,
+    StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, Segmented, TwoLevel, Mixed, Resumed, Unknown, OnlineDisk,
 )  # fmt: skip
 
 
@@ -193,7 +194,7 @@ class Sweep:
     def _find_end(self) -> None:
         """Run until the executor finds the end."""
         stream, problem = self._stream, self.executor.problem
-        assert isinstance(stream, (OnlineStream, _March))
+        assert isinstance(stream, (OnlineStream, OnlineDiskStream, _March))
         while not self.executor.problem.known_end:
             count = stream.forward(self._rows)
             if not count:
@@ -202,7 +203,7 @@ class Sweep:
             self._carry_out()
         n = self.executor.problem.n_steps
         self.primal += n - 1 - int(self._ready[0, 1])  # of the row in which it was found
-        self._left, self._first, self._ready = n, n - 1, self._ready[:0]
+        self._left, self._first, self._ready = n, n - 1 - (self.resumed_at or 0), self._ready[:0]
         stream.stop(n)
 
     def reverse(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:

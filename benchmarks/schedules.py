@@ -1,8 +1,8 @@
 """What a schedule's actions cost by themselves: nanoseconds each, as a sweep asks for them, some thousands at a time.
 
 An action is a step at least, often many, so that these costs show with the smallest models only.  Times are those of the
-processor, which other programs lengthen less.  What an online schedule costs
-on the way forward is a step's: it decides there, once for each state it stores.
+processor, which other programs lengthen less.  What an online schedule costs on the way forward is a step's: it decides there,
+once for each state it stores.
 """
 
 from __future__ import annotations
