@@ -27,7 +27,7 @@ from adjointsim.derive.identity import identity_of
 from adjointsim.errors import NonFiniteError
 from adjointsim.executor import Snapshot
 from adjointsim.leaves import Leaves
-from adjointsim.rows import Reach, lengths, within
+from adjointsim.rows import Reach, within
 from adjointsim.schedules import RECORD, Schedule
 from adjointsim.schedules.resumed import Resumed
 from adjointsim.storage.digest import digest
@@ -163,7 +163,7 @@ class Committer:
     def done(self, rows: np.ndarray) -> None:
         """Write a record if it is time."""
         now = time.monotonic()
-        if int(lengths(rows).sum()) >= self.steps:
+        if within(rows, self.steps - 1) != (len(rows), 0):
             took = max(now - self.began, 1e-9)
             self.steps = int(min(max(self.steps * min(0.1 * self.every / took, 8.0), 1), 2**40))
         kind, _, b, _ = rows[-1].tolist()

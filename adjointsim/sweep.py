@@ -15,11 +15,10 @@ from adjointsim.lanes import Lanes
 from adjointsim.leaves import Bars, Leaves
 from adjointsim.ledger import Ledger
 from adjointsim.nonfinite import check_bars
-from adjointsim.rows import Watcher, lengths, parted
+from adjointsim.rows import Watcher, counted, parted
 from adjointsim.schedules import (
     ADVANCE,
     LOAD,
-    RECORD,
     REVERSE,
     STORE,
     Binomial,
@@ -290,12 +289,13 @@ class Sweep:
 
     def _first_on_disk(self, rows: np.ndarray) -> int:
         """The first row for a slot on the disk; the number of rows if there is none.  It is often near."""
-        for some in (16, len(rows)):
-            on_disk = rows[:some, 3] >= self.executor.slots
-            first = int(on_disk.argmax())
-            if on_disk[first]:
+        slots = self.executor.slots
+        for first, slot in enumerate(rows[:16, 3].tolist()):
+            if slot >= slots:
                 return first
-        return len(rows)
+        on_disk = rows[:, 3] >= slots
+        first = int(on_disk.argmax())
+        return first if on_disk[first] else len(rows)
 
     def _on_disk(self, row: np.ndarray) -> None:
         """Store or load a state."""
@@ -323,10 +323,8 @@ class Sweep:
     def _done(self, rows: np.ndarray) -> None:
         if not len(rows):
             return
-        kind, length = rows[:, 0], lengths(rows)
-        recorded = kind == RECORD
-        self.primal += int(length @ ((kind == ADVANCE) | recorded)) - int(np.count_nonzero(recorded))
-        self.vjps += int(length @ (kind == REVERSE))
+        primal, vjps = counted(rows)
+        self.primal, self.vjps = self.primal + primal, self.vjps + vjps
         for watcher in self.watchers:
             watcher.done(rows)
 
