@@ -103,6 +103,8 @@ class Call:
         sim, sizes = self.sim, self._sizes(more)
         if not self.problem.known_end:
             return Unknown(sizes.n_steps, min(sim.checkpoints or sizes.slots, max(sizes.n_steps, 1)))
+        if sim.schedule is not None:
+            self._check_capacity(sim.schedule)
         times = None
         if not (again or self._named) and undecided(sizes, machine.cache_bytes()):
             times = self._times(sizes)
@@ -148,6 +150,16 @@ class Call:
             if sizes.in_all > sim.half_of_free:
                 return replace(sizes, memory=max(sim.half_of_free, state + working))
         return sizes
+
+    def _check_capacity(self, schedule: Schedule) -> None:
+        """ArgumentError if a storage of the user's is too small for a schedule of the user's; a disk says so itself."""
+        storage, state = self.sim.directory, self.problem.state_bytes
+        if schedule.disk_slots and not isinstance(storage, Path) and schedule.disk_slots * state > room(storage):
+            raise ArgumentError(
+                f"Got a schedule with {schedule.disk_slots} slots on a disk for states of {state} bytes, but expected at most "
+                f"capacity={room(storage)} bytes of directory= in all, not {schedule.disk_slots * state}: "
+                "name a schedule with fewer slots there, or a larger storage"
+            )
 
     def _check_fits(self, least: int, why: str) -> None:
         total = machine.total_memory()

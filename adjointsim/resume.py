@@ -43,7 +43,10 @@ _SHARE = 0.05  # of the time, that records may take
 
 @contextmanager
 def resumable(call: Call, verb: str) -> Iterator[Sweep]:
-    """A sweep for a verb.  In a directory it goes on with an unfinished run, if there is one, and leaves one if it is killed."""
+    """A sweep for a verb.  In a directory it goes on with an unfinished run, if there is one, and leaves one if it is killed.
+
+    An exception leaves the files of a run that has a record, and none of a run that would begin anew.
+    """
     schedule = call.schedule()
     if not isinstance(call.sim.directory, Path):
         yield call.sweep(schedule)
@@ -63,7 +66,7 @@ def resumable(call: Call, verb: str) -> Iterator[Sweep]:
         done = True
         raise
     finally:  # also if Ctrl-C comes while the states are closed: else this process would hold the lock
-        run.close(done)
+        run.close(done or run.begins)
 
 
 def identity(call: Call, verb: str) -> dict[str, str]:
