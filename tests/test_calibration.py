@@ -139,6 +139,35 @@ def test_a_step_that_raises_does_so_in_the_run():
     assert caught.value.__notes__ == ["adjointsim: raised in step n=0 of 150 (forward sweep)"]
 
 
+@pytest.mark.parametrize("bounds", [{"memory": 2000}, {"memory": 2000, "directory": True}, {"checkpoints": 3}, {}], ids=repr)
+@pytest.mark.parametrize(("fails", "said"), [
+    ("step", "step n=3 of 150 (forward sweep)"), ("vjp", "the VJP of step n=3 of 150 (reverse sweep)"),
+])  # fmt: skip
+def test_a_step_that_raises_has_its_usual_note(fails, said, bounds, tmp_path):
+    """Whether it was tried before or not; and its times are measured when other parameters do not raise."""
+
+    def checked(where, n, p):
+        if where == fails and n == 3 and p > 1.0:
+            raise KeyError("mine")
+
+    def step(n, y, p):
+        checked("step", n, p)
+        return y * min(p, 1.0)
+
+    def vjp(n, y, p, bar):
+        checked("vjp", n, p)
+        return bar * p, 0.0
+
+    bounds = {**bounds, "directory": tmp_path} if "directory" in bounds else bounds
+    sim = adj.Simulation(adj.step(step, vjp=vjp, jit=False), N, terminal=lambda y, p: np.sum(y), **bounds)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="mine") as caught:
+            sim.value_and_grad(np.ones(3), 1.5)
+        assert caught.value.__notes__ == [f"adjointsim: raised in {said}"] and caught.value.__context__ is None
+    assert sim.plan(np.ones(3), 0.5).seconds > 0.0
+    assert not any(tmp_path.iterdir())
+
+
 def test_what_is_tried_does_not_warn():
     sim = adj.Simulation(adj.step(lambda n, y, p: y * y * p), N, terminal=lambda y, p: np.sum(y), memory=100_000)
     with warnings.catch_warnings():
