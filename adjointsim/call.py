@@ -37,7 +37,8 @@ from adjointsim.rows import Watcher
 from adjointsim.schedules import Schedule
 from adjointsim.selection import select
 from adjointsim.storage import Plan, Sizes, choose, machine, plan, undecided
-from adjointsim.storage.disk import BUFFERS, DiskSlots, Tier, room
+from adjointsim.storage.disk import DiskSlots, Tier, room
+from adjointsim.storage.staging import buffers, places
 from adjointsim.storage.times import Times, predicted_seconds
 from adjointsim.sweep import Forward, Sweep, Unknown, executor_class, in_memory, make_executor
 
@@ -124,7 +125,8 @@ class Call:
 
     def _working(self, schedule: Schedule) -> int:
         """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
-        return self.working.bytes + (BUFFERS * self.problem.state_bytes if schedule.disk_slots else 0)
+        state = self.problem.state_bytes
+        return self.working.bytes + (buffers(state) * state if schedule.disk_slots else 0)
 
     def _times(self, sizes: Sizes) -> Times | None:
         if not self.problem.known_end:
@@ -143,7 +145,7 @@ class Call:
         working = self.working.bytes + more if automatic or sim.memory is not None else 0
         disk = None
         if sim.directory is not None:
-            working, disk = working + BUFFERS * state, room(sim.directory)
+            working, disk = working + buffers(state) * state, room(sim.directory)
         sizes = Sizes(n_steps, state, working, sim.memory, disk)
         if automatic:  # every state, if they fit in half of what is free, else what fits there
             self._check_fits(state + working, f"a state takes {state}, the rest is the working set")
@@ -174,9 +176,10 @@ class Call:
 
     def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = (), tier: Tier | None = None) -> Sweep:
         """A new sweep at y_0; with a second tier of its own if it needs one and has none."""
-        executor = self.executor(schedule.slots - schedule.disk_slots)
-        if schedule.disk_slots and tier is None:
-            tier = self._tier(schedule)
+        slots = schedule.slots - schedule.disk_slots
+        if schedule.disk_slots:
+            slots, tier = slots + places(self.problem.state_bytes), tier or self._tier(schedule)
+        executor = self.executor(slots)
         again = schedule.forward_steps >= schedule.n_steps  # steps are run again
         sweep = Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
         sweep.seconds_planned = self._seconds(schedule)

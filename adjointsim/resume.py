@@ -122,7 +122,7 @@ class _Place:
         free = [slot for slot in range(slots.count) if slot not in found.values()]
         if 0 not in found:  # it takes a slot, if need be that of the last state, from where the least is run again
             found[0] = free.pop() if free else found.pop(max(found))
-            tier.store(found[0], 0, y0)
+            tier.write(found[0], 0, y0).result()
         memory = planned.slots - planned.disk_slots
         sizes: dict[str, Any] = {
             "n_steps": planned.n_steps, "memory_slots": memory, "disk_slots": slots.count, "held": tuple(sorted(found.items()))
@@ -182,7 +182,7 @@ class Committer:
         """Write a record; what was stored on the disk before is there when it is."""
         place = self.place
         slots: Any = place.tier.slots
-        place.tier.settle()
+        self.sweep.settle()
         slots.sync()
         numbers, arrays = self.sweep.executor.snapshot()
         try:

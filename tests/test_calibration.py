@@ -20,6 +20,7 @@ from adjointsim import calibration
 from adjointsim.errors import ArgumentError
 from adjointsim.schedules import Binomial, Periodic, StoreAll, TwoLevel
 from adjointsim.storage import drawing, machine
+from adjointsim.storage.staging import buffers
 
 N = 150
 ROD = np.array([0.03, 0.02, 0.07, 0.01, 0.05])  # small enough for as many steps
@@ -58,7 +59,7 @@ def test_the_same_bits_in_every_budget(name, step, cache, tmp_path, monkeypatch)
     names = set()
     for slots in (1, 2, 3, 5, 9, 14, 20, 33, 60, 100, 149, 150, 400):
         for directory in (None, tmp_path):
-            memory = least.working_bytes + (slots + 3 * (directory is not None)) * least.state_bytes
+            memory = least.working_bytes + (slots + buffers(least.state_bytes) * (directory is not None)) * least.state_bytes
             sim = make(N, memory=memory, directory=directory)
             plan = sim.plan(y0, p)
             value, grad = sim.value_and_grad(y0, p)

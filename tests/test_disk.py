@@ -62,13 +62,13 @@ def test_a_schedule_for_a_disk_needs_one():
 def test_slots_in_use(tmp_path, monkeypatch):
     """Never more than were announced, in either tier, and as many states go to the disk as the schedule says."""
     stored = []
-    real = disk.Tier.store
+    real = disk.Tier.write
 
-    def store(self, slot, n, state):
+    def write(self, slot, *args):
         stored.append(slot)
-        real(self, slot, n, state)
+        return real(self, slot, *args)
 
-    monkeypatch.setattr(disk.Tier, "store", store)
+    monkeypatch.setattr(disk.Tier, "write", write)
     for n, memory, count in ((40, 2, 3), (40, 5, 2), (43, 3, 6)):
         stored.clear()
         schedule = TwoLevel(n, memory, count)
