@@ -76,7 +76,7 @@ def test_another_budget_goes_on(tmp_path, monkeypatch, often):
 def test_hvp_goes_on(tmp_path, monkeypatch, often):
     expected = swinging(20).hvp(SWING, SWINGS, SWING, SWINGS)
     sim = swinging(20, directory=tmp_path, checkpoints=2)
-    for k in (3, 40):
+    for k in (3, 30):
         with monkeypatch.context() as patch:
             patch.setattr(adj.Simulation, "value_and_grad", adj.Simulation.hvp)
             assert interrupted(patch, sim, (SWING, SWINGS, SWING, SWINGS), k) is not None
