@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from derived import bits
+from interrupted import EVERYTHING, interrupted
 from schedules.machine import Machine
-from test_resume import EVERYTHING, Kept, interrupted, often  # noqa: F401  a fixture
+from test_disk import Kept
 from test_until import BOUND, MODELS, model  # noqa: F401  a fixture
 
 import adjointsim as adj
+from adjointsim import resume
 from adjointsim.errors import ArgumentError, RestartError
 from adjointsim.schedules import Action, Online, P
 from adjointsim.schedules.online_disk import OnlineDisk
@@ -151,7 +153,7 @@ def test_interrupted_again_and_again(model, tmp_path, monkeypatch, often, few): 
     assert bits(*sim.value_and_grad(y0, p)) == expected
 
 
-def test_the_end_is_not_looked_for_again(tmp_path, monkeypatch, often, few):  # noqa: F811
+def test_the_end_is_not_looked_for_again(tmp_path, monkeypatch, often, few):
     """A record of the way back has it: steps below it are run once more at most, and no others."""
     make, y0, p = model_of("array")
     sim, seen = make(directory=tmp_path, checkpoints=40), 0
@@ -175,14 +177,28 @@ def model_of(name):
     return make, y0, p
 
 
-def test_another_end_is_another_run(tmp_path, monkeypatch, often, few):  # noqa: F811
+def test_nobody_looks_within_a_row(tmp_path, monkeypatch, often, few):
+    """Where the run ends, the rows before are done, but the current state is another: a record of them would be wrong."""
+    make, y0, p = model_of("array")
+    looks = []
+
+    def done(self, rows):
+        looks.append((self.sweep.turned, self.sweep.executor.problem.known_end))
+
+    monkeypatch.setattr(resume.Committer, "done", done)
+    monkeypatch.setattr(resume.Committer, "reach", lambda self, rows: (len(rows), 0))
+    make(directory=tmp_path).value_and_grad(y0, p(30))
+    assert set(looks) == {(False, False), (True, True)}
+
+
+def test_another_end_is_another_run(tmp_path, monkeypatch, often, few):
     make, y0, p = model_of("array")
     assert interrupted(monkeypatch, make(directory=tmp_path), (y0, p(30)), 5) is not None
     with pytest.raises(RestartError, match="until: .* there, .* here"):
         make(directory=tmp_path, until=lambda n, u, p: n >= 12).value_and_grad(y0, p(30))
 
 
-def test_hvp_goes_on(tmp_path, monkeypatch, often, few):  # noqa: F811
+def test_hvp_goes_on(tmp_path, monkeypatch, often, few):
     make, y0, p = model_of("numbers")
     p = p(20)
     expected = make().hvp(y0, p, y0, p)
@@ -195,7 +211,7 @@ def test_hvp_goes_on(tmp_path, monkeypatch, often, few):  # noqa: F811
         assert bits(0.0, found) == bits(0.0, expected) and found.ledger.resumed_at is not None
 
 
-def test_damaged_states(tmp_path, monkeypatch, often, few):  # noqa: F811
+def test_damaged_states(tmp_path, monkeypatch, often, few):
     """Each slot in turn, y_0's too: longer segments, the same bits."""
     make, y0, p = model_of("array")
     expected = bits(*make().value_and_grad(y0, p(40)))
@@ -210,7 +226,7 @@ def test_damaged_states(tmp_path, monkeypatch, often, few):  # noqa: F811
             assert bits(*sim.value_and_grad(y0, p(40))) == expected
 
 
-def test_no_record_of_a_length_that_is_not_known(tmp_path, monkeypatch, often, few):  # noqa: F811
+def test_no_record_of_a_length_that_is_not_known(tmp_path, monkeypatch, often, few):
     """On the way there a record has the bound; on the way back, the length."""
     make, y0, p = model_of("array")
     found, real = set(), RunDirectory.commit
