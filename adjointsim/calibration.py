@@ -36,27 +36,29 @@ class _Steps:
 
 
 _lock = Lock()
-_UNKNOWN = object()
-_found: OrderedDict[Hashable, Any] = OrderedDict()  # _Steps, or None where a step raised
+_found: OrderedDict[Hashable, _Steps] = OrderedDict()
 
 
 def is_known(problem: Problem) -> bool:
     """Whether times of a model were measured before, for these sizes."""
-    return isinstance(_found.get(_key(problem)), _Steps)
+    return _key(problem) in _found
 
 
 def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, directory: Any = None) -> Times | None:
     """The times of a model, measured now if they were not before; remembered for others of the same sizes.
 
-    None for a short run, in which there is nothing to gain, and where a step raises: it will do so again, and be heard.  Steps
-    are functions of what they are given, so that nobody can tell that some were tried.
+    None for a short run, in which there is nothing to gain, and where a step raises: it will do so again in the run, and be
+    heard with the n and the direction that it has there; that is not remembered, for other parameters may be better.  Steps are
+    functions of what they are given, so that nobody can tell that some were tried.
     """
     if sizes.n_steps < 2 * _SHARE:
         return None
     key = _key(problem)
-    found = _found.get(key, _UNKNOWN)
-    if found is _UNKNOWN:
+    found = _found.get(key)
+    if found is None:
         found = _tried(problem, y0, p, sizes)  # without the lock: a step may use simulations of its own, in threads of its own
+        if found is None:
+            return None
         with _lock:
             found = _found.setdefault(key, found)
             while len(_found) > _KEPT:
@@ -71,10 +73,8 @@ def _key(problem: Problem) -> Hashable:
     return (*functions, *structure, problem.first is not None)
 
 
-def _times(steps: _Steps | None, sizes: Sizes, directory: Any) -> Times | None:
+def _times(steps: _Steps, sizes: Sizes, directory: Any) -> Times:
     """What is known of a model, with what is known of the machine."""
-    if steps is None:
-        return None
     stream, write, read = STREAM, WRITE, WRITE
     if sizes.n_steps * (steps.step + steps.vjp) >= _LONG:
         stream = stream_seconds(sizes.memory or 0)
@@ -84,7 +84,10 @@ def _times(steps: _Steps | None, sizes: Sizes, directory: Any) -> Times | None:
 
 
 def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes) -> _Steps | None:
-    """One step to have everything compiled, another, and if they are short, more of them; these twice: memory is new at first."""
+    """One step to have everything compiled, another, and if they are short, more of them; these twice: memory is new at first.
+
+    None where a step raises.
+    """
     most = min(sizes.n_steps // _SHARE // 2 - 1, sizes.slots)
     if sizes.state_bytes:
         most = min(most, max((cache_bytes() - sizes.working_bytes) // sizes.state_bytes, 2))

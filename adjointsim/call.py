@@ -37,7 +37,8 @@ from adjointsim.rows import Watcher
 from adjointsim.schedules import Schedule
 from adjointsim.selection import select
 from adjointsim.storage import Plan, Sizes, choose, machine, plan, undecided
-from adjointsim.storage.disk import BUFFERS, DiskSlots, Tier, room
+from adjointsim.storage.disk import DiskSlots, Tier, room
+from adjointsim.storage.staging import buffers, places
 from adjointsim.storage.times import Times, predicted_seconds
 from adjointsim.sweep import Forward, Sweep, Unknown, executor_class, in_memory, make_executor
 
@@ -103,6 +104,8 @@ class Call:
         sim, sizes = self.sim, self._sizes(more)
         if not self.problem.known_end:
             return Unknown(sizes.n_steps, min(sim.checkpoints or sizes.slots, max(sizes.n_steps, 1)))
+        if sim.schedule is not None:
+            self._check_capacity(sim.schedule)
         times = None
         if not (again or self._named) and undecided(sizes, machine.cache_bytes()):
             times = self._times(sizes)
@@ -122,7 +125,8 @@ class Call:
 
     def _working(self, schedule: Schedule) -> int:
         """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
-        return self.working.bytes + (BUFFERS * self.problem.state_bytes if schedule.disk_slots else 0)
+        state = self.problem.state_bytes
+        return self.working.bytes + (buffers(state) * state if schedule.disk_slots else 0)
 
     def _times(self, sizes: Sizes) -> Times | None:
         if not self.problem.known_end:
@@ -141,13 +145,23 @@ class Call:
         working = self.working.bytes + more if automatic or sim.memory is not None else 0
         disk = None
         if sim.directory is not None:
-            working, disk = working + BUFFERS * state, room(sim.directory)
+            working, disk = working + buffers(state) * state, room(sim.directory)
         sizes = Sizes(n_steps, state, working, sim.memory, disk)
         if automatic:  # every state, if they fit in half of what is free, else what fits there
             self._check_fits(state + working, f"a state takes {state}, the rest is the working set")
             if sizes.in_all > sim.half_of_free:
                 return replace(sizes, memory=max(sim.half_of_free, state + working))
         return sizes
+
+    def _check_capacity(self, schedule: Schedule) -> None:
+        """ArgumentError if a storage of the user's is too small for a schedule of the user's; a disk says so itself."""
+        storage, state = self.sim.directory, self.problem.state_bytes
+        if schedule.disk_slots and not isinstance(storage, Path) and schedule.disk_slots * state > room(storage):
+            raise ArgumentError(
+                f"Got a schedule with {schedule.disk_slots} slots on a disk for states of {state} bytes, but expected at most "
+                f"capacity={room(storage)} bytes of directory= in all, not {schedule.disk_slots * state}: "
+                "name a schedule with fewer slots there, or a larger storage"
+            )
 
     def _check_fits(self, least: int, why: str) -> None:
         total = machine.total_memory()
@@ -162,9 +176,10 @@ class Call:
 
     def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = (), tier: Tier | None = None) -> Sweep:
         """A new sweep at y_0; with a second tier of its own if it needs one and has none."""
-        executor = self.executor(schedule.slots - schedule.disk_slots)
-        if schedule.disk_slots and tier is None:
-            tier = self._tier(schedule)
+        slots = schedule.slots - schedule.disk_slots
+        if schedule.disk_slots:
+            slots, tier = slots + places(self.problem.state_bytes), tier or self._tier(schedule)
+        executor = self.executor(slots)
         again = schedule.forward_steps >= schedule.n_steps  # steps are run again
         sweep = Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
         sweep.seconds_planned = self._seconds(schedule)

@@ -14,9 +14,9 @@ from adjointsim.errors import ArgumentError
 from adjointsim.ledger import readable, readable_seconds
 from adjointsim.schedules.actions import checked_steps
 from adjointsim.storage import Plan, Sizes, Times, parse_bytes, parse_memory, plan
-from adjointsim.storage.disk import BUFFERS
 from adjointsim.storage.machine import STREAM, WRITE, cache_bytes, free_memory
 from adjointsim.storage.planner import candidates, choose
+from adjointsim.storage.staging import buffers
 
 __all__ = ["main"]
 
@@ -113,7 +113,7 @@ def _plan(options: argparse.Namespace) -> list[str]:
     n, state = options.steps, options.state
     working = 7 * state if options.working is None else options.working
     if options.disk is not None:
-        working += BUFFERS * state
+        working += buffers(state) * state
     memory = free_memory() // 2 if options.memory is None else options.memory
     sizes = Sizes(n, state, working, memory, options.disk)
     times = None

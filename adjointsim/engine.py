@@ -393,6 +393,9 @@ class CompiledExecutor(Executor):
     def state(self) -> Leaves:
         return list(self._placed[0].values())
 
+    def stored(self, slot: int) -> Leaves:
+        return [s[slot : slot + 1] if leaf.scalar else s[slot] for s, leaf in zip(self._slots, self._kit.step.y, strict=True)]
+
     @property
     def _placed(self) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
         """The buffers of the current state's leaves, and the spare ones."""
@@ -411,10 +414,7 @@ class CompiledExecutor(Executor):
         now, spare = self._placed
         at = self._last_slot
         if at >= 0:
-            now = {
-                k: s[at : at + 1] if leaf.scalar else s[at]
-                for k, (s, leaf) in enumerate(zip(self._slots, self._kit.step.y, strict=True))
-            }
+            now = dict(enumerate(self.stored(at)))
         return [spare[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.step.last(self.problem.n_steps))]
 
     def _held(self) -> int:

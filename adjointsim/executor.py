@@ -166,6 +166,10 @@ class Executor(ABC):
     def state(self) -> Leaves:
         """The current state, to look at."""
 
+    @abstractmethod
+    def stored(self, slot: int) -> Leaves:
+        """The state in a slot: its memory, which may be filled between two calls of :meth:`run`."""
+
     @property
     @abstractmethod
     def bytes_peak(self) -> int:

@@ -102,7 +102,10 @@ class PythonExecutor(Executor):
 
     def _at(self, slot: int) -> Leaves:
         """The state in a slot, or the current one if that is -1."""
-        return self._state if slot < 0 else [arena[slot] for arena in self._arena]
+        return self._state if slot < 0 else self.stored(slot)
+
+    def stored(self, slot: int) -> Leaves:
+        return [arena[slot] for arena in self._arena]
 
     # ---------------------------------------------------------------------------------------------------------- steps
     def _next(self, n: int, y: Leaves) -> Leaves:

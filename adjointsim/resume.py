@@ -27,7 +27,7 @@ from adjointsim.derive.identity import identity_of
 from adjointsim.errors import NonFiniteError
 from adjointsim.executor import Snapshot
 from adjointsim.leaves import Leaves
-from adjointsim.rows import Reach, lengths, within
+from adjointsim.rows import Reach, within
 from adjointsim.schedules import RECORD, Schedule
 from adjointsim.schedules.resumed import Resumed
 from adjointsim.storage.digest import digest
@@ -43,7 +43,10 @@ _SHARE = 0.05  # of the time, that records may take
 
 @contextmanager
 def resumable(call: Call, verb: str) -> Iterator[Sweep]:
-    """A sweep for a verb.  In a directory it goes on with an unfinished run, if there is one, and leaves one if it is killed."""
+    """A sweep for a verb.  In a directory it goes on with an unfinished run, if there is one, and leaves one if it is killed.
+
+    An exception leaves the files of a run that has a record, and none of a run that would begin anew.
+    """
     schedule = call.schedule()
     if not isinstance(call.sim.directory, Path):
         yield call.sweep(schedule)
@@ -63,7 +66,7 @@ def resumable(call: Call, verb: str) -> Iterator[Sweep]:
         done = True
         raise
     finally:  # also if Ctrl-C comes while the states are closed: else this process would hold the lock
-        run.close(done)
+        run.close(done or run.begins)
 
 
 def identity(call: Call, verb: str) -> dict[str, str]:
@@ -119,7 +122,7 @@ class _Place:
         free = [slot for slot in range(slots.count) if slot not in found.values()]
         if 0 not in found:  # it takes a slot, if need be that of the last state, from where the least is run again
             found[0] = free.pop() if free else found.pop(max(found))
-            tier.store(found[0], 0, y0)
+            tier.write(found[0], 0, y0).result()
         memory = planned.slots - planned.disk_slots
         sizes: dict[str, Any] = {
             "n_steps": planned.n_steps, "memory_slots": memory, "disk_slots": slots.count, "held": tuple(sorted(found.items()))
@@ -163,7 +166,7 @@ class Committer:
     def done(self, rows: np.ndarray) -> None:
         """Write a record if it is time."""
         now = time.monotonic()
-        if int(lengths(rows).sum()) >= self.steps:
+        if within(rows, self.steps - 1) != (len(rows), 0):
             took = max(now - self.began, 1e-9)
             self.steps = int(min(max(self.steps * min(0.1 * self.every / took, 8.0), 1), 2**40))
         kind, _, b, _ = rows[-1].tolist()
@@ -179,7 +182,7 @@ class Committer:
         """Write a record; what was stored on the disk before is there when it is."""
         place = self.place
         slots: Any = place.tier.slots
-        place.tier.settle()
+        self.sweep.settle()
         slots.sync()
         numbers, arrays = self.sweep.executor.snapshot()
         try:

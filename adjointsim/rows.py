@@ -13,7 +13,9 @@ import numpy as np
 
 from adjointsim.schedules import ADVANCE, RECORD, REVERSE
 
-__all__ = ["Limited", "Reach", "Watcher", "Within", "lengths", "parted", "within"]
+__all__ = ["Limited", "Reach", "Watcher", "Within", "counted", "lengths", "parted", "within"]
+
+_FEW = 8  # rows that are looked at one by one: an operation on arrays takes longer than that
 
 #: so many whole rows, and so many steps of the next one (0: none of it)
 Reach = tuple[int, int]
@@ -35,6 +37,21 @@ class Watcher(Protocol):
 def lengths(rows: np.ndarray) -> np.ndarray:
     """The length of each action."""
     return rows[:, 2] - rows[:, 1]
+
+
+def counted(rows: np.ndarray) -> tuple[int, int]:
+    """The primal steps and the VJPs of some rows."""
+    if len(rows) > _FEW:
+        kind, length = rows[:, 0], lengths(rows)
+        recorded = kind == RECORD
+        return int(length @ ((kind == ADVANCE) | recorded)) - int(np.count_nonzero(recorded)), int(length @ (kind == REVERSE))
+    primal = vjps = 0
+    for do, a, b, _ in rows.tolist():
+        if do == REVERSE:
+            vjps += b - a
+        elif do in (ADVANCE, RECORD):
+            primal += b - a - (do == RECORD)
+    return primal, vjps
 
 
 def parted(rows: np.ndarray, reach: Reach) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +79,9 @@ def _halves(row: Sequence[int], steps: int) -> list[tuple[int, int, int, int]]:
 
 def within(rows: np.ndarray, steps: int) -> Reach:
     """As far as so many steps go, all rows if they have no more; one that goes beyond is cut."""
+    if len(rows) == 1:
+        _, a, b, _ = rows[0].tolist()
+        return (1, 0) if b - a <= steps else (0, steps)
     sums = np.cumsum(lengths(rows))
     if int(sums[-1]) <= steps:
         return len(rows), 0

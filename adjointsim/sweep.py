@@ -15,13 +15,10 @@ from adjointsim.lanes import Lanes
 from adjointsim.leaves import Bars, Leaves
 from adjointsim.ledger import Ledger
 from adjointsim.nonfinite import check_bars
-from adjointsim.rows import Watcher, lengths, parted
+from adjointsim.rows import Watcher, counted, parted
 from adjointsim.schedules import (
     ADVANCE,
-    LOAD,
-    RECORD,
     REVERSE,
-    STORE,
     Binomial,
     Mixed,
     Periodic,
@@ -39,6 +36,7 @@ from adjointsim.schedules.resumed import Resumed
 from adjointsim.schedules.verify import Verifier
 from adjointsim.step import Step
 from adjointsim.storage.disk import Tier
+from adjointsim.storage.staging import Staging
 
 __all__ = ["Forward", "Sweep", "Unknown", "executor_class", "in_memory", "make_executor"]
 
@@ -138,14 +136,17 @@ _OURS = (
 class Sweep:
     """One sweep: :meth:`forward` to y_N, then :meth:`reverse`, again and again where the stored states allow it.
 
-    The executor gets rows by the thousand, or as many as all ``watchers`` let pass at a time.  What is for slots on a disk is
-    done here, by a ``tier``.
+    The executor gets rows by the thousand, or as many as all ``watchers`` let pass at a time.  States for slots on a disk, the
+    ``tier``, pass through slots that the executor has besides those of the schedule.
     """
 
     def __init__(
         self, executor: Executor, schedule: Schedule, watchers: Sequence[Watcher] = (), tier: Tier | None = None
     ) -> None:
-        self.executor, self.schedule, self.watchers, self.tier = executor, schedule, [*watchers], tier
+        self.executor, self.schedule, self.watchers = executor, schedule, [*watchers]
+        self._staging: Staging | None = None
+        if tier is not None and schedule.disk_slots:
+            self._staging = Staging(tier, schedule.slots - schedule.disk_slots, executor)
         self._stream = schedule.stream()
         ours = type(schedule) in _OURS
         self._verify = None if ours else Verifier(schedule.n_steps, schedule.slots, schedule.disk_slots)
@@ -266,21 +267,16 @@ class Sweep:
 
     def _carry_out(self) -> bool:
         """Carry out the rows at hand; True if the executor stopped in between, at the turn."""
-        runner = self.executor if self._lanes is None else self._lanes
+        runner, staging = self.executor if self._lanes is None else self._lanes, self._staging
         while len(self._ready):
-            ready = self._ready
-            if self.tier is not None:
-                first = self._first_on_disk(ready)
-                if first == 0:
-                    self._on_disk(ready[0])
-                    self._ready = ready[1:]
-                    continue
-                if first < len(ready):
-                    self._expect(ready[first])
-                    ready = ready[:first]
+            ready = self._ready if staging is None else self._ready[: staging.together(self._ready)]
             reach = min((watcher.reach(ready) for watcher in self.watchers), default=(len(ready), 0))
             rows, rest = parted(self._ready, reach)
-            used = runner.run(rows)
+            if staging is None:
+                used = runner.run(rows)
+            else:
+                used = runner.run(staging.enter(rows, rest))
+                staging.leave(used)
             self._done(rows[:used])
             if used < len(rows):
                 self._ready = np.concatenate([rows[used:], rest])
@@ -288,45 +284,16 @@ class Sweep:
             self._ready = rest
         return False
 
-    def _first_on_disk(self, rows: np.ndarray) -> int:
-        """The first row for a slot on the disk; the number of rows if there is none.  It is often near."""
-        for some in (16, len(rows)):
-            on_disk = rows[:some, 3] >= self.executor.slots
-            first = int(on_disk.argmax())
-            if on_disk[first]:
-                return first
-        return len(rows)
-
-    def _on_disk(self, row: np.ndarray) -> None:
-        """Store or load a state."""
-        assert self.tier is not None
-        kind, n, _, slot = row.tolist()
-        try:
-            if kind == STORE:
-                self.tier.store(slot - self.executor.slots, n, self.executor.state)
-            else:
-                self.tier.load(slot - self.executor.slots, self.executor.state)
-        except Exception as error:
-            sweep = "reverse" if self.vjps else "forward"
-            verb = "storing" if kind == STORE else "loading"
-            error.add_note(f"adjointsim: raised while {verb} y_{n} of {self.schedule.n_steps} ({sweep} sweep)")
-            raise
-        for watcher in self.watchers:
-            watcher.done(row[None])
-
-    def _expect(self, row: np.ndarray) -> None:
-        """Begin to read what will be loaded next."""
-        assert self.tier is not None
-        if row[0] == LOAD:
-            self.tier.expect(int(row[3]) - self.executor.slots)
+    def settle(self) -> None:
+        """Return when every state that was stored on a disk is there."""
+        if self._staging is not None:
+            self._staging.settle()
 
     def _done(self, rows: np.ndarray) -> None:
         if not len(rows):
             return
-        kind, length = rows[:, 0], lengths(rows)
-        recorded = kind == RECORD
-        self.primal += int(length @ ((kind == ADVANCE) | recorded)) - int(np.count_nonzero(recorded))
-        self.vjps += int(length @ (kind == REVERSE))
+        primal, vjps = counted(rows)
+        self.primal, self.vjps = self.primal + primal, self.vjps + vjps
         for watcher in self.watchers:
             watcher.done(rows)
 
@@ -350,8 +317,9 @@ class Sweep:
         planned, exact = executor.planned
         peak = executor.bytes_peak
         name, slots = self.schedule.name, executor.slots
-        if self.tier is not None:
-            planned, peak = planned + self.tier.nbytes, peak + self.tier.nbytes
+        if self._staging is not None:
+            slots -= self._staging.count
+            planned, peak = planned + self._staging.tier.nbytes, peak + self._staging.tier.nbytes
         return Ledger(
             name, n, slots, forward, recomputed, vjps, planned, peak, seconds, self.resumed_at, not exact,
             self.schedule.disk_slots, self.seconds_planned if whole else None,

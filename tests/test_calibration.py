@@ -20,6 +20,7 @@ from adjointsim import calibration
 from adjointsim.errors import ArgumentError
 from adjointsim.schedules import Binomial, Periodic, StoreAll, TwoLevel
 from adjointsim.storage import drawing, machine
+from adjointsim.storage.staging import buffers
 
 N = 150
 ROD = np.array([0.03, 0.02, 0.07, 0.01, 0.05])  # small enough for as many steps
@@ -58,7 +59,7 @@ def test_the_same_bits_in_every_budget(name, step, cache, tmp_path, monkeypatch)
     names = set()
     for slots in (1, 2, 3, 5, 9, 14, 20, 33, 60, 100, 149, 150, 400):
         for directory in (None, tmp_path):
-            memory = least.working_bytes + (slots + 3 * (directory is not None)) * least.state_bytes
+            memory = least.working_bytes + (slots + buffers(least.state_bytes) * (directory is not None)) * least.state_bytes
             sim = make(N, memory=memory, directory=directory)
             plan = sim.plan(y0, p)
             value, grad = sim.value_and_grad(y0, p)
@@ -137,6 +138,35 @@ def test_a_step_that_raises_does_so_in_the_run():
     with pytest.raises(KeyError, match="mine") as caught:
         sim.value_and_grad(1.0, 2.0)
     assert caught.value.__notes__ == ["adjointsim: raised in step n=0 of 150 (forward sweep)"]
+
+
+@pytest.mark.parametrize("bounds", [{"memory": 2000}, {"memory": 2000, "directory": True}, {"checkpoints": 3}, {}], ids=repr)
+@pytest.mark.parametrize(("fails", "said"), [
+    ("step", "step n=3 of 150 (forward sweep)"), ("vjp", "the VJP of step n=3 of 150 (reverse sweep)"),
+])  # fmt: skip
+def test_a_step_that_raises_has_its_usual_note(fails, said, bounds, tmp_path):
+    """Whether it was tried before or not; and its times are measured when other parameters do not raise."""
+
+    def checked(where, n, p):
+        if where == fails and n == 3 and p > 1.0:
+            raise KeyError("mine")
+
+    def step(n, y, p):
+        checked("step", n, p)
+        return y * min(p, 1.0)
+
+    def vjp(n, y, p, bar):
+        checked("vjp", n, p)
+        return bar * p, 0.0
+
+    bounds = {**bounds, "directory": tmp_path} if "directory" in bounds else bounds
+    sim = adj.Simulation(adj.step(step, vjp=vjp, jit=False), N, terminal=lambda y, p: np.sum(y), **bounds)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="mine") as caught:
+            sim.value_and_grad(np.ones(3), 1.5)
+        assert caught.value.__notes__ == [f"adjointsim: raised in {said}"] and caught.value.__context__ is None
+    assert sim.plan(np.ones(3), 0.5).seconds > 0.0
+    assert not any(tmp_path.iterdir())
 
 
 def test_what_is_tried_does_not_warn():

@@ -1,4 +1,4 @@
-"""States on a disk: one file of equal slots, written behind and read ahead by a thread.
+"""States on a disk: one file of equal slots, written and read by a thread.
 
 The file is made once, as long as it will be, and read and written at offsets: what cannot be had is an OSError here, where a
 mapped file would end the process.  A slot's digest is kept with its number and looked at when it is read, so that what comes
@@ -23,10 +23,9 @@ from adjointsim.errors import StorageError
 from adjointsim.leaves import Leaves
 from adjointsim.storage.digest import digest
 
-__all__ = ["BUFFERS", "DiskSlots", "Slots", "Tier", "layout_of", "room"]
+__all__ = ["DiskSlots", "Slots", "Tier", "layout_of", "room"]
 
 _HEADER = 4096  # bytes before the first slot, and what slots are aligned to
-BUFFERS = 3  #: states on their way: two to the disk, one from there
 
 
 def room(directory: Any) -> int:
@@ -123,111 +122,79 @@ class DiskSlots:
 class Tier:
     """The second tier of a sweep: states go to slots and come back while it goes on.
 
-    ``held`` has, for each slot that is known to hold a state, its step and its digest.
+    ``held`` has, for each slot that is known to hold a state, its step and its digest.  Writes and reads are done by a thread
+    in the order in which they were asked for; arrays belong to it until the future is done, and so long it keeps their
+    ``owner``, whose memory may be given to others when it is gone.
     """
 
     def __init__(self, slots: Slots, like: Leaves, name: str) -> None:
         self.slots, self.name = slots, name
         self.held: dict[int, tuple[int, int]] = {}
-        self._like = like
-        self._free = [self._buffer() for _ in range(BUFFERS - 1)]
-        self._writes: list[Future[np.ndarray]] = []
-        self._ahead: tuple[int, Future[np.ndarray]] | None = None
-        self._spare: np.ndarray | None = self._buffer()  # for what is read
+        self._whole = np.empty(sum(leaf.nbytes for leaf in like), np.uint8)  # a state in one piece
         self._worker = ThreadPoolExecutor(1, "adjointsim-storage")
 
     @property
     def nbytes(self) -> int:
-        """What the buffers take."""
-        return BUFFERS * sum(leaf.nbytes for leaf in self._like)
-
-    def _buffer(self) -> np.ndarray:
-        return np.empty(sum(leaf.nbytes for leaf in self._like), np.uint8)
+        """What it takes itself."""
+        return self._whole.nbytes
 
     # -------------------------------------------------------------------------------------------------- the sweep's part
-    def store(self, slot: int, n: int, state: Leaves) -> None:
-        """Keep y_n; the arrays may be changed at once."""
-        if self._ahead is not None and self._ahead[0] == slot:
-            self._drop_ahead()
-        while not self._free:
-            self._free.append(self._writes.pop(0).result())
-        buffer = self._free.pop()
-        for part, leaf in zip(self._parts(buffer), state, strict=True):
-            part[...] = leaf
-        self._writes.append(self._worker.submit(self._write, slot, n, buffer))
+    def write(self, slot: int, n: int, state: Leaves, owner: object = None) -> Future[None]:
+        """Begin to write y_n to a slot."""
+        return self._worker.submit(self._write, slot, n, state, owner)
 
-    def load(self, slot: int, state: Leaves) -> None:
-        """Fill a state from a slot."""
-        self.expect(slot)
-        assert self._ahead is not None
-        _, future = self._ahead
-        self._ahead = None
-        future.exception()  # wait for it; what was stored before has been written then, or could not be
-        while self._writes and self._writes[0].done():
-            self._free.append(self._writes.pop(0).result())
-        self._spare = future.result()
-        for part, leaf in zip(self._parts(self._spare), state, strict=True):
-            leaf[...] = part
-
-    def expect(self, slot: int) -> None:
-        """Begin to read a slot, which will be loaded next."""
-        if self._ahead is not None:
-            if self._ahead[0] == slot:
-                return
-            self._drop_ahead()
-        buffer, self._spare = self._spare, None
-        self._ahead = slot, self._worker.submit(self._read, slot, buffer)
+    def read(self, slot: int, state: Leaves, owner: object = None) -> Future[None]:
+        """Begin to fill a state from a slot; a StorageError if it is not what was written there."""
+        return self._worker.submit(self._read, slot, state, owner)
 
     def keep(self, held: dict[int, tuple[int, int]]) -> None:
         """Take over slots of an earlier run, those that still hold what they should."""
         for slot, (n, number) in held.items():
-            buffer = self._spare
-            assert buffer is not None
             with contextlib.suppress(OSError):
-                self.slots.read(slot, memoryview(buffer))
-                if digest([buffer]) == number:
+                self.slots.read(slot, memoryview(self._whole))
+                if digest([self._whole]) == number:
                     self.held[slot] = n, number
-
-    def settle(self) -> None:
-        """Return when everything that was stored has been written; raises what went wrong."""
-        while self._writes:
-            self._free.append(self._writes.pop(0).result())
 
     def close(self) -> None:
         """Stop the thread; what is on its way is given up."""
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     # -------------------------------------------------------------------------------------------------- the thread's part
-    def _write(self, slot: int, n: int, buffer: np.ndarray) -> np.ndarray:
+    def _write(self, slot: int, n: int, state: Leaves, owner: object) -> None:
         self.held.pop(slot, None)  # until it is complete there is nothing
-        number = digest([buffer])
-        self.slots.write(slot, memoryview(buffer))
+        memory = self._memory(state)
+        if memory is self._whole:
+            for part, leaf in zip(_parts(memory, state), state, strict=True):
+                part[...] = leaf
+        number = digest([memory])
+        self.slots.write(slot, memoryview(memory))
         self.held[slot] = n, number
-        return buffer
 
-    def _read(self, slot: int, buffer: np.ndarray) -> np.ndarray:
+    def _read(self, slot: int, state: Leaves, owner: object) -> None:
         if slot not in self.held:
             raise StorageError(f"Slot {slot} of {self.name} holds no state")
-        self.slots.read(slot, memoryview(buffer))
-        if digest([buffer]) != self.held[slot][1]:
+        memory = self._memory(state)
+        self.slots.read(slot, memoryview(memory))
+        if digest([memory]) != self.held[slot][1]:
             raise StorageError(
                 f"Slot {slot} of {self.name} does not hold what was stored there: the disk, or somebody else, changed it. "
                 "Remove the files of the run and start it again"
             )
-        return buffer
+        if memory is self._whole:
+            for part, leaf in zip(_parts(memory, state), state, strict=True):
+                leaf[...] = part
 
-    # ------------------------------------------------------------------------------------------------------------ buffers
-    def _drop_ahead(self) -> None:
-        assert self._ahead is not None
-        future = self._ahead[1]
-        self._ahead = None
-        future.exception()  # wait for it
-        self._spare = self._buffer() if future.exception() else future.result()
+    def _memory(self, state: Leaves) -> np.ndarray:
+        """The bytes of a state in one piece: its own if it has one leaf, else those that are for it here."""
+        if len(state) == 1 and state[0].flags.c_contiguous:
+            return state[0].reshape(-1).view(np.uint8)
+        return self._whole
 
-    def _parts(self, buffer: np.ndarray) -> list[np.ndarray]:
-        """The leaves of a state in a buffer."""
-        out, at = [], 0
-        for leaf in self._like:
-            out.append(buffer[at : at + leaf.nbytes].view(leaf.dtype).reshape(leaf.shape))
-            at += leaf.nbytes
-        return out
+
+def _parts(memory: np.ndarray, like: Leaves) -> list[np.ndarray]:
+    """The leaves of a state in one piece."""
+    out, at = [], 0
+    for leaf in like:
+        out.append(memory[at : at + leaf.nbytes].view(leaf.dtype).reshape(leaf.shape))
+        at += leaf.nbytes
+    return out

@@ -16,8 +16,10 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -33,6 +35,7 @@ _MAGIC = b"adjointsim record 1\n"
 _NAMES = ("adjointsim.record.0", "adjointsim.record.1")
 _ALL = (*_NAMES, *(f"{name}.new" for name in _NAMES), "adjointsim.states")
 _LOCK = "adjointsim.lock"
+_KINDS = {stat.S_IFLNK: "symbolic link", stat.S_IFDIR: "folder", stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 
 
 @dataclass
@@ -100,15 +103,38 @@ def checked_directory(directory: Path) -> Path:
     return path
 
 
-class RunDirectory:
-    """A directory while a run works in it.  StorageError if another one does.
+def _check_file(path: Path) -> None:
+    """StorageError if something that is no file is where one of ours will be."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "device")
+        raise StorageError(f"{path} is a {kind}, but a file of the run belongs there: remove it, or name another directory=")
 
-    After an exception everything stays as it is for the next one.
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A file that cannot be opened or read is a StorageError; one that is not there is none."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be used ({error}): remove it, or name another directory=") from error
+
+
+class RunDirectory:
+    """A directory while a run works in it.  StorageError if another one does, or if our files cannot be there.
+
+    ``begins`` says that there is no record to go on with: nothing is lost then if the files are removed.
     """
 
     def __init__(self, path: Path, identity: dict[str, str]) -> None:
         self.path, self.identity = path, identity
         self.serial = 0
+        self.begins = False  # not known yet
         self._lock = self._locked()
 
     @property
@@ -119,10 +145,10 @@ class RunDirectory:
         """The lock file.  It is an object, so that Ctrl-C between two lines does not leave it open for ever."""
         path = self.path / _LOCK
         for name in (_LOCK, *_ALL):
-            if (self.path / name).is_symlink():
-                raise StorageError(f"{self.path / name} is a symbolic link; remove it, or name another directory=")
+            _check_file(self.path / name)
         while True:
-            file = FileIO(path, "r+", opener=lambda name, flags: os.open(name, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+            with _named(path):
+                file = FileIO(path, "r+", opener=lambda name, flags: os.open(name, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -148,9 +174,12 @@ class RunDirectory:
         damaged: list[str] = []
         for name in _NAMES:
             try:
-                record, identity = Record.parse((self.path / name).read_bytes())
+                with _named(self.path / name):
+                    content = (self.path / name).read_bytes()
             except FileNotFoundError:
                 continue
+            try:
+                record, identity = Record.parse(content)
             except (ValueError, KeyError, TypeError, OverflowError) as error:
                 damaged.append(f"{name}: {error}")
                 continue
@@ -162,6 +191,7 @@ class RunDirectory:
             warnings.warn(f"{self.path}: {'; '.join(damaged)}: {then}", RestartWarning, stacklevel=2)
         if record is not None:
             self.serial = record.serial
+        self.begins = record is None
         return record
 
     def _check(self, identity: dict[str, str]) -> None:
@@ -190,6 +220,7 @@ class RunDirectory:
             raise
         finally:
             os.close(file)
+        self.begins = False
         os.replace(new, path)
         self._sync()
 
@@ -211,7 +242,7 @@ class RunDirectory:
                 for name in (*_ALL, _LOCK):
                     (self.path / name).unlink(missing_ok=True)
         except OSError as error:
-            message = f"{self.path}: the run is done, but its files stay ({error}): remove {self.path}/adjointsim.*"
+            message = f"{self.path}: the run is over, but its files stay ({error}): remove {self.path}/adjointsim.*"
             warnings.warn(message, RestartWarning, stacklevel=2)
         finally:
             self._lock.close()
