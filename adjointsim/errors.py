@@ -100,8 +100,7 @@ class IntegrationError(AdjointSimError, ArithmeticError):
 class ConvergenceError(AdjointSimError, ArithmeticError):
     """``adj.root`` found no root: it did not converge, met a residual that is not finite, or a singular Jacobian.
 
-    Attributes: ``residual``, the largest residual, and ``updates``, by how much each iteration changed the unknown, in units of
-    its largest number.
+    Attributes: ``residual``, the largest residual, and ``updates``, the largest relative change of an unknown in each iteration.
     """
 
     def __init__(self, message: str, *, residual: float, updates: tuple[float, ...]) -> None:

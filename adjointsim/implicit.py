@@ -39,9 +39,9 @@ def root(
 
     The Jacobian is exact, by tangents of the residual: dense and factorised by LAPACK, or with ``bandwidth=(lower, upper)``,
     the numbers of diagonals below and above the main one, banded.  There is no line search: begin close enough.  x is found
-    when an update is at rounding level: at most ``tol`` times the largest unknown (64 units of rounding unless you name
-    it; 1.4e-14 for float64), or so small that the next one would be lost in rounding, or made from residuals that are
-    nothing but rounding errors of their terms (:mod:`adjointsim.derive.newton` has the formulas).  That update is made, too.
+    when an update is at rounding level: no unknown changes by more than ``tol`` times itself (64 units of rounding unless you
+    name it; 1.4e-14 for float64), or so little that the next update would be lost in rounding, or the residuals are nothing but
+    rounding errors of their terms (:mod:`adjointsim.derive.newton` has the formulas).  That update is made, too.
 
     Derivatives are those of the implicit function theorem at x: with J = d residual / d x, the cotangent of an argument is
     ``-x_bar^T J^-1 d residual / d argument``.  The iterations are not differentiated, the derivative with respect to

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import mpmath as mp
 import numba
 import numpy as np
 import pytest
-import root_programs
 from root_programs import PROGRAMS, Cubic, U, cubic, diffusion, euler, rhs
 
 import adjointsim as adj
-from adjointsim.errors import ConvergenceError, StructureError, UnsupportedError
+from adjointsim.errors import ConvergenceError, StructureError
 
 
 class Rate(NamedTuple):
@@ -29,6 +27,10 @@ def decays(x, y, p):
 @adj.step
 def decay(n, y, p):
     return adj.root(decays, y, (y, p))
+
+
+def square(y, p):
+    return y * y
 
 
 def decay_to_50_digits(y0, c, a, b, steps):
@@ -61,8 +63,8 @@ def test_fifty_digits():
         grad = gradient(0)
         product = [(a - b) / (2 * h) for a, b in zip(gradient(h), gradient(-h), strict=True)]
     bits = set()
-    for how in ({}, {"checkpoints": 1}, {"checkpoints": 3}, {"memory": 4000}):
-        sim = adj.Simulation(decay, steps, terminal=lambda y, p: y * y, **how)
+    for how in ({}, {"checkpoints": 1}, {"checkpoints": 3}):
+        sim = adj.Simulation(decay, steps, terminal=square, **how)
         found, g = sim.value_and_grad(y0, p)
         hv = sim.hvp(y0, p, *dot)
         np.testing.assert_allclose(found, float(value), rtol=1e-14)
@@ -70,17 +72,15 @@ def test_fifty_digits():
         np.testing.assert_allclose([hv.y0, hv.p.c, *hv.p.w], [float(x) for x in product], rtol=1e-12)
         bits.add(np.array([found, g.y0, g.p.c, *g.p.w, hv.y0, hv.p.c, *hv.p.w]).tobytes())
     assert len(bits) == 1
-    _, tangent = adj.Simulation(decay, steps, terminal=lambda y, p: y * y).jvp(y0, p, *dot)
+    _, tangent = adj.Simulation(decay, steps, terminal=square).jvp(y0, p, *dot)
     np.testing.assert_allclose(tangent.value, float(sum(mp.mpf(a) * b for a, b in zip(d, grad, strict=True))), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["control", "structure", "captured", "nested", "bands"])
-def test_compiled(name):
-    fn, by_hand, args = PROGRAMS[name]
+def test_compiled():
+    fn, by_hand, args = PROGRAMS["control"]
     out, pullback = adj.vjp(fn, *args)
     same, back = adj.vjp(by_hand, *args)
-    bar = out if name != "nested" else 1.0
-    for a, b in zip((*_flat(out), *_flat(pullback(bar))), (*_flat(same), *_flat(back(bar))), strict=True):
+    for a, b in zip((*_flat(out), *_flat(pullback(out))), (*_flat(same), *_flat(back(out))), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
@@ -109,26 +109,10 @@ def test_complex_step():
 def test_in_python():
     x = adj.root(cubic, 1, (Cubic(2.0, U),))
     assert isinstance(x, float) and abs(cubic(x, Cubic(2.0, U))) < 1e-15
-    x = adj.root(diffusion, np.zeros(5), (U[0] * np.ones(5), 0.3), bandwidth=(2, 1))
-    np.testing.assert_allclose(diffusion(x, U[0] * np.ones(5), 0.3), 0.0, atol=1e-15)
-    np.testing.assert_array_equal(adj.root(lambda x: x - U, np.zeros(3, int)), U)
-    z = adj.root(numba.njit(lambda z: (z[0] * z[0] - 4.0, z[1] - z[0])), (1.0, np.ones(2)), tol=1e-3)
+    z = adj.root(numba.njit(lambda z: (z[0] * z[0] - 4.0, z[1] - z[0])), (1.0, np.ones(2, int)), tol=1e-3)
     assert type(z) is tuple and z[0] == pytest.approx(2.0, rel=1e-6) and np.all(z[1] == z[0])
-    assert adj.root(lambda x: x + 0.0, np.zeros(0)).shape == (0,)
-    assert adj.root(lambda x: x + x**3, 1.0) == 0.0
     with pytest.raises(StructureError, match="Got root of 3, but expected"):
         adj.root(3, 1.0)
-
-
-def test_float32():
-    out, pullback = adj.vjp(lambda u, k: adj.root(diffusion, u, (u, k)), np.full(5, 0.3, np.float32), np.float32(0.3))
-    exact, back = adj.vjp(lambda u, k: adj.root(diffusion, u, (u, k)), np.full(5, 0.3), 0.3)
-    assert out.dtype == np.float32
-    np.testing.assert_allclose(out, exact, rtol=1e-6)
-    bars = pullback(np.ones(5, np.float32)), back(np.ones(5))
-    assert bars[0][0].dtype == np.float32
-    np.testing.assert_allclose(bars[0][0], bars[1][0], rtol=1e-5)
-    np.testing.assert_allclose(bars[0][1], bars[1][1], rtol=1e-5)
 
 
 def test_guess_and_inputs():
@@ -141,19 +125,14 @@ def test_guess_and_inputs():
     assert np.array_equal(adj.hvp(f, (g, u), (g, None))[1], np.zeros(3))
 
 
-def test_ill_conditioned():
-    """A system of condition 1e12: x is what a direct solution gives, and does not count as a failure."""
-    a = np.vander(np.linspace(0.1, 1.0, 9))
-    x = adj.root(lambda x, a: a @ x - 1.0, np.zeros(9), (a,))
-    np.testing.assert_allclose(a @ x, np.ones(9), atol=1e-12)
-    scaled = np.diag(10.0 ** np.arange(-40, 50, 10)) @ a @ np.diag(10.0 ** np.arange(40, -50, -10))
-    x = adj.root(lambda x, a, b: a @ x - b, np.zeros(9), (scaled, scaled @ (10.0 ** np.arange(-40, 50, 10))))
-    np.testing.assert_allclose(x, 10.0 ** np.arange(-40, 50, 10), rtol=1e-3)
-
-
 # --------------------------------------------------------------------------------------------------------- what goes wrong
 def no_root(x, c):
     return x * x + c
+
+
+def cycle(x):
+    """From 1 to 0, and from 0 to 1."""
+    return x**3 - 2.0 * x + 2.0
 
 
 def logarithm(x, c):
@@ -169,6 +148,7 @@ def singular(x, c):
     [
         (lambda c: adj.root(no_root, 0.7, (c,)), "adj.root of no_root did not converge: largest residual .* after 50 iterations"),
         (lambda c: adj.root(no_root, 0.7, (c,), max_iter=3), "did not converge: largest residual .* after 3 iterations"),
+        (lambda c: adj.root(cycle, c), "did not converge: .* after 50 iterations, .* 1.0e[+]00, inf, 1.0e[+]00"),
         (lambda c: adj.root(no_root, 0.0, (-c,)), "a Jacobian that is singular"),
         (lambda c: adj.root(no_root, 1.0, (c - c,)), "did not converge|singular"),  # a double root
         (lambda c: adj.root(no_root, c * np.nan, (c,)), "a residual that is not finite"),
@@ -217,69 +197,6 @@ def of_another_length(x, u):
 def test_another_length():
     with pytest.raises(ValueError, match="of_another_length returns an array of another length than the unknown"):
         adj.vjp(lambda u: adj.root(of_another_length, u, (u,)), U)
-
-
-def writes(x):
-    x[0] = 1.0
-    return x
-
-
-def first(x):
-    return x[0]
-
-
-def swapped(x):
-    return x[1], x[0]
-
-
-def outer_product(x):
-    return np.outer(x, U)
-
-
-def itself(x):
-    return adj.root(itself, x)
-
-
-def one_of_two(x):
-    return adj.root(the_other, x)
-
-
-def the_other(x):
-    return adj.root(one_of_two, x)
-
-
-def transformed(x):
-    return np.fft.fft(x)
-
-
-@pytest.mark.parametrize(
-    ("f", "words"),
-    [
-        (lambda u: adj.root(first, u)[0], "returns a float where a 1-d array is expected, like the unknown"),
-        (lambda u: adj.root(first, (u[0], u))[0], "returns a float where a tuple of 2 is expected"),
-        (lambda u: adj.root(swapped, (u[0], u))[0], "returns a 1-d array where a number is expected"),
-        (lambda u: adj.root(outer_product, u)[0], "returns a 2-d array where a 1-d array is expected"),
-        (lambda u: adj.root(euler, u, u)[0], "args of adj.root is a 1-d array: pass a tuple"),
-        (lambda u: adj.root(euler, u, (u,))[0], r"euler\(\) is missing the argument 'dt'"),
-        (lambda u: adj.root(euler, u.reshape(3, 1), (u, 0.1, u))[0, 0], "the guess of adj.root is a 2-d array: pass a number"),
-        (lambda u: adj.root(euler, 1j * u, (u, 0.1, u))[0].real, "the guess of adj.root is a 1-d complex array"),
-        (lambda u: adj.root(np.sin, u)[0], "adj.root of sin: pass a function of yours"),
-        (lambda u: adj.root(writes, u)[0], "writes"),
-        (lambda u: adj.root(euler, u, (u, 0.1, u), 1e-3)[0], "given by their names"),
-        (lambda u: adj.root(euler, u, (u, 0.1, u), tol=u)[0], "tol of adj.root is a 1-d array"),
-        (lambda u: adj.root(euler, u, (u, 0.1, u), max_iter=3.0)[0], "max_iter of adj.root is a float"),
-        (lambda u: adj.root(euler, u, (u, 0.1, u), bandwidth=2)[0], "bandwidth of adj.root is a pair"),
-        (lambda u: adj.root(euler, u, (u, 0.1, [u[0]]))[0], "neither a number, an array, a tuple nor a function"),
-        (lambda u: adj.root(itself, u)[0], "recursion is not supported"),
-        (lambda u: adj.root(one_of_two, u)[0], "recursion is not supported"),
-        (lambda u: adj.root(transformed, u)[0], "no derivative rule"),
-    ],
-)
-def test_refused(f, words):
-    with pytest.raises(UnsupportedError) as caught:
-        adj.grad(f)(U)
-    assert re.search(words, caught.value.msg), caught.value.msg
-    assert caught.value.filename in (__file__, root_programs.__file__) and caught.value.lineno
 
 
 @pytest.mark.parametrize(

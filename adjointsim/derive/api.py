@@ -51,7 +51,7 @@ def raise_site(
     if isinstance(site, ShapeSite):
         exc: BaseException = entry.shape_error(site, counters, arrays or {})
     elif isinstance(site, RootSite):
-        exc = site.error()
+        exc = site.exception()
     else:
         exc = _user_exception(site, dict(entry.globals_of(site)))
     exc.add_note(f'adjointsim: raised in {site.function}, File "{site.filename}", line {site.lineno}')

@@ -51,7 +51,7 @@ def _like_right_side(kinds: Kinds) -> Spec:
 
 
 # ------------------------------------------------------------------------------------------------------------ dense matrices
-@njit
+@njit(error_model="numpy")
 def factorised(a):
     """The factors, and whether the matrix is regular."""
     n = len(a)
@@ -75,7 +75,7 @@ def factorised(a):
     return factors, regular
 
 
-@njit
+@njit(error_model="numpy")
 def solved(factors, b, transposed):
     """The solution for factors of a regular matrix."""
     n = len(b)
@@ -126,7 +126,7 @@ def lu_solve_jvp(x, args, args_dot):
 
 
 # ----------------------------------------------------------------------------------------------------------- banded matrices
-@njit
+@njit(error_model="numpy")
 def factorised_bands(bands, lower):
     """The factors, and whether the matrix is regular."""
     rows, n = bands.shape
@@ -150,7 +150,7 @@ def factorised_bands(bands, lower):
     return factors, regular
 
 
-@njit
+@njit(error_model="numpy")
 def solved_bands(factors, b, lower, transposed):
     """The solution for factors of a regular matrix."""
     n = len(b)

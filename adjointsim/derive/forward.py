@@ -65,9 +65,11 @@ class Forward(OpaqueCalls):
 
     def verb(self, name: str, node: ast.Call, root: str | None) -> Value:
         """The value of a call of one of the library's own functions."""
-        return {"jvp": self._jvp}[name](node, root)
+        if name != "jvp":
+            raise self.error(f"adj.{name} cannot be called in what is derived: adj.jvp can", node)
+        return self._jvp(node)
 
-    def _jvp(self, node: ast.Call, root: str | None) -> Value:
+    def _jvp(self, node: ast.Call) -> Value:
         """``adj.jvp(f, args, tangents)``: the pair of the value and its tangent."""
         given = self.keywords(node, "f", "args", "tangents")
         if len(given) < 3:

@@ -33,7 +33,7 @@ _dgbtrf = _external("dgbtrf", _INT, _INT, _INT, _INT, _REAL, _INT, _INT, _INT)
 _dgbtrs = _external("dgbtrs", _LETTER, _INT, _INT, _INT, _INT, _REAL, _INT, _INT, _REAL, _INT, _INT)
 
 
-@njit
+@njit(error_model="numpy")
 def dgetrf(lu, pivots):
     """Factorise in place a matrix that is stored by columns (``lu[j, i]`` is A[i, j]); returns LAPACK's info."""
     sizes = np.zeros(2, np.int32)
@@ -42,7 +42,7 @@ def dgetrf(lu, pivots):
     return sizes[1]
 
 
-@njit
+@njit(error_model="numpy")
 def dgetrs(transposed, lu, pivots, x):
     """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
     sizes, letter = np.zeros(3, np.int32), np.zeros(1, np.uint8)
@@ -53,7 +53,7 @@ def dgetrs(transposed, lu, pivots, x):
     )  # fmt: skip
 
 
-@njit
+@njit(error_model="numpy")
 def dgbtrf(lower, upper, lu, pivots):
     """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info."""
     sizes = np.zeros(5, np.int32)
@@ -63,7 +63,7 @@ def dgbtrf(lower, upper, lu, pivots):
     return sizes[4]
 
 
-@njit
+@njit(error_model="numpy")
 def dgbtrs(transposed, lower, upper, lu, pivots, x):
     """Solve in place with what :func:`dgbtrf` left, or with the transposed matrix."""
     sizes, letter = np.zeros(6, np.int32), np.zeros(1, np.uint8)

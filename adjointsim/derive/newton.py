@@ -6,14 +6,15 @@ J. Reid, "On the estimation of sparse Jacobian matrices", 1974), and by one more
 said to be.
 
 An update is the last one, and is made, if one of these holds (u is the unit of rounding of x's dtype, 2.2e-16 for float64, and
-the *change* of an iteration is the largest change of an unknown in units of the largest unknown):
+the *change* of an iteration is the largest of the relative changes of the unknowns, each in units of its own new value):
 
 * the change is at most ``tol``, which is 64 u unless the user says otherwise;
-* ``change**2 <= u * (the change before)``: as it shrinks, the next change would be lost in rounding;
+* ``change**2 <= u * min(1, the change before)``: as it shrinks, the next change would be lost in rounding;
 * every residual is at most 64 u times the sum of |dr_i/dx_j x_j| over j: it is what rounding leaves of its terms, and the
   update is as good as can be had, whatever the condition of the system (W. Oettli, W. Prager, 1964).
 
-As Newton's method converges quadratically, what is left after that update is rounding.
+None of these depends on the units of unknowns and equations.  As Newton's method converges quadratically, what is left after
+that update is rounding.
 """
 
 from __future__ import annotations
@@ -34,25 +35,24 @@ GO_ON, DONE, LIMIT, NOT_FINITE, SINGULAR, BANDS = range(6)
 
 
 # ------------------------------------------------------------------------------------------------------ compiled as it is
-@njit
+@njit(error_model="numpy")
 def moved(x, dx):
     """x - dx, and the change."""
-    new, change, largest = x.copy(), 0.0, 0.0
+    new, change = x.copy(), 0.0
     for i in range(len(x)):
         new[i] = x[i] - dx[i]
-        change = max(change, abs(dx[i])) if np.isfinite(dx[i]) else np.inf
-        largest = max(largest, abs(new[i]))
-    return new, (change / largest if change > 0.0 else 0.0)
+        if dx[i] != 0.0:
+            own = abs(dx[i]) / abs(new[i])
+            change = max(change, own) if np.isfinite(own) else np.inf
+    return new, change
 
 
-@njit
+@njit(error_model="numpy")
 def state_after(change, before, noise, tol, unit):
-    if not np.isfinite(change) and change != np.inf:
-        return NOT_FINITE
-    return DONE if noise or change <= tol or change * change <= unit * before else GO_ON
+    return DONE if noise or change <= tol or change * change <= unit * min(before, 1.0) else GO_ON
 
 
-@njit
+@njit(error_model="numpy")
 def size_of(r):
     """The largest residual, NaN if one is."""
     size = 0.0

@@ -54,10 +54,10 @@ MOST = 50
 class RootSite(RaiseSite):
     """Where a root is not found."""
 
-    def error(self) -> ConvergenceError:
+    def exception(self) -> ConvergenceError:
         """What to raise, right after it happened in this thread."""
         state, size, updates = remembered()
-        updates = updates[np.isfinite(updates)]
+        updates = updates[~np.isnan(updates)]
         history = ", ".join(f"{u:.1e}" for u in updates[-8:])
         seen = f"{len(updates)} iteration{'s' * (len(updates) != 1)}"
         seen += f", relative changes of x {'... ' * (len(updates) > 8)}{history}" if len(updates) else ""

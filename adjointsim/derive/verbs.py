@@ -13,7 +13,7 @@ _VERBS: dict[Any, str] = {}
 
 
 def inside(name: str) -> Callable[[F], F]:
-    """Decorate a public function that lowering understands, as ``name``, where a step calls it."""
+    """Decorate a public function of which lowering knows, as ``name``, what to do where a step calls it (to refuse it, say)."""
 
     def enter(function: F) -> F:
         _VERBS[function] = name

@@ -8,7 +8,6 @@ from forward_programs import PROGRAMS, U, implicit, implicit_by_hand, rhs, scala
 
 import adjointsim as adj
 from adjointsim.derive.verify import verify
-from adjointsim.errors import UnsupportedError
 
 from .harness import Derived, assert_close, functions
 
@@ -62,62 +61,6 @@ def test_in_a_sweep():
 def test_in_python_it_is_the_same():
     out, dot = adj.jvp(scalar, (0.3, 0.8), (0.8, 0.5))
     assert adj.vjp(lambda x, y: adj.jvp(scalar, (x, y), (y, 0.5)), 0.3, 0.8)[0] == pytest.approx((out, dot), rel=1e-15)
-
-
-def writes(u):
-    u[0] = 1.0
-    return u
-
-
-def gives_a_list(u):
-    return [u[0], u[1]]
-
-
-@adj.custom_vjp
-def with_a_rule(x):
-    return x * x
-
-
-@with_a_rule.defvjp
-def with_a_rule_vjp(y, y_bar, x):
-    return (2.0 * x * y_bar,)
-
-
-def calls_it(x):
-    return with_a_rule(x)
-
-
-def itself(x):
-    return adj.jvp(itself, (x,), (x,))[1]
-
-
-@pytest.mark.parametrize(
-    ("f", "args", "words"),
-    [
-        (lambda u: adj.jvp(rhs, (u, u), (u,))[1][0], (U,), "1 tangents are given for the 2 arguments of rhs"),
-        (lambda u: adj.jvp(rhs, (u,), (u,))[1][0], (U,), r"rhs\(\) is missing the argument 'p'"),
-        (lambda u: adj.jvp(rhs, (u, u, u), (u, u, u))[1][0], (U,), "takes 2 positional arguments but 3"),
-        (lambda u: adj.jvp(rhs, u, (u,))[1][0], (U,), "args of adj.jvp is a 1-d array: pass a tuple"),
-        (lambda u: adj.jvp(rhs, (u, u))[1][0], (U,), "takes a function, its arguments and their tangents"),
-        (lambda u: adj.jvp(rhs, (u, u), (u, 1.0))[1][0], (U,), "tangent of argument 1 of rhs is a float where a 1-d array is"),
-        (lambda u: adj.jvp(rhs, (u, u), (u, (u, u)))[1][0], (U,), "tangent of argument 1 of rhs is a tuple of 2 where"),
-        (
-            lambda u: adj.jvp(scalar, (u[0], u[1]), (u, 0))[1],
-            (U,),
-            "tangent of argument 0 of scalar is a 1-d array where a number",
-        ),
-        (lambda u: adj.jvp(np.sin, (u,), (u,))[1][0], (U,), "adj.jvp of sin: pass a function of yours"),
-        (lambda u: adj.jvp(writes, (u,), (u,))[1][0], (U,), "writes writes its arguments"),
-        (lambda u: adj.jvp(writes, (u * 2.0,), (None,))[1][0], (U,), "writes writes its arguments"),
-        (lambda u: adj.jvp(gives_a_list, (u,), (u,))[1][0], (U,), "gives_a_list returns a list"),
-        (lambda x: adj.jvp(calls_it, (x,), (x,))[1], (1.0,), "with_a_rule has no defjvp"),
-        (lambda x: itself(x), (1.0,), "recursion is not supported"),
-    ],
-)
-def test_refused(f, args, words):
-    with pytest.raises(UnsupportedError, match=words) as caught:
-        adj.grad(f)(*args)
-    assert caught.value.filename == __file__ and caught.value.lineno
 
 
 def test_a_tangent_of_another_shape():
