@@ -95,6 +95,19 @@ class Flat:
         for j in range(colour, n, {colours}):
             for i in range(max(0, j - {upper}), min(n, j + {lower + 1})):
                 jac[{upper} + i - j, j] = column[i]
+    probe = np.empty(n)
+    for j in range(n):
+        probe[j] = 1.0 + 0.25 * (j * j % 7)
+    whole = {tangent.format("probe")}
+    for i in range(n):
+        found = 0.0
+        most = abs(whole[i])
+        for j in range(max(0, i - {lower}), min(n, i + {upper + 1})):
+            part = jac[{upper} + i - j, j] * probe[j]
+            found += part
+            most = max(most, abs(part))
+        if abs(found - whole[i]) > 1.5e-8 * most:  # (no derivative of this: it only decides)
+            raise ValueError("the Jacobian of the right-hand side has entries outside of bandwidth={self.bandwidth!r}")
     return jac"""
         if self.count is not None:
             lines = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adjointsim.derive.spec import ScalarSpec, Spec, leaf_specs, leaves_of, measured, shapeless
+from adjointsim.derive.spec import ScalarSpec, Spec, differentiable, leaf_specs, leaves_of, measured, shapeless
 from adjointsim.errors import ArgumentError, IntegrationError, NonFiniteError, StructureError
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
@@ -227,8 +227,8 @@ class _Solve:
         else:
             self.y_spec = spec_of(y0, "y0")
             leaves = flatten(y0, self.y_spec, "y0", copy=True)
-        if not leaves_of(self.y_spec):
-            raise StructureError(f"Got y0={self.y_spec}, but expected a state: a number, an array or a tuple of these")
+        if not sum(leaf.size for leaf in leaves):
+            raise StructureError(f"Got y0={self.y_spec}, but expected a state of at least one number")
         check_given(leaves, self.y_spec, "y0")
         rtol, atol = (self._tolerance(name) for name in ("rtol", "atol"))
         self.program = ode.program(self.y_spec, leaves, self.p_spec, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
@@ -343,7 +343,7 @@ class _Solve:
 
         if isinstance(names, str):
             names = (names,)
-        if self.p is None:  # nothing to ask for
+        if not any(map(differentiable, leaves_of(self.p_spec))):  # nothing to ask for
             names = tuple(name for name in names if name != "p") or ("y0",)
         return tuple(map(translated, names))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Sequence
 from textwrap import indent
 from types import FunctionType
@@ -73,7 +74,7 @@ class Program:
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
             raise StructureError(f"Got y{inert[0]} as an integer or bool, but expected floats: what does not change belongs in p")
-        specs = (_F8, y_spec, p_spec)
+        self.specs = specs = (_F8, y_spec, p_spec)
         arguments = [np.zeros(1), *y, *p]
         rate, lengths = self._like_y(functions.rhs, specs, arguments, f"the right-hand side {_name(functions.rhs)}")
         for (path, leaf), shape in zip(paths(y_spec), shapes_of(y), strict=True):
@@ -86,6 +87,7 @@ class Program:
             found, _ = self._like_y(effect, specs, arguments, whose)
             checks = self._checks("after", found, whose)
             self._define("\n".join([f"def effect_{k}(t, y, p):", f"    after = given_{k}(t, y, p)", *checks, "    return after"]))
+        self.user_tree = Tree(y_spec, lengths, self.namespace)
         spec, lengths, skip = y_spec, lengths, ()
         if functions.running is not None:
             spec = TupleSpec((y_spec, _F8), WithCost)
@@ -167,9 +169,18 @@ class Program:
     def _rate(self, found: Spec) -> str:
         """The derivative of the state, if it has the state's shapes: a text that reads components does not see others."""
         checks = self._checks("k", found, f"the right-hand side {_name(self.functions.rhs)}")
-        if self.own:
-            return "\n".join(["def rate(t, z, p):", "    y = z.y", "    k = rhs(t, y, p)", *checks, "    return WithCost(k, running(t, y, p))"])
-        return "\n".join(["def rate(t, y, p):", "    k = rhs(t, y, p)", *checks, "    return k"])
+        k = f"    k = rhs(t, {self._given(self.functions.rhs)}, p)"
+        if not self.own:
+            return "\n".join(["def rate(t, y, p):", k, *checks, "    return k"])
+        cost = f"running(t, {self._given(self.functions.running)}, p)"
+        return "\n".join(["def rate(t, z, p):", "    y = z.y", k, *checks, f"    return WithCost(k, {cost})"])
+
+    def _given(self, function: Any) -> str:
+        """The user's y for a function of (t, y, p): a copy if that overwrites it, for y is read again after the call."""
+        kernel = kernel_of(function, self.specs, role="function")
+        mine = kernel.names[1]
+        writes = any(re.split(r"[.\[]", path)[0] == mine for path in kernel.entry.overwritten)
+        return self.user_tree.own("y") if writes else "y"
 
     def _checks(self, name: str, found: Spec, whose: str) -> list[str]:
         """Lines that raise ValueError where an array has another shape than its counterpart in y."""

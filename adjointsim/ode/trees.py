@@ -36,6 +36,11 @@ class Tree:
         """What is called ``name``, in memory of its own and in double precision, as all that follows is."""
         return self.of(lambda path: f"{name}{path} * 1.0")
 
+    def own(self, name: str) -> str:
+        """The same in memory of its own."""
+        numbers = {path for path, number, _ in self.parts() if number}
+        return self.of(lambda path: f"{name}{path}" if path in numbers else f"{name}{path}.copy()")
+
     def parts(self) -> Iterator[tuple[str, bool, bool]]:
         """What formulas are written for: (path, whether it is a number, whether it is complex)."""
         for path, leaf in paths(self.spec):
@@ -85,6 +90,9 @@ def vectors_in_tuples(spec: Spec, found: Spec, name: str, path: str = "") -> dic
     if isinstance(spec, TupleSpec):
         if not isinstance(found, TupleSpec) or len(found.items) != len(spec.items):
             raise StructureError(f"Got {found} from {name}, but expected the structure of {whose}, {spec}")
+        if spec.fields is not None and found.fields != spec.fields:  # formulas read them by their names
+            got = "a plain tuple" if found.fields is None else f"fields {', '.join(found.fields)}"
+            raise StructureError(f"Got {got} from {name}, but expected a {spec.cls.__name__}, like {whose}: {', '.join(spec.fields)}")
         out: dict[str, int] = {}
         for (step, item), other in zip(items(spec), found.items, strict=True):
             out |= vectors_in_tuples(item, other, name, path + step)
