@@ -230,7 +230,7 @@ class _Solve:
         if not sum(leaf.size for leaf in leaves):
             raise StructureError(f"Got y0={self.y_spec}, but expected a state of at least one number")
         check_given(leaves, self.y_spec, "y0")
-        rtol, atol = (self._tolerance(name) for name in ("rtol", "atol"))
+        rtol, atol = (self._tolerance(name, leaves) for name in ("rtol", "atol"))
         self.program = ode.program(self.y_spec, leaves, self.p_spec, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
         self.own = bool(self.program.own)
         self.y0 = self.program.initial(y0) if callable(y0) else self.state(y0, 0.0)
@@ -254,14 +254,18 @@ class _Solve:
         if self.found.failed is not None:
             raise self._failure(p_leaves)
 
-    def _tolerance(self, name: str) -> Any:
+    def _tolerance(self, name: str, y: Leaves) -> Any:
         given = getattr(self.ode, name)
         if isinstance(given, float):
             return given
         spec = spec_of(given, name)
         if str(shapeless(spec)) != str(shapeless(self.y_spec)):
             raise StructureError(f"Got {name}={spec}, but expected a number, or the structure of y0, {self.y_spec}")
-        return unflatten(spec, flatten(given, spec, name, copy=True))
+        leaves = flatten(given, spec, name, copy=True)
+        for (path, _), own, leaf in zip(leaf_specs(self.y_spec, ""), leaves, y, strict=True):
+            if own.shape != leaf.shape:
+                raise StructureError(f"Got {name}{path} of shape {own.shape}, but expected that of y0{path}, {leaf.shape}")
+        return unflatten(spec, leaves)
 
     def _simulation(self, found: Found) -> Simulation:
         """The simulation of the steps found; ``q`` are its parameters."""

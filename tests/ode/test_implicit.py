@@ -168,3 +168,16 @@ def test_bad_arguments():
         adj.ODE(systems.lake, [0.0, 1.0], method="rodas5p", bandwidth=(1, 1)).run(y0, p)
     with pytest.raises(StructureError, match="complex"):
         adj.ODE(growth, [0.0, 1.0], method="rodas5p").run(1.0 + 1.0j, Growth(1.0, 1.0))
+
+
+def two_below(t, y, p):
+    out = -p * y
+    for i in range(2, len(y)):
+        out[i] += y[i - 2] * y[i]
+    return out
+
+
+def test_entries_outside_of_the_bands_are_an_error_with_a_rosenbrock_method():
+    ode = adj.ODE(two_below, [0.0, 0.5], method="rodas5p", dt=0.25, bandwidth=(1, 0))
+    with pytest.raises(ValueError, match=r"entries outside of bandwidth=\(1, 0\)"):
+        ode.run(np.linspace(0.1, 1.0, 9), 0.7)
