@@ -92,7 +92,8 @@ def vectors_in_tuples(spec: Spec, found: Spec, name: str, path: str = "") -> dic
             raise StructureError(f"Got {found} from {name}, but expected the structure of {whose}, {spec}")
         if spec.fields is not None and found.fields != spec.fields:  # formulas read them by their names
             got = "a plain tuple" if found.fields is None else f"fields {', '.join(found.fields)}"
-            raise StructureError(f"Got {got} from {name}, but expected a {spec.cls.__name__}, like {whose}: {', '.join(spec.fields)}")
+            wanted = f"a {getattr(spec.cls, '__name__', '')}, like {whose}: {', '.join(spec.fields)}"
+            raise StructureError(f"Got {got} from {name}, but expected {wanted}")
         out: dict[str, int] = {}
         for (step, item), other in zip(items(spec), found.items, strict=True):
             out |= vectors_in_tuples(item, other, name, path + step)
