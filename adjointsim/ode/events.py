@@ -77,7 +77,9 @@ def notice(directions: Sequence[int], own: str, together: int) -> str:
     """Lines that find the first event of a step."""
     lines = ["hit = -1", "hit_length = h"]
     for k, direction in enumerate(directions):
-        up, down = f"side_{k}_before < 0.0 and next_{k} >= 0.0", f"side_{k}_before > 0.0 and next_{k} <= 0.0"
+        # one that has just happened does so again only on the far side: a step of length 0 to a knot leaves it at 0
+        touched = f"next_{k} == 0.0 and fired != {k}"
+        up, down = (f"side_{k}_before {before} 0.0 and (next_{k} {after} 0.0 or ({touched}))" for before, after in ("<>", "><"))
         crossed = up if direction > 0 else down if direction < 0 else f"({up}) or ({down})"
         lines.append(_NOTICE.strip().format(k=k, own=own, crossed=crossed, together=together))
     return "\n".join(lines)

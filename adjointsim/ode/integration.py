@@ -40,6 +40,7 @@ class Found:
     h: float = np.nan
     y: Leaves | None = None
     stopped: bool = False  # by a terminal event
+    stuck: bool = False  # by what the right-hand side is like
 
 
 def integrate(
@@ -79,7 +80,7 @@ def integrate(
             failed = "two events happen at the same time: what both do is not defined"
         elif status == ACCUMULATE:
             failed = "events accumulate: there are ever more of them in ever shorter times"
-        stopped = status == STOPPED
+        stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE)
         if failed is None and not stopped and knot < len(knots.times) and used >= most:
             failed = f"max_steps={most} steps were tried"
         if failed is not None or stopped or knot >= len(knots.times):
@@ -88,7 +89,7 @@ def integrate(
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
     ends, lengths, landed = (np.concatenate(parts) for parts in zip(*records, strict=True))
-    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped)
+    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
 
 
 def room() -> tuple[np.ndarray, np.ndarray]:

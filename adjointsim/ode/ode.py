@@ -320,7 +320,7 @@ class _Solve:
         """The error of an integration that could not go on, with what was reached."""
         found, ode = self.found, self.ode
         assert found.y is not None
-        name, why = self._culprit(found.t, found.y, p)
+        name, why = self._culprit(found.t, found.y, p) if found.stuck else ("", "")
         message = f"{ode.tableau.name}: {found.failed} at t={found.t!r} (forward), after {found.steps.count} steps and {found.rejected} rejected"
         partial = None
         try:
@@ -330,12 +330,12 @@ class _Solve:
             partial = self.solution(sim.run(self.y0, self.q), -1, message)
         except (ArithmeticError, ValueError):
             pass
-        return IntegrationError(f"{message}; {why}", t=found.t, component=name, solution=partial)
+        return IntegrationError(f"{message}; {why}" if why else message, t=found.t, component=name, solution=partial)
 
     def _culprit(self, t: float, y: Leaves, p: Leaves) -> tuple[str, str]:
         """The component that is to blame, and words for it: one whose rate is not finite, else the one that reacts most to a
         small change of all components."""
-        kernel = kernel_of(self.program.rate, (ScalarSpec("f8"), self.program.spec, self.p_spec), role="function")
+        kernel = kernel_of(self.program.whole_rate, (ScalarSpec("f8"), self.program.spec, self.p_spec), role="function")
         scales = [np.abs(leaf) + 1e-9 for leaf in y]
         rates, dots = kernel.jvp([np.full(1, t), *y, *p], [np.zeros(1), *scales, *(None for _ in p)])
         worst, name, value = -1.0, "y", 0.0

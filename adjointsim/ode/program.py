@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from textwrap import indent
 from types import FunctionType
 from typing import Any
@@ -124,7 +125,6 @@ class Program:
         if functions.misfit is not None:
             self.namespace["user_misfit"] = functions.misfit
             self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
-        self._control: FunctionType | None = None
         self._initial: tuple[Any, FunctionType] | None = None
 
     def _like_y(self, f: Any, specs: tuple[Spec, ...], arguments: Leaves, whose: str) -> tuple[Spec, dict[str, int]]:
@@ -144,17 +144,21 @@ class Program:
                 raise StructureError(f"Got shape {got} from {whose} in place of y{path}, but expected {leaf.shape}")
         return kernel.result_spec, vectors
 
-    @property
+    @cached_property
     def control(self) -> FunctionType:
         """The integration that finds the steps."""
-        if self._control is None:
-            assert not isinstance(self.method, Splitting)
-            events = [
-                EventText(event.direction, tuple(self._happens(k, "t", "c.p")), event.stop) for k, event in enumerate(self.functions.events)
-            ]
-            jumps = self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")
-            self._control = self._define(control_text(self.method, jumps, events, self.own))
-        return self._control
+        assert not isinstance(self.method, Splitting)
+        events = [
+            EventText(event.direction, tuple(self._happens(k, "t", "c.p")), event.stop) for k, event in enumerate(self.functions.events)
+        ]
+        jumps = self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")
+        return self._define(control_text(self.method, jumps, events, self.own))
+
+    @cached_property
+    def whole_rate(self) -> FunctionType:
+        """The derivative as a value of the state's structure."""
+        k = self.tree.of(lambda path: f"k{path}")
+        return self._define(f"def whole_rate(t, y, p):\n    k = rate(t, y, p)\n    return {k}")
 
     def initial(self, y0: Callable[..., Any], t0: float) -> FunctionType:
         """The initial state as a function of the generated parameters."""
