@@ -35,8 +35,9 @@ from adjointsim.replay import Replay
 from adjointsim.results import Gradient, Solution
 from adjointsim.rows import Watcher
 from adjointsim.schedules import Schedule
+from adjointsim.schedules.online_disk import OnlineDisk
 from adjointsim.selection import select
-from adjointsim.storage import Plan, Sizes, choose, machine, plan, undecided
+from adjointsim.storage import Plan, Sizes, choose, machine, online_disk_slots, plan, undecided
 from adjointsim.storage.disk import DiskSlots, Tier, room
 from adjointsim.storage.staging import buffers, places
 from adjointsim.storage.times import Times, predicted_seconds
@@ -103,7 +104,13 @@ class Call:
         """
         sim, sizes = self.sim, self._sizes(more)
         if not self.problem.known_end:
-            return Unknown(sizes.n_steps, min(sim.checkpoints or sizes.slots, max(sizes.n_steps, 1)))
+            slots = min(sim.checkpoints or sizes.slots, max(sizes.n_steps, 1))
+            disk = min(online_disk_slots(sizes), sizes.n_steps)
+            if isinstance(sim.directory, Path):
+                disk = max(disk, 1)  # where a run can go on there is room for y_0
+            if disk:
+                return OnlineDisk(n_steps=sizes.n_steps, memory_slots=slots, disk_slots=disk)
+            return Unknown(sizes.n_steps, slots)
         if sim.schedule is not None:
             self._check_capacity(sim.schedule)
         times = None

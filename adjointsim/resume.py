@@ -3,7 +3,8 @@
 Some states are on the disk anyway: those of the second tier.  Now and then a record is put beside them, all at once or not at
 all: where the sweep is, its current state on the way there, or the cotangents on the way back, and which slots of the disk hold
 which states.  The states in memory are lost with the process; those of one segment are computed again.  As schedules do not
-change bits, what goes on after that may be any schedule for what is left.
+change bits, what goes on after that may be any schedule for what is left.  A record of the way back says how long the run is,
+if that was found on the way there.
 
 A record says what run it is of (:func:`identity`), and is refused by any other.
 """
@@ -29,6 +30,7 @@ from adjointsim.executor import Snapshot
 from adjointsim.leaves import Leaves
 from adjointsim.rows import Reach, within
 from adjointsim.schedules import RECORD, Schedule
+from adjointsim.schedules.online_disk import OnlineDisk
 from adjointsim.schedules.resumed import Resumed
 from adjointsim.storage.digest import digest
 from adjointsim.storage.disk import DiskSlots, Tier, layout_of
@@ -55,6 +57,8 @@ def resumable(call: Call, verb: str) -> Iterator[Sweep]:
     done = False
     try:
         place = _Place.opened(run, schedule, call.y0)
+        if place.record is not None and place.record.back:  # its length is known
+            call.problem = call.problem.ended(place.n_steps)
         try:
             sweep = call.sweep(place.schedule(schedule, call.y0), tier=place.tier)
             place.begin(sweep)
@@ -73,7 +77,7 @@ def identity(call: Call, verb: str) -> dict[str, str]:
     """What a run is: everything that its bits depend on, and that may differ from one call to the next."""
     sim, problem = call.sim, call.problem
     functions = {"step": sim.step.function, "vjp": sim.step.hand_vjp}
-    functions |= {name: getattr(problem, name) for name in ("running", "observe", "misfit", "terminal")}
+    functions |= {name: getattr(problem, name) for name in ("running", "observe", "misfit", "terminal", "until")}
     versions = {name: version(name) for name in ("adjointsim", "numba", "numpy", "scipy")}
     return {
         **versions, "machine": f"{platform.machine()} {get_host_cpu_name()}", "verb": verb, "n_steps": str(sim.n_steps),
@@ -91,16 +95,17 @@ class _Place:
     run: RunDirectory
     tier: Tier
     record: Record | None
+    n_steps: int  # of the run, or at most
 
     @classmethod
     def opened(cls, run: RunDirectory, schedule: Schedule, y0: Leaves) -> _Place:
         """The files of a run: those of an unfinished one, or new ones."""
         record = run.last()
-        count, size = schedule.disk_slots + 1, sum(leaf.nbytes for leaf in y0)  # and one for y_0
+        count, n_steps, size = schedule.disk_slots + 1, schedule.n_steps, sum(leaf.nbytes for leaf in y0)  # and one for y_0
         header = {"layout": [[kind, list(shape)] for kind, shape in layout_of(y0)], "identity": run.identity}
         slots = None
         if record is not None:
-            count = record.numbers.pop("disk_slots")
+            count, n_steps = record.numbers.pop("disk_slots"), record.numbers.pop("n_steps")
             try:
                 slots = DiskSlots(run.states, count, size, header, keep=True)
             except (OSError, ValueError):
@@ -110,7 +115,7 @@ class _Place:
         tier = Tier(slots, y0, str(run.states))
         if record is not None:
             tier.keep(record.slots)
-        return cls(run, tier, record)
+        return cls(run, tier, record, n_steps)
 
     def schedule(self, planned: Schedule, y0: Leaves) -> Schedule:
         """What is left to do."""
@@ -125,10 +130,12 @@ class _Place:
             tier.write(found[0], 0, y0).result()
         memory = planned.slots - planned.disk_slots
         sizes: dict[str, Any] = {
-            "n_steps": planned.n_steps, "memory_slots": memory, "disk_slots": slots.count, "held": tuple(sorted(found.items()))
+            "n_steps": self.n_steps, "memory_slots": memory, "disk_slots": slots.count, "held": tuple(sorted(found.items()))
         }  # fmt: skip
         if record.back:
             return Resumed(**sizes, left=record.n)
+        if isinstance(planned, OnlineDisk):
+            return OnlineDisk(**sizes, current=record.n)
         rest, period = planned.n_steps - record.n, getattr(planned, "period", 1)
         period = max(period, -(-rest // (len(free) + 1)))
         first = record.n if record.n not in found else record.n + period
@@ -184,9 +191,11 @@ class Committer:
         slots: Any = place.tier.slots
         self.sweep.settle()
         slots.sync()
-        numbers, arrays = self.sweep.executor.snapshot()
+        executor = self.sweep.executor
+        numbers, arrays = executor.snapshot()
+        numbers = {**numbers, "disk_slots": slots.count, "n_steps": executor.problem.n_steps}
         try:
-            place.run.commit(Record(back, n, {**numbers, "disk_slots": slots.count}, arrays, dict(place.tier.held)))
+            place.run.commit(Record(back, n, numbers, arrays, dict(place.tier.held)))
         except OSError as error:
             where = f"{n} steps are left" if back else f"y_{n} is current"
             error.add_note(f"adjointsim: raised while saving in {place.run.path} that {where}; an earlier record is still there")

@@ -19,7 +19,7 @@ from adjointsim.observed import observation_jacobian
 from adjointsim.progress import checked_progress
 from adjointsim.results import Gradient, Solution, SolutionTangent
 from adjointsim.resume import resumable
-from adjointsim.schedules import Schedule
+from adjointsim.schedules import Online, Schedule
 from adjointsim.schedules.actions import checked, checked_steps
 from adjointsim.second import hessian_product
 from adjointsim.step import Step
@@ -44,7 +44,8 @@ class Simulation:
     budget the fastest schedule is taken (see :meth:`plan`).  The value and the gradient have the same bits in any case.
 
     ``until(n, y, p) -> bool`` ends the run at the first y_n, n >= 1, for which it is True; ``n_steps`` is then the most steps
-    that may be needed, and ``ledger.n_steps`` says how many were.  ArgumentError if they do not suffice.
+    that may be needed, and ``ledger.n_steps`` says how many were.  ArgumentError if they do not suffice.  Of ``schedule``, it
+    takes :class:`.schedules.Online` only.
 
     ``directory`` is a second tier: states that do not fit in memory go to a file there, and a gradient that was interrupted
     (killed, Ctrl-C, a full disk) goes on where it was when the same call is made again; see :mod:`adjointsim.resume`.  An
@@ -72,7 +73,7 @@ class Simulation:
         until: Cost | None = None,
         memory: int | float | str | None = None,
         checkpoints: int | None = None,
-        schedule: Schedule | None = None,
+        schedule: Schedule | Online | None = None,
         directory: Any = None,
         progress: bool | Callable[[int, int], object] = False,
     ) -> None:
@@ -82,9 +83,6 @@ class Simulation:
         for name, cost in costs.items():
             if cost is not None and not callable(cost):
                 raise StructureError(f"Got {name} as a {type(cost).__name__}, but expected a function")
-        if until is not None and (schedule is not None or directory is not None):
-            other = "schedule=" if schedule is not None else "directory="
-            raise ArgumentError(f"Got until= and {other}, but a run of unknown length takes memory= or checkpoints= only")
         self.directory = None if directory is None else checked_storage(directory)
         if misfit is not None and observe is None:
             raise ArgumentError("Got misfit= without observe=, but a misfit is a cost of observations")
@@ -96,6 +94,8 @@ class Simulation:
         if sum(bound is not None for bound in bounds.values()) > 1:
             given_names = ", ".join(f"{name}=" for name, bound in bounds.items() if bound is not None)
             raise ArgumentError(f"Got {given_names}, but expected at most one of memory=, checkpoints= and schedule=")
+        if isinstance(schedule, Online) or (until is not None and isinstance(schedule, Schedule)):
+            checkpoints, schedule = _online_slots(schedule, self.n_steps, until is None), None
         if schedule is not None and not isinstance(schedule, Schedule):
             raise StructureError(f"Got schedule as a {type(schedule).__name__}, but expected an adjointsim.schedules.Schedule")
         self.memory = None if memory is None else parse_memory(memory)
@@ -225,11 +225,17 @@ class Simulation:
         observed back, all through one recomputation of the steps, and with the bits that as many pullbacks would have;
         "auto" does what is fewer.  Costs do not matter.  ArgumentError without observations, for an unknown name or mode;
         UnsupportedError for tangents of a hand-written VJP; NonFiniteError if a NaN or Inf comes out.
+
+        With ``until``, a run that stores nothing finds the end first; the derivatives are those of the observations up to there,
+        by that number of steps.
         """
-        if self.until is not None:
-            raise ArgumentError("Got a simulation with until=, but a Jacobian is of a known number of observations")
-        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-        found = observation_jacobian(Call(self, y0, p, names, costs=False), names, checked_mode(mode))
+        names, mode = (wrt,) if isinstance(wrt, str) else tuple(wrt), checked_mode(mode)
+        call = Call(self, y0, p, names, costs=False)
+        if not call.problem.known_end and self.observe is not None:
+            sweep = call.sweep(call.running())
+            with call.progress(sweep):
+                call.forward(sweep)
+        found = observation_jacobian(call, names, mode)
         return found[0] if isinstance(wrt, str) else tuple(found)
 
     def plan(self, y0: Any, p: Any = None) -> Plan:
@@ -264,6 +270,18 @@ class Simulation:
         if not np.isfinite(given):
             raise ArgumentError(f"Got value_bar={given}, but expected a finite number")
         return float(given)
+
+
+def _online_slots(schedule: Any, n_steps: int, known_end: bool) -> int:
+    """The slots of an online schedule; ArgumentError if the length of the run is known, and for all other schedules if not."""
+    if not isinstance(schedule, Online):
+        message = f"Got until= and schedule={schedule.name!r}, whose actions are for {schedule.n_steps} steps and no other number"
+        raise ArgumentError(f"{message}, but expected adj.schedules.Online: or name memory= or checkpoints=")
+    if known_end:
+        raise ArgumentError("Got an online schedule without until=, but expected one for n_steps, as adj.schedules.Binomial is")
+    if schedule.n_max < n_steps:
+        raise ArgumentError(f"Got an online schedule with n_max={schedule.n_max}, but expected at least n_steps={n_steps}")
+    return schedule.slots
 
 
 def _observation_times(observe_at: Any, n_steps: int) -> np.ndarray:

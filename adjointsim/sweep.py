@@ -32,6 +32,7 @@ from adjointsim.schedules import (
 )
 from adjointsim.schedules.actions import replay, replayed
 from adjointsim.schedules.online import Online, OnlineStream
+from adjointsim.schedules.online_disk import OnlineDisk, OnlineDiskStream
 from adjointsim.schedules.resumed import Resumed
 from adjointsim.schedules.verify import Verifier
 from adjointsim.step import Step
@@ -129,7 +130,7 @@ def in_memory(schedule: Schedule, n_steps: int) -> Schedule:
 
 #: whose actions need no proof
 _OURS = (
-    StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, Segmented, TwoLevel, Mixed, Resumed, Unknown,
+    StoreAll, StoreAllDisk, Forward, Binomial, Periodic, PeriodicDisk, Segmented, TwoLevel, Mixed, Resumed, Unknown, OnlineDisk,
 )  # fmt: skip
 
 
@@ -194,7 +195,7 @@ class Sweep:
     def _find_end(self) -> None:
         """Run until the executor finds the end."""
         stream, problem = self._stream, self.executor.problem
-        assert isinstance(stream, (OnlineStream, _March))
+        assert isinstance(stream, (OnlineStream, OnlineDiskStream, _March))
         while not self.executor.problem.known_end:
             count = stream.forward(self._rows)
             if not count:
@@ -203,7 +204,7 @@ class Sweep:
             self._carry_out()
         n = self.executor.problem.n_steps
         self.primal += n - 1 - int(self._ready[0, 1])  # of the row in which it was found
-        self._left, self._first, self._ready = n, n - 1, self._ready[:0]
+        self._left, self._first, self._ready = n, n - 1 - (self.resumed_at or 0), self._ready[:0]
         stream.stop(n)
 
     def reverse(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
@@ -272,12 +273,13 @@ class Sweep:
             ready = self._ready if staging is None else self._ready[: staging.together(self._ready)]
             reach = min((watcher.reach(ready) for watcher in self.watchers), default=(len(ready), 0))
             rows, rest = parted(self._ready, reach)
+            known = self.executor.problem.known_end
             if staging is None:
                 used = runner.run(rows)
             else:
                 used = runner.run(staging.enter(rows, rest))
                 staging.leave(used)
-            self._done(rows[:used])
+            self._done(rows[:used], known or not self.executor.problem.known_end)
             if used < len(rows):
                 self._ready = np.concatenate([rows[used:], rest])
                 return True
@@ -289,12 +291,13 @@ class Sweep:
         if self._staging is not None:
             self._staging.settle()
 
-    def _done(self, rows: np.ndarray) -> None:
+    def _done(self, rows: np.ndarray, between: bool) -> None:
+        """Count rows that were carried out, and show them unless the executor stopped within the next one, where the run ends."""
         if not len(rows):
             return
         primal, vjps = counted(rows)
         self.primal, self.vjps = self.primal + primal, self.vjps + vjps
-        for watcher in self.watchers:
+        for watcher in self.watchers if between else ():
             watcher.done(rows)
 
     # ----------------------------------------------------------------------------------------------------- the ledger

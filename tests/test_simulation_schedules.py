@@ -8,7 +8,7 @@ from derived import bits
 
 import adjointsim as adj
 from adjointsim import sweep
-from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.errors import ArgumentError
 from adjointsim.python_engine import PythonExecutor
 from adjointsim.schedules import ADVANCE, RECORD, Binomial, Listed, Mixed, Online, Periodic, PeriodicDisk, TwoLevel
 from adjointsim.schedules import actions as actions_of
@@ -87,5 +87,5 @@ def test_slots_on_a_disk_need_a_directory():
 
 
 def test_an_online_schedule_is_for_runs_of_unknown_length():
-    with pytest.raises(StructureError, match="schedule as a Online"):
+    with pytest.raises(ArgumentError, match="online schedule without until="):
         simulation(20, schedule=Online(3))

@@ -26,7 +26,7 @@ from models import P0, Y0, misfit, observe, running, stepper, terminal
 
 import adjointsim as adj
 from adjointsim.errors import ArgumentError, NonFiniteError, StructureError
-from adjointsim.schedules import G, P, StoreAll
+from adjointsim.schedules import G, Online, P, StoreAll
 
 BOUND, TIMES = 45, [0, 1, 1, 6, 7, 20, 44, 45]
 
@@ -123,8 +123,17 @@ def test_other_verbs(model):
     assert ours.ledger.n_steps == n
     if unknown.step is swing:  # (the other takes long to compile)
         assert bits(0.0, unknown.hvp(y0, p(n), y0, p(n))) == bits(0.0, known.hvp(y0, p(n), y0, p(n)))
-    with pytest.raises(ArgumentError, match="until=, but a Jacobian"):
-        unknown.jacobian(y0, p(n))
+    for mode in ("reverse", "forward") if unknown.step is swing else ("reverse",):
+        for name in ("y0", "p"):
+            ours, theirs = (numbers(sim.jacobian(y0, p(n), name, mode)) for sim in (unknown, known))
+            assert ours.tobytes() == theirs.tobytes() and ours.size
+
+
+def test_an_online_schedule_is_so_many_slots(model):
+    make, y0, p = model
+    named, counted = (make(**{k: v}).value_and_grad(y0, p(20)) for k, v in (("schedule", Online(4)), ("checkpoints", 4)))
+    assert bits(*named) == bits(*counted)
+    assert named[1].ledger.forward_steps == counted[1].ledger.forward_steps and named[1].ledger.slots == 4
 
 
 def test_until_what_is_computed():
@@ -182,10 +191,10 @@ def test_what_until_cannot_be():
     ):
         with pytest.raises(error, match=said):
             adj.Simulation(rod, 9, terminal=rod_terminal, until=until).value_and_grad(ROD, RODS)
-    with pytest.raises(ArgumentError, match="until= and schedule="):
+    with pytest.raises(ArgumentError, match="until= and schedule='store-all', whose actions are for 9 steps"):
         adj.Simulation(rod, 9, terminal=rod_terminal, until=force_steps, schedule=StoreAll(9))
-    with pytest.raises(ArgumentError, match="until= and directory="):
-        adj.Simulation(rod, 9, terminal=rod_terminal, until=force_steps, directory="/tmp")
+    with pytest.raises(ArgumentError, match="n_max=8, but expected at least n_steps=9"):
+        adj.Simulation(rod, 9, terminal=rod_terminal, until=force_steps, schedule=Online(3, 8))
 
 
 def test_nan_is_found_where_it_began():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from . import rules
 from .ir import Atom, Base, Const, Dim, If, Let, Load, Stmt, Store, Var, is_float, walk, written_by
 
-__all__ = ["Builder", "Names", "const", "same", "zero"]
+__all__ = ["Builder", "Names", "apart", "const", "same", "zero"]
 
 
 def const(value: float | int | bool, dt: str) -> Const:
@@ -27,6 +27,14 @@ def zero(dt: str) -> Const:
 def same(a: Atom, b: Atom) -> bool:
     """Whether two atoms are the same value, bit for bit (0.0 and -0.0 are not)."""
     return a == b and (isinstance(a, Var) or repr(a) == repr(b))
+
+
+def apart(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> bool:
+    """Whether two indices are never one cell: along some axis they are two literals, counted from the same end."""
+    return any(
+        isinstance(a, Const) and isinstance(b, Const) and a.value != b.value and (a.value >= 0) == (b.value >= 0)  # type: ignore[operator]
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 class Names:
@@ -127,9 +135,10 @@ class Builder:
             for base in written_by(s):
                 self._forget(base)
 
-    def _forget(self, base: Base) -> None:
+    def _forget(self, base: Base, index: tuple[Atom, ...] | None = None) -> None:
+        """Forget what is known of a base's cells: of those that an index may be, or of all."""
         for scope in self.scopes:
-            for key in [k for k in scope.loads if k[0] == base]:
+            for key in [k for k in scope.loads if k[0] == base and (index is None or not apart(k[1], index))]:
                 del scope.loads[key]
 
     def add(self, s: Stmt) -> None:
@@ -145,6 +154,12 @@ class Builder:
     # ---------------------------------------------------------------------------------------------------- operations
     def op(self, op: str, *args: Atom, root: str | None = None, dt: str | None = None) -> Atom:
         """``op(args)``: folded, shared with an equal earlier one, or a new Let named after ``root``."""
+        return self.let(op, args, root, dt)
+
+    def let(
+        self, op: str, args: tuple[Atom, ...], root: str | None = None, dt: str | None = None, var: Var | None = None
+    ) -> Atom:
+        """The same; a new Let defines ``var`` if it is given."""
         if op in _MIXED and any(is_float(a.dt) for a in args):  # literal ints beside floats: Numba would convert them at run time
             args = tuple(const(a.value, "f8") if isinstance(a, Const) and a.dt == "i8" else a for a in args)  # type: ignore[arg-type]
         folded = self._fold(op, args)
@@ -160,7 +175,7 @@ class Builder:
             for scope in reversed(self.scopes):
                 if key in scope.lets:
                     return scope.lets[key]
-        var = self.names.var(root or "t", dt)
+        var = var or self.names.var(root or "t", dt)
         self.scopes[-1].stmts.append(Let(var, op, args, self.line, self.part))
         self.scopes[-1].lets[key] = var
         return var
@@ -223,18 +238,20 @@ class Builder:
                 return const(a.value, dt)
         return self.op("cast", a, root=root or (a.name if isinstance(a, Var) else "t"), dt=dt)
 
-    def dim(self, base: Base, axis: int) -> Atom:
+    def dim(self, base: Base, axis: int, var: Var | None = None) -> Atom:
         key = ("dim", base, axis)
         for scope in reversed(self.scopes):
             if key in scope.lets:
                 return scope.lets[key]
-        var = self.names.var(f"{base.name.split('.')[0]}_n{axis}", "i8")
+        var = var or self.names.var(f"{base.name.split('.')[0]}_n{axis}", "i8")
         self.scopes[-1].stmts.append(Dim(var, base, axis, self.line))
         self.scopes[-1].lets[key] = var
         return var
 
     # -------------------------------------------------------------------------------------------------------- memory
-    def load(self, base: Base, index: tuple[Atom, ...], root: str | None = None, wrap: str = "maybe") -> Atom:
+    def load(
+        self, base: Base, index: tuple[Atom, ...], root: str | None = None, wrap: str = "maybe", var: Var | None = None
+    ) -> Atom:
         key = (base, index)
         if self.number:
             for scope in reversed(self.scopes):
@@ -242,15 +259,17 @@ class Builder:
                     return scope.loads[key]
                 if scope.barrier:
                     break
-        var = self.names.var(root or f"{base.name.split('.')[0]}_", base.dt)
+        var = var or self.names.var(root or f"{base.name.split('.')[0]}_", base.dt)
         self.scopes[-1].stmts.append(Load(var, base, index, wrap, self.line, self.part))
         self.scopes[-1].loads[key] = var
         return var
 
-    def store(self, base: Base, index: tuple[Atom, ...], value: Atom, mode: str = "set", wrap: str = "maybe") -> None:
+    def store(
+        self, base: Base, index: tuple[Atom, ...], value: Atom, mode: str = "set", wrap: str = "maybe", free: bool = False
+    ) -> None:
         value = self.cast(value, base.dt)
-        self._forget(base)
-        self.scopes[-1].stmts.append(Store(base, index, value, mode, wrap, self.line, self.part))
+        self._forget(base, index)
+        self.scopes[-1].stmts.append(Store(base, index, value, mode, wrap, self.line, self.part, free))
         if mode == "set":
             self.scopes[-1].loads[(base, index)] = value
 

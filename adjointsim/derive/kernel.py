@@ -26,6 +26,7 @@ from .promote import promote
 from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import adjoint
+from .scalars import scalarised
 from .setting import set_instead
 from .split import Calls
 from .tangent import Tangent, Tangents
@@ -73,7 +74,9 @@ def prepared(entry: Entry, level: int) -> Block:
     """The primal body as the reverse pass takes it."""
     if not level:
         return each_to_loops(entry.fn.body, entry.names)
-    body = remove_dead(hoist(entry.fn.body, entry.names), (b for _, b in entry.results))
+    kept = {a for _, b in entry.results for a in entry.dims.get(b, ()) if isinstance(a, Var)}
+    body = scalarised(entry.fn.body, entry.names, kept)
+    body = remove_dead(hoist(body, entry.names), (b for _, b in entry.results))
     return raise_loops(mark_indices(body, set(entry.counters)))
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .build import Builder, Names
+from .build import Builder, Names, apart
 from .ir import (
     ONE,
     Alloc,
     Atom,
     Base,
     Block,
-    Const,
     Each,
     For,
     If,
@@ -28,7 +27,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 
-__all__ = ["apart", "each_to_loops", "nest", "overlaps"]
+__all__ = ["each_to_loops", "nest", "overlaps"]
 
 
 def each_to_loops(block: Block, names: Names, chosen: Callable[[Each], bool] = lambda s: True) -> Block:
@@ -138,14 +137,6 @@ def overlaps(s: Each) -> bool:
     if s.order == "seq":  # one index may occur in several iterations
         return any(x.base in written for x in loads)
     return any(other != x.index and not apart(other, x.index) for x in loads for other in written.get(x.base, ()))
-
-
-def apart(one: tuple[Atom, ...], two: tuple[Atom, ...]) -> bool:
-    """Whether two indices are never one cell: along some axis they are two literals, counted from the same end."""
-    return any(
-        isinstance(a, Const) and isinstance(b, Const) and a.value != b.value and (a.value >= 0) == (b.value >= 0)  # type: ignore[operator]
-        for a, b in zip(one, two, strict=True)
-    )
 
 
 def _apart(s: Each, names: Names, innermost: Callable[[Each], list[Stmt]], most: int) -> list[Stmt]:

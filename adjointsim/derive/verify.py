@@ -395,7 +395,8 @@ class _Linearity(_Checker):
         """The operation is linear in its linear arguments."""
         linear = [i for i, a in enumerate(s.args) if self.is_linear(a)]
         fit = [self.fits(a) for a in s.args]
-        self.require(bool(linear) or all(fit), "a linear statement of no linear value")
+        scaled = s.op in ("mul", "mulz") and any(fit)  # (a carried zero: nobody had to compute it)
+        self.require(bool(linear) or all(fit) or scaled, "a linear statement of no linear value")
         if s.op in ("add", "sub", "neg", "pos", "copy", "cast"):
             self.require(all(fit), f"{s.op} of a linear value and one that is not")
         elif s.op == "select":

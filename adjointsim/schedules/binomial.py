@@ -29,8 +29,8 @@ from adjointsim.errors import ArgumentError
 from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
 
 __all__ = [
-    "Binomial", "F", "G", "P", "begin_segment", "begin_stored_segment", "beta", "binomial_state", "checked_segments",
-    "fill_binomial", "put", "repetitions", "repetitions_below",
+    "Binomial", "F", "G", "NUMBERS", "P", "STRIDE", "begin_segment", "beta", "binomial_state", "checked_segments",
+    "fill_binomial", "fill_segment", "number_slots", "put", "put_back", "repetitions", "repetitions_below",
 ]  # fmt: skip
 
 
@@ -127,6 +127,7 @@ def binomial_state(n: int, s: int, fewest_leaves: bool = False) -> np.ndarray:
 
 # The state of a stream.  The segment on the top of the stack, level i, is [a_i, stop); its first state belongs in slot
 # i, and all levels below have theirs stored in 0 .. i-1.  When it is reversed, stop becomes a_i and level i-1 is on top.
+# It may be a part of a larger array, from ``at`` on: slices would cost more than a short segment's actions.
 _STOP = 0
 _LEVEL = 1  # -1 at the end of the sweep
 _STORED = 2  # 1 if the top's first state is in its slot; 0 if it is current instead
@@ -134,7 +135,11 @@ _SLOTS = 3
 _SPARE = 4  # the next of the spare rows, which take what a full ``out`` could not
 _SPARES = 5  # how many they are
 _FEWEST = 6  # 1: split such that as few steps as can be are reversed from a current state (see _fewest)
-_ROWS = 7
+NUMBERS = 7  # where in the array the numbers of the slots begin (see number_slots); 0: slot k is number k
+STRIDE = 8  # how far what belongs to them is from there
+_PIECE = 9  # 1 + the part, if the top is a leaf that is written in pieces (see _write_pieces)
+_DONE = 10  # the states done of that part
+_ROWS = 11
 _BURST = 5  # the most actions that one turn of _emit's loop writes
 _STACK = _ROWS + 4 * _BURST  # a, t and beta(free, t-1) of each level
 
@@ -149,6 +154,15 @@ def put(out: np.ndarray, n: int, kind: int, a: int, b: int, slot: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
+def put_back(out: np.ndarray, n: int, a: int, end: int, stop: int, slot: int) -> int:
+    """Reverse the steps a .. stop-1 from y_a .. y_{end-1}, the last of which is current; stop is ``end`` or one more."""
+    if stop > end:
+        n = put(out, n, ADVANCE, stop - 2, stop - 1, -1)
+        n = put(out, n, REVERSE, stop - 1, stop, -1)
+    return put(out, n, REVERSE, a, end, slot)
+
+
+@njit(cache=True, error_model="numpy")
 def repetitions_below(n: int, s: int) -> tuple[int, int]:
     """(t, beta(s, t-1)) where beta(s, t-1) < n <= beta(s, t), for n > 1 and s > 1; see :func:`checked_segments`."""
     t, w, w_next = 1, 1, s + 1
@@ -159,19 +173,16 @@ def repetitions_below(n: int, s: int) -> tuple[int, int]:
 
 
 @njit(cache=True, error_model="numpy")
-def begin_segment(state: np.ndarray, a: int, b: int, s: int) -> None:
-    """Let the stream reverse the steps a .. b-1 next, from the current state y_a, with the slots 0 .. s-1."""
-    state[_STOP], state[_LEVEL], state[_STORED], state[_SLOTS] = b, 0, 0, s
-    state[_SPARE] = state[_SPARES] = 0
+def begin_segment(state: np.ndarray, at: int, a: int, b: int, s: int, stored: int) -> None:
+    """Let the stream reverse the steps a .. b-1 next, with the slots 0 .. s-1.
+
+    y_a is current, or if ``stored`` in slot 0; then b - a > 1.
+    """
+    state[at + _STOP], state[at + _LEVEL], state[at + _STORED], state[at + _SLOTS] = b, 0, stored, s
+    state[at + _SPARE] = state[at + _SPARES] = state[at + _PIECE] = 0
     t, w = (1, 1) if s == 1 else repetitions_below(b - a, s)  # one slot never splits
-    state[_STACK], state[_STACK + 1], state[_STACK + 2] = a, t, w
-
-
-@njit(cache=True, error_model="numpy")
-def begin_stored_segment(state: np.ndarray, a: int, b: int, s: int) -> None:
-    """The same for y_a in slot 0; b - a > 1."""
-    begin_segment(state, a, b, s)
-    state[_STORED] = 1
+    top = at + _STACK
+    state[top], state[top + 1], state[top + 2] = a, t, w
 
 
 @njit(cache=True, error_model="numpy")
@@ -199,8 +210,8 @@ def _fewest(p: int, s: int, r: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _emit(state: np.ndarray, out: np.ndarray) -> int:
-    """Write actions while another turn of the loop is sure to fit.
+def _emit(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
+    """Write actions from row n on while another turn of the loop is sure to fit; stop at a leaf that must be written in pieces.
 
     Where to split.  P(., s) is convex and piecewise linear: P(n+1, s) - P(n, s) = t for beta(s, t-1) <= n < beta(s, t).
     So m + P(m, s) + P(length-m, s-1) is convex in m, and least wherever the slopes agree, that is where
@@ -216,26 +227,28 @@ def _emit(state: np.ndarray, out: np.ndarray) -> int:
     m >= beta(s, t-2) and this is free + 1 or more, unless t = 2; then m >= 2 and length-m = beta(free-1, 1) is a leaf.
     So a stored segment is never shorter than 2 when its turn comes.
     """
-    n, room = 0, out.shape[0] - _BURST
-    stop, level, stored, slots = state[_STOP], state[_LEVEL], state[_STORED], state[_SLOTS]
+    room = out.shape[0] - _BURST
+    stop, level, stored, slots = state[at + _STOP], state[at + _LEVEL], state[at + _STORED], state[at + _SLOTS]
+    numbers, stride, fewest = state[at + NUMBERS], state[at + STRIDE], state[at + _FEWEST]
+    top = at + _STACK + 3 * level
     while level >= 0 and n <= room:
-        top = _STACK + 3 * level
         a, free = state[top], slots - level
         length = stop - a
+        slot = state[numbers + level] if numbers else level
         if stored:
-            n = put(out, n, LOAD, a, a, level)
+            n = put(out, n, LOAD, a, a, slot)
         if length <= free + 1:  # a leaf: a recorded run, and one step more from the current state if a slot is missing
             run = min(length, free)
+            if numbers and state[numbers + stride + level] < level + run - 1:
+                state[at + _PIECE], state[at + _DONE] = 1, 0
+                break
             if run > 1 or not stored:
-                n = put(out, n, RECORD, a, a + run, level)
-            if length > free:
-                n = put(out, n, ADVANCE, stop - 2, stop - 1, -1)
-                n = put(out, n, REVERSE, stop - 1, stop, -1)
-            n = put(out, n, REVERSE, a, a + run, level)
-            stop, stored, level = a, 1, level - 1
+                n = put(out, n, RECORD, a, a + run, slot)
+            n = put_back(out, n, a, a + run, stop, slot)
+            stop, stored, level, top = a, 1, level - 1, top - 3
             continue
         if not stored:
-            n = put(out, n, STORE, a, a, level)
+            n = put(out, n, STORE, a, a, slot)
         if free == 1:  # the right part is one step, and needs no slot
             n = put(out, n, ADVANCE, a, stop - 1, -1)
             n = put(out, n, REVERSE, stop - 1, stop, -1)
@@ -244,31 +257,105 @@ def _emit(state: np.ndarray, out: np.ndarray) -> int:
             t, w = state[top + 1], state[top + 2]
             w_right = w * free // (free + t - 1)
             m = min(w, length - w_right)
-            if state[_FEWEST]:
+            if fewest:
                 m = w - w_right + _fewest(length - w, free, t)
             n = put(out, n, ADVANCE, a, a + m, -1)
             state[top + 1], state[top + 2] = t - 1, w - w_right
             state[top + 3], state[top + 4], state[top + 5] = a + m, t, w_right
-            level, stored = level + 1, 0
-    state[_STOP], state[_LEVEL], state[_STORED] = stop, level, stored
+            level, stored, top = level + 1, 0, top + 3
+    state[at + _STOP], state[at + _LEVEL], state[at + _STORED] = stop, level, stored
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def number_slots(state: np.ndarray, at: int, count: int) -> None:
+    """Take the numbers of the first ``count`` slots as they stand in the array: what neighbours each has follows from them.
+
+    With the ``STRIDE`` d, the last of the slots behind slot k whose numbers go on from its own is kept d behind the number of
+    k, and the first of those before it 2 d behind.
+    """
+    numbers, stride = state[at + NUMBERS], state[at + STRIDE]
+    last, first = numbers + stride, numbers + 2 * stride
+    state[first], state[last + count - 1] = 0, count - 1
+    for k in range(1, count):
+        state[first + k] = state[first + k - 1] if state[numbers + k] == state[numbers + k - 1] + 1 else k
+    for k in range(count - 2, -1, -1):
+        state[last + k] = state[last + k + 1] if state[numbers + k + 1] == state[numbers + k] + 1 else k
+
+
+@njit(cache=True, error_model="numpy")
+def _write_pieces(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
+    """Write a leaf whose slots are not all neighbours, as far as it fits: a recorded run and its reversal take several rows.
+
+    Its parts are: the run, the step from the current state if there is one, its VJP, and those of the run.
+    """
+    numbers, stride, level = state[at + NUMBERS], state[at + STRIDE], state[at + _LEVEL]
+    stop, free = state[at + _STOP], state[at + _SLOTS] - level
+    a = state[at + _STACK + 3 * level]
+    run = min(stop - a, free)
+    part, done, rows = state[at + _PIECE], state[at + _DONE], out.shape[0]
+    while n < rows and part:
+        if part == 1 and done < 0:  # on to the state that is recorded next
+            done = -done
+            n = put(out, n, ADVANCE, a + done - 1, a + done, -1)
+        elif part == 1:
+            first = level + done
+            last = min(state[numbers + stride + first], level + run - 1)
+            begin = done
+            done += last + 1 - first
+            n = put(out, n, RECORD, a + begin, a + done, state[numbers + first])
+            if done == run:
+                part, done = 2 if stop - a > free else 4, 0
+            else:
+                done = -done
+        elif part == 2:
+            n = put(out, n, ADVANCE, stop - 2, stop - 1, -1)
+            part = 3
+        elif part == 3:
+            n = put(out, n, REVERSE, stop - 1, stop, -1)
+            part = 4
+        else:
+            last = level + run - done - 1
+            first = max(state[numbers + 2 * stride + last], level)
+            end = a + run - done
+            done += last + 1 - first
+            n = put(out, n, REVERSE, a + run - done, end, state[numbers + first])
+            if done == run:
+                part = 0
+    state[at + _PIECE], state[at + _DONE] = part, done
+    if not part:
+        state[at + _STOP], state[at + _STORED], state[at + _LEVEL] = a, 1, level - 1
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def _emit_spare(state: np.ndarray, at: int) -> None:
+    """Write actions into the spare rows."""
+    spare = state[at + _ROWS : at + _STACK].reshape(_BURST, 4)
+    state[at + _SPARE], state[at + _SPARES] = 0, _emit(state, at, spare, 0)
+
+
+@njit(cache=True, error_model="numpy")
+def fill_segment(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
+    """Fill ``out`` from row n on with the actions of the stream at ``at``, to its end at most; the row after them."""
+    rows = out.shape[0]
+    while n < rows:
+        if state[at + _SPARE] < state[at + _SPARES]:
+            first = at + _ROWS + 4 * state[at + _SPARE]
+            n = put(out, n, state[first], state[first + 1], state[first + 2], state[first + 3])
+            state[at + _SPARE] += 1
+        elif state[at + _PIECE]:
+            n = _write_pieces(state, at, out, n)
+        elif state[at + _LEVEL] < 0:
+            break
+        elif rows - n >= _BURST:
+            n = _emit(state, at, out, n)
+        else:
+            _emit_spare(state, at)
     return n
 
 
 @njit(cache=True, error_model="numpy")
 def fill_binomial(state: np.ndarray, out: np.ndarray) -> int:
     """The kernel of :class:`Binomial`: fill ``out`` as :meth:`adjointsim.schedules.Stream.fill` promises."""
-    spare = state[_ROWS:_STACK].reshape(_BURST, 4)
-    n = 0
-    while n < out.shape[0]:
-        if state[_SPARE] < state[_SPARES]:
-            for k in range(4):
-                out[n, k] = spare[state[_SPARE], k]
-            state[_SPARE] += 1
-            n += 1
-            continue
-        n += _emit(state, out[n:])
-        if n < out.shape[0]:  # at the end of the sweep, or of the rows
-            state[_SPARE], state[_SPARES] = 0, _emit(state, spare)
-            if state[_SPARES] == 0:
-                break
-    return n
+    return fill_segment(state, 0, out, 0)

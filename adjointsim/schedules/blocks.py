@@ -16,7 +16,7 @@ from numba import njit
 
 from adjointsim.errors import ArgumentError
 from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream
-from adjointsim.schedules.binomial import P, begin_segment, beta, binomial_state, fill_binomial, put, repetitions
+from adjointsim.schedules.binomial import P, begin_segment, beta, binomial_state, fill_segment, put, put_back, repetitions
 
 __all__ = ["Counted", "Counts", "Priced", "block_counts", "block_stream", "leaves", "marks", "plan_stream"]
 
@@ -116,22 +116,24 @@ def marks(s: int, n: int) -> Iterator[int]:
 _PERIOD = 0
 _STEPS = 1
 _MEMORY = 2  # slots in memory
-_LISTED = 3  # 1 if the outer schedule is a list, else it is binomial
-_INNER = 4  # where the inner stream's state begins
-_ROW = 5  # the outer row at hand: kind, a, b, slot in units of blocks
-_TURN = 9  # how much of it is done, of so much in all
-_TURNS = 10
-_INSIDE = 11  # 1 while a block is reversed
-_CURRENT = 12  # the block whose first state is current; -1 if it is none
-_HELD = 13  # the disk slot that holds the current state, too; -1 if none does
-_LEFT = 14  # how many blocks are still to be reversed
-_OUTER = 15
+_OUTER = 3  # where the stream of a binomial outer schedule begins; 0: the outer schedule is the rows at hand
+_INNER = 4  # where the stream of the block at hand begins
+_NEXT = 5  # rows done of the outer schedule's
+_READY = 6  # at hand
+_TURN = 7  # how much of the next one is done
+_INSIDE = 8  # 1 while a block is reversed
+_CURRENT = 9  # the block whose first state is current; -1 if it is none
+_HELD = 10  # the disk slot that holds the current state, too; -1 if none does
+_LEFT = 11  # how many blocks are still to be reversed
+_ROWS = 12  # kind, a, b, slot of the rows at hand, in units of blocks
+_BUFFER = 64  # how many of a binomial schedule there are at a time
 
 
-def _stream(n: int, k: int, memory: int, outer: np.ndarray, listed: bool, longest: int, current: int = 0) -> Stream:
+def _stream(n: int, k: int, memory: int, rows: np.ndarray, ready: int, outer: np.ndarray, longest: int, current: int) -> Stream:
     inner = binomial_state(longest, memory)
-    head = np.array([k, n, memory, listed, _OUTER + outer.size, 0, 0, 0, 0, 0, 0, 0, current, -1, -(-n // k)], np.int64)
-    return Stream(fill_blocks, np.concatenate([head, outer, inner]))
+    begin = _ROWS + rows.size
+    head = [k, n, memory, begin if outer.size else 0, begin + outer.size, 0, ready, 0, 0, current, -1, -(-n // k)]
+    return Stream(fill_blocks, np.concatenate([np.array(head, np.int64), rows.reshape(-1), outer, inner]))
 
 
 def block_stream(n: int, k: int, memory: int, disk: int) -> Stream:
@@ -139,91 +141,93 @@ def block_stream(n: int, k: int, memory: int, disk: int) -> Stream:
     blocks = -(-n // k)
     if blocks <= 1:
         return plan_stream(n, memory, [(REVERSE, 0, n, -1)] if n else [])
-    return _stream(n, k, memory, binomial_state(blocks, disk), False, k)
+    return _stream(n, k, memory, np.zeros((_BUFFER, 4), np.int64), 0, binomial_state(blocks, disk), k, 0)
 
 
-def plan_stream(n: int, memory: int, rows: Sequence[tuple[int, int, int, int]], current: int = 0) -> Stream:
+def plan_stream(n: int, memory: int, rows: np.ndarray | Sequence[tuple[int, int, int, int]], current: int = 0) -> Stream:
     """A stream of listed actions on steps and disk slots, where REVERSE (a, b, -1) reverses from y_a in memory.
 
     At first y_n is there for n = ``current``, or nothing if that is -1: what is current need not be loaded.
     """
-    outer = np.array([0, len(rows), *(x for row in rows for x in row)], np.int64)
-    longest = max((b - a for kind, a, b, _ in rows if kind == REVERSE), default=0)
-    return _stream(n, 1, memory, outer, True, longest, current)
+    table = np.asarray(rows, np.int64).reshape(-1, 4)
+    longest = int(np.max(table[:, 2] - table[:, 1], initial=0, where=table[:, 0] == REVERSE))
+    return _stream(n, 1, memory, table, len(table), np.empty(0, np.int64), longest, current)
 
 
 @njit(cache=True, error_model="numpy")
-def _next_row(state: np.ndarray, outer: np.ndarray) -> bool:
-    """Take the next row of the outer schedule; False at its end."""
-    row = state[_ROW : _ROW + 4]
-    if state[_LISTED]:
-        if outer[0] == outer[1]:
-            return False
-        row[:] = outer[2 + 4 * outer[0] : 6 + 4 * outer[0]]
-        outer[0] += 1
-    elif fill_binomial(outer, row.reshape(1, 4)) == 0:
-        return False
-    kind, a, b, slot = row
-    state[_TURN], state[_TURNS] = 0, 1
-    if kind == RECORD:
-        state[_TURNS] = 2 * (b - a) - 1
-    elif kind == REVERSE and slot >= 0:
-        state[_TURNS] = 2 * (b - a)
-    return True
-
-
-@njit(cache=True, error_model="numpy")
-def _go_on(state: np.ndarray, inner: np.ndarray, out: np.ndarray, n: int) -> int:
-    """Turn by turn through the row at hand, until ``out`` is full or a block begins; a turn writes one action or none."""
-    kind, a, b, slot = state[_ROW], state[_ROW + 1], state[_ROW + 2], state[_ROW + 3]
-    k, memory, current, held = state[_PERIOD], state[_MEMORY], state[_CURRENT], state[_HELD]
-    turn, turns, inside = state[_TURN], state[_TURNS], 0
-    while turn < turns and n < out.shape[0] and not inside:
-        do, block, end, disk = kind, a, b, slot
-        if kind == RECORD:  # STORE and ADVANCE in turns
-            block, disk = a + turn // 2, slot + turn // 2
-            do, end = (ADVANCE, block + 1) if turn % 2 else (STORE, block)
-        elif kind == REVERSE and slot >= 0:  # LOAD and a block in turns
-            block = b - 1 - turn // 2
-            disk = slot + block - a
-            do, end = (REVERSE, block + 1) if turn % 2 else (LOAD, block)
-        turn += 1
-        if do == ADVANCE:
-            n = put(out, n, ADVANCE, block * k, end * k, -1)
-            current, held = end, -1
-        elif do == STORE:
-            # What is reversed next is not worth a write, and what was read just now is there.
-            if not (kind == RECORD and (block + 1 == state[_LEFT] or (current == block and held == disk))):
-                n = put(out, n, STORE, block * k, block * k, memory + disk)
-            held = disk
-        elif do == LOAD:
-            if current != block:
-                n = put(out, n, LOAD, block * k, block * k, memory + disk)
-            current, held = block, disk
-        else:
-            first = block * k
-            stop = first + min((end - block) * k, state[_STEPS] - first)
-            state[_LEFT] = block
-            if stop - first == 1:
-                n = put(out, n, REVERSE, first, stop, -1)
-            else:
-                begin_segment(inner, first, stop, memory)
-                inside, current = 1, -1
-    state[_TURN], state[_INSIDE], state[_CURRENT], state[_HELD] = turn, inside, current, held
-    return n
+def _more_rows(state: np.ndarray) -> int:
+    """How many rows of a binomial outer schedule are at hand now; 0 at its end."""
+    rows = state[_ROWS : _ROWS + 4 * _BUFFER].reshape(_BUFFER, 4)
+    return fill_segment(state, state[_OUTER], rows, 0)
 
 
 @njit(cache=True, error_model="numpy")
 def fill_blocks(state: np.ndarray, out: np.ndarray) -> int:
-    """The kernel of schedules with two tiers."""
-    outer, inner = state[_OUTER : state[_INNER]], state[state[_INNER] :]
-    n = 0
-    while n < out.shape[0]:
-        if state[_INSIDE]:
-            n += fill_binomial(inner, out[n:])
-            state[_INSIDE] = n == out.shape[0]
-        elif state[_TURN] < state[_TURNS]:
-            n = _go_on(state, inner, out, n)
-        elif not _next_row(state, outer):
-            break
+    """The kernel of schedules with two tiers: turn by turn through the outer rows; a turn writes an action, none, or a block."""
+    k, steps, memory, inner = state[_PERIOD], state[_STEPS], state[_MEMORY], state[_INNER]
+    row, ready, turn, inside = state[_NEXT], state[_READY], state[_TURN], state[_INSIDE]
+    current, held, left = state[_CURRENT], state[_HELD], state[_LEFT]
+    n, room = 0, out.shape[0]
+    while n < room:
+        if inside:
+            n = fill_segment(state, inner, out, n)
+            inside = n == room
+            continue
+        if row == ready:
+            if state[_OUTER]:
+                row, ready = 0, _more_rows(state)
+            if row == ready:
+                break
+        first = _ROWS + 4 * row
+        kind, a, b, disk = state[first], state[first + 1], state[first + 2], state[first + 3]
+        if kind == ADVANCE:
+            n = put(out, n, ADVANCE, a * k, b * k, -1)
+            current, held, row = b, -1, row + 1
+        elif kind == STORE:
+            n = put(out, n, STORE, a * k, a * k, memory + disk)
+            held, row = disk, row + 1
+        elif kind == LOAD:
+            if current != a:
+                n = put(out, n, LOAD, a * k, a * k, memory + disk)
+            current, held, row = a, disk, row + 1
+        elif kind == RECORD:  # STORE and ADVANCE in turns
+            while n < room and turn < 2 * (b - a) - 1:
+                block = a + turn // 2
+                slot = disk + turn // 2
+                if turn % 2:
+                    n = put(out, n, ADVANCE, block * k, (block + 1) * k, -1)
+                    current, held = block + 1, -1
+                else:  # what is reversed next is not worth a write, and what was read just now is there
+                    if block + 1 != left and not (current == block and held == slot):
+                        n = put(out, n, STORE, block * k, block * k, memory + slot)
+                    held = slot
+                turn += 1
+            if turn == 2 * (b - a) - 1:
+                row, turn = row + 1, 0
+        else:
+            blocks = b - a if disk >= 0 else 1
+            while n < room and turn < blocks and not inside:
+                block, after = a, b
+                if disk >= 0:  # LOAD and a block in turns
+                    block, after = b - 1 - turn, b - turn
+                    held = disk + block - a
+                    if current != block:
+                        n = put(out, n, LOAD, block * k, block * k, memory + held)
+                        current = block
+                        continue
+                left, turn = block, turn + 1
+                begin, stop = block * k, min(after * k, steps)
+                if stop - begin == 1:
+                    n = put(out, n, REVERSE, begin, stop, -1)
+                elif stop - begin <= memory + 1 and n + 4 <= room:  # as a stream would, and for less than that takes to begin
+                    end = min(stop, begin + memory)
+                    n = put_back(out, put(out, n, RECORD, begin, end, 0), begin, end, stop, 0)
+                    current = -1
+                else:
+                    begin_segment(state, inner, begin, stop, memory, 0)
+                    inside, current = 1, -1
+            if turn == blocks:
+                row, turn = row + 1, 0
+    state[_NEXT], state[_READY], state[_TURN], state[_INSIDE] = row, ready, turn, inside
+    state[_CURRENT], state[_HELD], state[_LEFT] = current, held, left
     return n

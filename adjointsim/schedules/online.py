@@ -9,13 +9,17 @@ import numpy as np
 from numba import njit
 
 from adjointsim.errors import ArgumentError, StructureError
-from adjointsim.schedules.actions import ADVANCE, RECORD, REVERSE, STORE, Stream, checked
+from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Stream, checked
 from adjointsim.schedules.binomial import (
-    begin_stored_segment,
+    NUMBERS,
+    STRIDE,
+    begin_segment,
     binomial_state,
     checked_segments,
-    fill_binomial,
+    fill_segment,
+    number_slots,
     put,
+    put_back,
     repetitions_below,
 )
 
@@ -62,9 +66,11 @@ class Online:
     def stream(self) -> OnlineStream:
         """A new stream at y_0."""
         s = self.slots
-        head = np.zeros(_BUFFER + 4 * _ROWS + 3 * s, np.int64)
+        head = np.zeros(_ARRAYS + 2 * s + 3 * (s + 1), np.int64)
         head[_SLOTS], head[_MOST] = s, self.n_max
-        return OnlineStream(fill_online, np.concatenate([head, binomial_state(self.n_max, s)]))
+        segment = binomial_state(self.n_max, s)
+        segment[NUMBERS], segment[STRIDE] = _ARRAYS + 2 * s, s + 1
+        return OnlineStream(fill_online, np.concatenate([head, segment]))
 
 
 class OnlineStream(Stream):
@@ -114,9 +120,10 @@ class OnlineStream(Stream):
             raise ArgumentError(f"Got stop({n}), but the last rows went from y_{first} to y_{last}: expected an n behind {first}")
         count = min(int(state[_COUNT]), n)  # fewer only on the way through RECORD
         state[_BACK], state[_COUNT], state[_LEFT] = 1, count, n
-        free = state[_free(state)]
-        free[: len(free) - count] = np.arange(count, len(free))
-        state[_FREE] = len(free) - count
+        slots = int(state[_SLOTS])
+        first = _ARRAYS + 2 * slots + 1
+        state[first : first + slots - count] = np.arange(count, slots)
+        state[_FREE] = slots - count
 
     def fill(self, out: np.ndarray) -> int:
         """As :meth:`Stream.fill`, from :meth:`stop` on."""
@@ -125,8 +132,8 @@ class OnlineStream(Stream):
         return super().fill(out)
 
 
-# The state of a stream: this head, a few rows of the segment at hand, the n of the stored states, their slots, the slots
-# that are free (in order), and the stream of the segment.
+# The state of a stream: this head, the n of the stored states, their slots, the slot of the segment at hand and then those that
+# are free (in order), which neighbours these have, and the stream of the segment.
 _SLOTS = 0
 _MOST = 1  # n_max
 _BACK = 2  # 1 from stop() on
@@ -136,23 +143,15 @@ _COUNT = 5  # states stored, and not reversed yet
 _FREE = 6  # slots free, the one of the segment's first state not counted
 _LEFT = 7  # steps left
 _INSIDE = 8  # 1 while a segment is reversed
-_NEXT = 9  # rows done of those
-_READY = 10  # at hand
-_PART = 11  # how many states of the row are done: slots that are not neighbours take several rows
-_BUFFER = 12
-_ROWS = 64
-
-
-def _free(state: np.ndarray) -> slice:
-    first = _BUFFER + 4 * _ROWS + 2 * int(state[_SLOTS])
-    return slice(first, first + int(state[_SLOTS]))
+_NEXT = 9  # which stored state the current one will replace
+_ARRAYS = 10
 
 
 @njit(cache=True, error_model="numpy")
 def _least(n: int, s: int) -> int:
     """P(n, s) for s > 1."""
-    if n <= 1:
-        return 0
+    if n <= s + 1:
+        return max(n - 1, 0)
     t, w = repetitions_below(n, s)
     return t * n - w * (s + t) // (s + 1)
 
@@ -225,7 +224,7 @@ def _forward(state: np.ndarray, at: np.ndarray, slot: np.ndarray, out: np.ndarra
         state[_COUNT] = s
         begin = s - 1
     else:
-        j = state[_PART]
+        j = state[_NEXT]
         put(out, 0, STORE, n, n, slot[j])
         taken = slot[j]
         for k in range(j, s - 1):
@@ -234,98 +233,59 @@ def _forward(state: np.ndarray, at: np.ndarray, slot: np.ndarray, out: np.ndarra
         begin = n
     stop, j = _next_stop(at, s, n_max)
     put(out, 1, ADVANCE, begin, stop, -1)
-    state[_FROM], state[_AT], state[_PART] = n, stop, j
+    state[_FROM], state[_AT], state[_NEXT] = n, stop, j
     return 2
 
 
 @njit(cache=True, error_model="numpy")
-def _begin(state: np.ndarray, first: int, inner: np.ndarray) -> None:
-    """Begin to reverse from the last stored state, with its slot and the free ones."""
-    begin_stored_segment(inner, first, state[_LEFT], state[_FREE] + 1)
-    state[_INSIDE], state[_NEXT], state[_READY], state[_PART] = 1, 0, 0, 0
-
-
-@njit(cache=True, error_model="numpy")
-def _release(state: np.ndarray, slot: np.ndarray, free: np.ndarray) -> None:
-    """The last stored state is reversed: put its slot among the free ones."""
-    k, mine = state[_FREE], slot[state[_COUNT] - 1]
-    while k > 0 and free[k - 1] > mine:
-        free[k] = free[k - 1]
+def _release(state: np.ndarray, i: int) -> None:
+    """The last stored state, the i-th, is reversed: put its slot among the free ones."""
+    s = state[_SLOTS]
+    mine, first = state[_ARRAYS + s + i], _ARRAYS + 2 * s + 1
+    k = first + state[_FREE]
+    while k > first and state[k - 1] > mine:
+        state[k] = state[k - 1]
         k -= 1
-    free[k] = mine
+    state[k] = mine
     state[_FREE] += 1
-    state[_COUNT] -= 1
-
-
-@njit(cache=True, error_model="numpy")
-def _place(state: np.ndarray, mine: int, free: np.ndarray, out: np.ndarray, n: int) -> int:
-    """Write the rows of the segment at hand with slots of ours, until they or ``out`` are at their ends.
-
-    Slot 0 there is ``mine`` here, slot k is ``free[k-1]``.  A range goes as far as the slots are neighbours.
-    """
-    rows = state[_BUFFER : _BUFFER + 4 * _ROWS].reshape(_ROWS, 4)
-    row, ready, part = state[_NEXT], state[_READY], state[_PART]
-    while row < ready and n < out.shape[0]:
-        kind, a, b, first = rows[row, 0], rows[row, 1], rows[row, 2], rows[row, 3]
-        if first < 0 or b - a < 2:
-            n = put(out, n, kind, a, b, first if first < 0 else mine if first == 0 else free[first - 1])
-            row += 1
-            continue
-        if part < 0:  # on to the state that is recorded next
-            part = -part
-            n = put(out, n, ADVANCE, a + part - 1, a + part, -1)
-            continue
-        length = 1
-        if kind == RECORD:
-            k = first + part
-            slot = mine if k == 0 else free[k - 1]
-            while part + length < b - a and free[k + length - 1] == slot + length:
-                length += 1
-            n = put(out, n, RECORD, a + part, a + part + length, slot)
-        else:
-            k = first + b - a - part - 1
-            slot = mine if k == 0 else free[k - 1]
-            while part + length < b - a and (mine if k == length else free[k - length - 1]) == slot - 1:
-                slot -= 1
-                length += 1
-            n = put(out, n, REVERSE, b - part - length, b - part, slot)
-        part += length
-        if part == b - a:
-            row, part = row + 1, 0
-        elif kind == RECORD:
-            part = -part
-    state[_NEXT], state[_PART] = row, part
-    return n
+    state[_COUNT] = i
 
 
 @njit(cache=True, error_model="numpy")
 def fill_online(state: np.ndarray, out: np.ndarray) -> int:
     """The kernel of :class:`Online`: two rows of the way forward, or as many as fit of the way back."""
     s = state[_SLOTS]
-    arrays = state[_BUFFER + 4 * _ROWS :]
-    at, slot, free, inner = arrays[:s], arrays[s : 2 * s], arrays[2 * s : 3 * s], arrays[3 * s :]
+    at, slot, numbers, segment = _ARRAYS, _ARRAYS + s, _ARRAYS + 2 * s, _ARRAYS + 2 * s + 3 * (s + 1)
     if not state[_BACK]:
-        return _forward(state, at, slot, out)
-    rows = state[_BUFFER : _BUFFER + 4 * _ROWS].reshape(_ROWS, 4)
-    n = 0
-    while n < out.shape[0] and state[_COUNT] > 0:
+        return _forward(state, state[at:slot], state[slot:numbers], out)
+    n, rows = 0, out.shape[0]
+    while n < rows and state[_COUNT] > 0:
         i = state[_COUNT] - 1
-        if not state[_INSIDE]:
-            if state[_LEFT] - at[i] > 1:
-                _begin(state, at[i], inner)
-                continue
-            first, last = at[i], state[_LEFT]  # a step by itself, and those before it that are stored next to it
-            _release(state, slot, free)
-            while i > 0 and at[i - 1] == first - 1 and slot[i - 1] == slot[i] - 1:
+        first, last = state[at + i], state[_LEFT]
+        if state[_INSIDE]:
+            n = fill_segment(state, segment, out, n)
+            if n < rows:
+                state[_INSIDE], state[_LEFT] = 0, first
+                _release(state, i)
+        elif last - first > 1:
+            slots = state[_FREE] + 1
+            mine = state[numbers] = state[slot + i]
+            end = min(last, first + slots)
+            number_slots(state, segment, end - first)
+            if slots > 1 and last <= end + 1 and n + 5 <= rows and state[numbers + s + 1] == end - first - 1:
+                # as a stream would, and for less than that takes to begin
+                n = put(out, put(out, n, LOAD, first, first, mine), RECORD, first, end, mine)
+                n = put_back(out, n, first, end, last, mine)
+                _release(state, i)
+                state[_LEFT] = first
+            else:
+                begin_segment(state, segment, first, last, slots, 1)
+                state[_INSIDE] = 1
+        else:  # a step by itself, and those before it that are stored next to it
+            _release(state, i)
+            while i > 0 and state[at + i - 1] == first - 1 and state[slot + i - 1] == state[slot + i] - 1:
                 i, first = i - 1, first - 1
-                _release(state, slot, free)
-            n = put(out, n, REVERSE, first, last, slot[i])
+                _release(state, i)
+            n = put(out, n, REVERSE, first, last, state[slot + i])
             state[_LEFT] = first
-        elif state[_NEXT] == state[_READY]:
-            state[_NEXT], state[_READY] = 0, fill_binomial(inner, rows)
-            if state[_READY] == 0:
-                state[_INSIDE], state[_LEFT] = 0, at[i]
-                _release(state, slot, free)
-        else:
-            n = _place(state, slot[i], free, out, n)
     return n

@@ -19,13 +19,11 @@ __all__ = ["TwoLevel"]
 _EXACT_STEPS = 2000  # the dynamic programme takes up to about a second, and O(n_steps * disk_slots) memory
 _EXACT_WORK = 4 * 10**8
 
-_Rows = tuple[tuple[int, int, int, int], ...]
-
 
 class _Plan(NamedTuple):
     counts: Counts
     period: int  # of equal blocks, or
-    rows: _Rows  # the actions on the disk if ``period`` is 0
+    rows: np.ndarray  # the actions on the disk if ``period`` is 0
 
 
 @njit(cache=True, error_model="numpy")
@@ -57,7 +55,7 @@ def _tabulate(memory: np.ndarray, disk: int, write: float, read: float, forward:
     return stored, split
 
 
-def _actions(n: int, stored: np.ndarray, split: np.ndarray) -> _Rows:
+def _actions(n: int, stored: np.ndarray, split: np.ndarray) -> np.ndarray:
     """The actions on the disk that the tables ask for, where REVERSE (a, b, -1) stands for a segment in memory."""
     most = len(stored) - 1
     rows: list[tuple[int, int, int, int]] = []
@@ -75,18 +73,19 @@ def _actions(n: int, stored: np.ndarray, split: np.ndarray) -> _Rows:
             todo += [(a, a + m, free, True), (a + m, b, free, False)]
         else:
             rows.append((REVERSE, a, b, -1))
-    return tuple(rows)
+    return np.array(rows, np.int64).reshape(-1, 4)
 
 
 @lru_cache(maxsize=32)
 def _plan(n: int, memory: int, disk: int, write: float, read: float, forward: float) -> _Plan:
     if n > _EXACT_STEPS or n * n * disk > _EXACT_WORK:
         period = best_period(n, memory, disk, write, read, forward)
-        return _Plan(block_counts(n, period, memory, disk), period, ())
+        return _Plan(block_counts(n, period, memory, disk), period, np.empty((0, 4), np.int64))
     alone = np.array([forward * P(k, memory) for k in range(n + 1)], np.float64)
-    rows = _actions(n, *_tabulate(alone, disk, float(write), float(read), float(forward))) if n else ()
-    steps = sum(b - a if kind == ADVANCE else P(b - a, memory) for kind, a, b, _ in rows if kind in (ADVANCE, REVERSE))
-    return _Plan(Counts(steps, sum(row[0] == STORE for row in rows), sum(row[0] == LOAD for row in rows)), 0, rows)
+    rows = _actions(n, *_tabulate(alone, disk, float(write), float(read), float(forward))) if n else np.empty((0, 4), np.int64)
+    steps = sum(b - a if kind == ADVANCE else P(b - a, memory) for kind, a, b, _ in rows.tolist() if kind in (ADVANCE, REVERSE))
+    rows.flags.writeable = False  # it is kept
+    return _Plan(Counts(steps, int(np.sum(rows[:, 0] == STORE)), int(np.sum(rows[:, 0] == LOAD))), 0, rows)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any
 from adjointsim.errors import ArgumentError
 from adjointsim.storage.budget import parse_bytes, parse_memory
 from adjointsim.storage.plan import Plan, plan
-from adjointsim.storage.planner import Sizes, choose, undecided
+from adjointsim.storage.planner import Sizes, choose, online_disk_slots, undecided
 from adjointsim.storage.times import Times, forward_steps
 
 __all__ = [
-    "Plan", "Sizes", "Times", "checked_storage", "choose", "forward_steps", "parse_bytes", "parse_memory", "plan", "undecided",
+    "Plan", "Sizes", "Times", "checked_storage", "choose", "forward_steps", "online_disk_slots", "parse_bytes", "parse_memory",
+    "plan", "undecided",
 ]  # fmt: skip
 
 

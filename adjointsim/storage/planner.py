@@ -12,9 +12,10 @@ from adjointsim.schedules import Binomial, Periodic, PeriodicDisk, Schedule, Seg
 from adjointsim.schedules.actions import checked
 from adjointsim.storage.times import Times, predicted_seconds
 
-__all__ = ["Sizes", "candidates", "choose", "fastest", "undecided"]
+__all__ = ["Sizes", "candidates", "choose", "fastest", "online_disk_slots", "undecided"]
 
 _PARTS = 16  # of a run in a directory that recomputes, at least: what is lost when it is killed
+_ONLINE_SLOTS = 64  # half of them are in use at least, once the run is that long
 _TABULATED = 10**7  # work of a dynamic programme that takes no time to speak of
 _NEAR = 1.05  # times that differ by less are the same
 _SHARES = (1.0, 0.25, 0.0)  # of what the disk takes, which the steps may hide: the periods that are cheapest then
@@ -100,6 +101,11 @@ def _two_tiers(sizes: Sizes, slots: int, count: int, times: Times | None) -> lis
             schedule = TwoLevel(n, slots, count, **costs)
             found += [schedule] * (schedule.counts.writes >= parts - 1)
     return found
+
+
+def online_disk_slots(sizes: Sizes) -> int:
+    """The slots on the disk of a run of unknown length: twice as many parts as a known one has at least, if they fit."""
+    return min(sizes.disk_slots, _ONLINE_SLOTS)
 
 
 def undecided(sizes: Sizes, cache: int) -> bool:

@@ -62,6 +62,6 @@ def tagged(*tags: str) -> list[Case]:
 for _module in (
     "scalars", "control", "arrays", "overwrite", "structures", "calls", "numeric", "steps", "hazards", "adversarial", "made",
     "proofs", "expressions", "iteration", "gathers", "kernels_dense", "kernels_stencils", "kernels_misc",
-    "singles", "lists",
+    "singles", "lists", "smallarrays",
 ):  # fmt: skip
     importlib.import_module(f"{__name__}.{_module}")

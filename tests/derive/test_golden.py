@@ -126,6 +126,14 @@ def rotated(z, x):
     return z * complex(math.cos(x), math.sin(x))
 
 
+def small(u, x):
+    a = np.array([x, 0.5])
+    for i in range(len(u)):
+        if u[i] > 0.0:
+            a *= u[i]
+    return np.array([a[1] * x, a[0]])
+
+
 def step(n, y, p):
     return y + p * math.sin(y)
 
@@ -175,6 +183,7 @@ def driver(reverse: bool) -> Callable[[Derived], str]:
 PASSES: dict[str, tuple[Callable[..., Any], tuple, Callable[[Derived], Fn | Block | tuple[Fn, ...] | str]]] = {
     "raising": (stencil, (U, V), lambda d: prepared(d.entry, 1)),
     "loops": (stencil, (U, V), lambda d: each_to_loops(prepared(d.entry, 1), d.entry.names)),
+    "scalars": (small, (U, 0.4), lambda d: prepared(d.entry, 1)),
     "ranges": (wraps, (U, 2), indices),
     "tangent": (horner, (U, 0.4), tangent),
     "record": (horner, (U, 0.4), lambda d: reversed_(d).record),

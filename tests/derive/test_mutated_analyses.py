@@ -14,7 +14,21 @@ import numpy as np
 import pytest
 from corpus import CASES, Case
 
-from adjointsim.derive import analysis, deadcode, dependence, hoist, interp, outline, ranges, record, reverse, scratch, tapes
+from adjointsim.derive import (
+    analysis,
+    build,
+    deadcode,
+    dependence,
+    hoist,
+    interp,
+    outline,
+    ranges,
+    record,
+    reverse,
+    scalars,
+    scratch,
+    tapes,
+)
 from adjointsim.derive.ir import Alloc, Base, Dim, If, Let, Load, Need, Var, is_float, walk
 from adjointsim.derive.kernel import Kernel
 from adjointsim.derive.scratch import scratch_of
@@ -24,7 +38,7 @@ from .harness import Bars, Derived, assert_close, functions
 from .test_corpus import DERIVED
 
 SLOW = {"scalars.special_functions", "adversarial.more_iterations_than_the_first_tape_holds", "steps.deeply_nested_state"}
-PROOFS = [c for c in CASES if c.name.startswith("proofs.")]
+PROOFS = [c for c in CASES if c.name.startswith(("proofs.", "smallarrays."))]
 SAMPLE = [*PROOFS, *(c for c in CASES[::3] if c not in PROOFS and c.name not in SLOW)]
 Run = Callable[[Derived], Bars]
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -218,19 +232,72 @@ def one_pass_finds_all_that_lives(m: pytest.MonkeyPatch) -> None:
     m.setattr(deadcode._Live, "__init__", __init__)
 
 
+# ------------------------------------------------------------------------------------------------- cells of small arrays
+def branches_leave_cells_alone(m: pytest.MonkeyPatch) -> None:
+    m.setattr(scalars._Rewriting, "merged", lambda self, one, two, phis: one)
+
+
+def loops_leave_cells_alone(m: pytest.MonkeyPatch) -> None:
+    m.setattr(scalars._Rewriting, "changed", lambda self, body: ())
+
+
+def what_is_stored_is_read_at_once(m: pytest.MonkeyPatch) -> None:
+    """In an Each that is written out, later iterations see what earlier ones stored."""
+    real = scalars._Rewriting.now
+
+    def now(self, s):
+        out = real(self, s)
+        if self.copies and s.base in self.cells:
+            self.store(out)
+        return out
+
+    m.setattr(scalars._Rewriting, "now", now)
+
+
+def a_test_that_leaves_holds_afterwards(m: pytest.MonkeyPatch) -> None:
+    """What a raise rules out, of lengths that differ, is what is known after it."""
+    real = scalars._Rewriting.let
+
+    def let(self, s):
+        real(self, s)
+        self.unequal = {t: (a, build.const(b.value + 1, "i8")) for t, (a, b) in self.unequal.items()}
+
+    m.setattr(scalars._Rewriting, "let", let)
+
+
 MUTANTS: list[Patch] = [
     final_always, final_but_for_later_statements, final_but_for_loops, phis_are_inert, carries_are_inert,
     results_of_loops_are_inert, local_arrays_are_inert, a_snapshot_always_does, nothing_is_carried, heads_are_replayed,
     nothing_is_written, loops_always_run, only_locals_are_written, never_negative, arithmetic_is_never_negative,
     indices_of_loops_are_never_negative, branches_keep_the_larger_bound, stores_to_locals_are_dead,
     one_pass_finds_all_that_lives, other_cells_are_always_apart, later_iterations_have_the_same_indices, branches_are_taken,
-    iterations_come_in_one_order,
+    iterations_come_in_one_order, branches_leave_cells_alone, loops_leave_cells_alone,
+    what_is_stored_is_read_at_once, a_test_that_leaves_holds_afterwards,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
 def test_mutated(mutant, monkeypatch):
     check(mutant, primal_and_cotangents, SAMPLE, monkeypatch)
+
+
+def lowered_anew(derived: Derived) -> Bars:
+    return primal_and_cotangents(Derived(derived.fn, derived.args))
+
+
+def cells_are_always_apart(m: pytest.MonkeyPatch) -> None:
+    """A store leaves what is known of cells under other indices."""
+    m.setattr(build, "apart", lambda one, two: one != two)
+
+
+def both_ends_are_apart(m: pytest.MonkeyPatch) -> None:
+    """Cells counted from the end are others than those counted from the beginning."""
+    m.setattr(build, "apart", lambda one, two: all(hasattr(a, "value") for a in (*one, *two)) and one != two)
+
+
+@pytest.mark.parametrize("mutant", [cells_are_always_apart, both_ends_are_apart], ids=lambda m: m.__name__)
+def test_mutated_lowering(mutant, monkeypatch):
+    check(mutant, lowered_anew, PROOFS, monkeypatch)
 
 
 # ------------------------------------------------------------------------------------------------- decisions on inexact values

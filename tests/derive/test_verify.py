@@ -162,6 +162,7 @@ def test_accepted_linear_statements():
         If(b("q"), (), (), ((Y, f("a7"), c(0.0)),)),
         loop((linear(Z, "add", P, f("a7")),), ((P, c(0.0)),), (Z,), (R,)),
         linear(f("a9"), "add", R, Y),
+        If(b("q"), (), (), ((f("zero"), c(0.0), c(0.0)),)), linear(f("b0"), "mul", f("zero"), X),
     )  # fmt: skip
     verify(Fn("good", (X, N, b("q"), G, H, BAR), body))
 
