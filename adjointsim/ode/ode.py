@@ -26,7 +26,7 @@ from .integration import MOST_STEPS, Found, integrate, room
 from .program import Functions, Program
 from .solution import ODESolution
 from .tableaus import Tableau, find
-from .times import Knots, fixed_steps, knots_of, times_of
+from .times import fixed_steps, knots_of, times_of
 
 __all__ = ["ODE", "Event", "Jump"]
 
