@@ -92,3 +92,30 @@ def test_tolerances_have_the_shapes_of_y(length):
     ode = adj.ODE(decay, [0.0, 0.5], method="bosh3", atol=np.full(length, 1e-6))
     with pytest.raises(StructureError, match=rf"atol of shape \({length},\), but expected that of y0, \(2,\)"):
         ode.run(np.ones(2))
+
+
+def fall(t, y, p):
+    return np.array([y[1], -p])
+
+
+def height(t, y, p):
+    return y[0]
+
+
+def spoiling_height(t, y, p):
+    y[0] *= 2.0
+    return 0.5 * y[0]
+
+
+def bounce(t, y, p):
+    return np.array([y[0], -0.8 * y[1]])
+
+
+def test_a_condition_that_overwrites_its_y_does_not_change_the_state():
+    found = []
+    for condition in (height, spoiling_height):
+        events = adj.Event(condition, bounce)
+        ode = adj.ODE(fall, [0.0, 1.0], method="bosh3", events=events, terminal=lambda y, p: y[0])
+        value, grad = ode.value_and_grad(np.array([1.0, 0.0]), 9.81)
+        found.append([value, *grad.y0, grad.p])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
