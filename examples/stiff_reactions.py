@@ -3,9 +3,9 @@
     a -> b  (k1),        b + b -> b + c  (k2),        b + c -> a + c  (k3)
 
 (H. Robertson, 1966): one constant is 0.04, the others 1e4 and 3e7, and a method that is explicit takes steps of the fastest scale
-for ever. rodas5p takes steps of the slow one.  Printed are the derivatives of the concentrations with respect to the logarithms of
-the constants, exact for the steps taken, beside central differences, which need tight tolerances; and the steps that an explicit
-method takes on a short interval.
+for ever.  rodas5p takes steps of the slow one.  Printed are the derivatives of the concentrations with respect to the logarithms
+of the constants, exact for the steps taken, beside central differences, which need tight tolerances; and the steps that an
+explicit method takes on a short interval.
 
     python examples/stiff_reactions.py [--rtol 1e-8] [--short 2.0] [--output stiff_reactions.png]
 """
@@ -63,7 +63,7 @@ class Sensitivities:
 def sensitivities(ode: adj.ODE, change: float = 1e-4) -> Sensitivities:
     """The derivatives, and what differences make of them with constants that are multiplied by 1 +- ``change``."""
     solution = ode.run(PURE_A, ROBERTSON)
-    by_constant = ode.jacobian(PURE_A, ROBERTSON, "p")  # for each constant (m, 3)
+    by_constant = ode.jacobian(PURE_A, ROBERTSON, "p")  # (m, 3) for each constant
     exact = np.stack([k * d for k, d in zip(ROBERTSON, by_constant, strict=True)], axis=2)
     columns = []
     for name, k in ROBERTSON._asdict().items():
