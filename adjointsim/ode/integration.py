@@ -11,7 +11,7 @@ from adjointsim.derive.spec import Spec, TupleSpec
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, spec_of
 
-from .control import DONE, NOT_FINITE, TOO_SMALL
+from .control import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
 from .inputs import Control
 from .program import Program
 from .times import Knots, Steps
@@ -39,6 +39,8 @@ class Found:
     t: float = np.nan
     h: float = np.nan
     y: Leaves | None = None
+    stopped: bool = False  # by a terminal event
+    stuck: bool = False  # by what the right-hand side is like
 
 
 def integrate(
@@ -53,8 +55,8 @@ def integrate(
     whole = TupleSpec((p_spec, *c_spec.items[1:]), Control)  # type: ignore[union-attr]
     rest = flatten(own, c_spec, "control")
     f8, i8 = spec_of(0.0, "t"), spec_of(0, "knot")
-    kernel = kernel_of(program.control, (f8, f8, f8, i8, i8, y_spec, whole), role="function")
-    t, guess, before, knot = float(knots.times[0]), first, 0.0, 0
+    kernel = kernel_of(program.control, (f8, f8, f8, f8, i8, i8, i8, y_spec, whole), role="function")
+    t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
     rejected = evaluations = used = 0
     tries = program.tries
@@ -62,28 +64,32 @@ def integrate(
     while True:
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
-        numbers = [np.full(1, x) for x in (t, guess, before)] + [np.full(1, k, np.int64) for k in (knot, tries)]
+        numbers = [np.full(1, x) for x in (t, guess, before, last)] + [np.full(1, k, np.int64) for k in (knot, tries, fired)]
         out = kernel.value([*numbers, *y, *p, *rest])
         took = time.perf_counter() - began
         status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
-        t, guess, before = (float(leaf[0]) for leaf in out[4:7])
-        knot, y, logs = int(out[7][0]), out[8:-3], out[-3:]
+        t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
+        knot, fired, y, logs = int(out[8][0]), int(out[9][0]), out[10:-3], out[-3:]
         records.append([log[:rows] for log in logs])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
             failed = "the step size became too small for the time to change"
         elif status == NOT_FINITE:
             failed = "the right-hand side is not finite there"
-        if failed is None and knot < len(knots.times) and used >= most:
+        elif status == TOGETHER:
+            failed = "two events happen at the same time: what both do is not defined"
+        elif status == ACCUMULATE:
+            failed = "events accumulate: there are ever more of them in ever shorter times"
+        stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE)
+        if failed is None and not stopped and knot < len(knots.times) and used >= most:
             failed = f"max_steps={most} steps were tried"
-        if failed is not None or knot >= len(knots.times):
+        if failed is not None or stopped or knot >= len(knots.times):
             break
         if rows + refused >= tries:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
     ends, lengths, landed = (np.concatenate(parts) for parts in zip(*records, strict=True))
-    assert status == DONE or failed is not None
-    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y)
+    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
 
 
 def room() -> tuple[np.ndarray, np.ndarray]:
