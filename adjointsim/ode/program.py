@@ -19,7 +19,7 @@ import numpy as np
 from adjointsim.derive.factored import banded_factor, banded_solve, lu_factor, lu_solve
 from adjointsim.derive.source import from_text
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
-from adjointsim.errors import StructureError
+from adjointsim.errors import StructureError, UnsupportedError
 from adjointsim.functions import jvp
 from adjointsim.implicit import root
 from adjointsim.kernels import kernel_of
@@ -81,14 +81,15 @@ class Program:
             raise StructureError(f"Got y{inert[0]} as an integer or bool, but expected floats: what does not change belongs in p")
         self.specs = specs = (_F8, y_spec, p_spec)
         arguments = [np.zeros(1), *y, *p]
-        rate, lengths = self._like_y(functions.rhs, specs, arguments, f"the right-hand side {_name(functions.rhs)}")
+        self.namespace: dict[str, Any] = {
+            "__name__": "adjointsim.ode.generated", "np": np, "math": math, "jvp": jvp, "root": root, "WithCost": WithCost,
+            "Timed": Timed, "running": functions.running,
+        }  # fmt: skip
+        self.rhs = self.namespace["rhs"] = self._unlisted(functions.rhs)
+        rate, lengths = self._like_y(self.rhs, specs, arguments, f"the right-hand side {_name(functions.rhs)}")
         for (path, leaf), shape in zip(paths(y_spec), shapes_of(y), strict=True):
             if isinstance(leaf, ArraySpec) and leaf.rank == 1 and 0 < shape[0] <= SHORT:
                 lengths[path] = shape[0]
-        self.namespace: dict[str, Any] = {
-            "__name__": "adjointsim.ode.generated", "np": np, "math": math, "rhs": functions.rhs, "running": functions.running,
-        }  # fmt: skip
-        self.namespace.update(jvp=jvp, root=root, WithCost=WithCost, Timed=Timed)
         self.user_tree = Tree(y_spec, lengths, self.namespace)
         for k, effect in enumerate(functions.effects):
             self._effect(f"effect_{k}", effect, f"the effect {_name(effect)} of jumps[{k}]", specs, arguments)
@@ -137,6 +138,19 @@ class Program:
             self.namespace["user_misfit"] = functions.misfit
             self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
         self._initial: tuple[Any, FunctionType] | None = None
+
+    def _unlisted(self, f: Any) -> Any:
+        """The function, or one that makes an array of the list of numbers that it returns."""
+        try:
+            kernel_of(f, self.specs, role="function")
+        except UnsupportedError as error:
+            if "a list" not in str(error.msg):
+                raise
+            self.namespace[name := f"listed_{len(self.namespace)}"] = f
+            made = self._define(f"def from_{name}(t, y, p):\n    return np.array({name}(t, y, p))")
+            made.__name__ = _name(f)
+            return made
+        return f
 
     def _like_y(self, f: Any, specs: tuple[Spec, ...], arguments: Leaves, whose: str) -> tuple[Spec, dict[str, int]]:
         """What f(t, y, p) returns, and the lengths of tuples in it that stand for vectors; StructureError if it is not like y."""
@@ -193,7 +207,7 @@ class Program:
     def _rate(self, found: Spec) -> str:
         """The derivative of the state, if it has the state's shapes: a text that reads components does not see others."""
         checks = self._checks("k", found, f"the right-hand side {_name(self.functions.rhs)}")
-        k = f"    k = rhs(t, {self._given(self.functions.rhs)}, p)"
+        k = f"    k = rhs(t, {self._given(self.rhs)}, p)"
         if not self.own:
             return "\n".join(["def rate(t, y, p):", k, *checks, "    return k"])
         cost = f"running(t, {self._given(self.functions.running)}, p)"
@@ -248,6 +262,7 @@ class Program:
 
     def _effect(self, name: str, effect: Any, whose: str, specs: tuple[Spec, ...], arguments: Leaves) -> None:
         """Define an effect whose shapes are checked."""
+        effect = self._unlisted(effect)
         found, _ = self._like_y(effect, specs, arguments, whose)
         self.namespace[f"given_{name}"] = effect
         checks = self._checks("after", found, whose)

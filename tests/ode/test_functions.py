@@ -119,3 +119,30 @@ def test_a_condition_that_overwrites_its_y_does_not_change_the_state():
         value, grad = ode.value_and_grad(np.array([1.0, 0.0]), 9.81)
         found.append([value, *grad.y0, grad.p])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
+
+
+def listing(t, y, p):
+    return [y[1], -p * y[0]]
+
+
+def listed_kick(t, y, p):
+    return [y[0] + 1.0, y[1]]
+
+
+def tupled(t, y, p):
+    return y[1], -p * y[0]
+
+
+def tupled_kick(t, y, p):
+    return y[0] + 1.0, y[1]
+
+
+def first_component(y, p):
+    return y[0]
+
+
+def test_lists_of_numbers_stand_for_vectors():
+    how = {"method": "rk4", "dt": 0.25, "terminal": first_component}
+    one = adj.ODE(listing, [0.0, 1.0], jumps=adj.Jump([0.5], listed_kick), **how).value_and_grad(np.array([1.0, 0.0]), 2.0)
+    other = adj.ODE(tupled, [0.0, 1.0], jumps=adj.Jump([0.5], tupled_kick), **how).value_and_grad(np.array([1.0, 0.0]), 2.0)
+    assert one[0] == other[0] and one[1].p == other[1].p
