@@ -28,7 +28,7 @@ from adjointsim.derive import philox
 from adjointsim.derive.verbs import inside
 from adjointsim.errors import ArgumentError, StructureError
 
-__all__ = ["normal", "uniform"]
+__all__ = ["as_int64", "normal", "uniform"]
 
 
 @inside("random.normal")
@@ -55,7 +55,7 @@ def uniform(seed: Any, n: Any, i: Any) -> Any:
 
 def _drawn(one: Callable[..., float], many: Callable[..., None], *given: Any) -> Any:
     """``one`` of three integers, or ``many`` of arrays."""
-    args = [_integer(name, x) for name, x in zip(("seed", "n", "i"), given, strict=True)]
+    args = [as_int64(name, x) for name, x in zip(("seed", "n", "i"), given, strict=True)]
     if not any(isinstance(x, np.ndarray) for x in args):
         return one(*args)
     try:
@@ -68,8 +68,8 @@ def _drawn(one: Callable[..., float], many: Callable[..., None], *given: Any) ->
     return out.reshape(arrays[0].shape)
 
 
-def _integer(name: str, given: Any) -> Any:
-    """An integer modulo 2^64 as one of int64, or an int64 array."""
+def as_int64(name: str, given: Any) -> Any:
+    """An integer modulo 2^64 as one of int64, or an int64 array; errors are those of :func:`normal`."""
     if isinstance(given, np.ndarray) and given.dtype.kind in "iu":
         return given.astype(np.int64) if given.ndim else int(given.astype(np.int64))
     if isinstance(given, (bool, np.bool_)) or not isinstance(given, (int, np.integer)):
