@@ -158,7 +158,9 @@ guess = min(100.0 * abs(h), guess)
 """
 
 
-def control_text(method: Explicit | Rosenbrock | Dirk, jumps: Sequence[str], events: Sequence[EventText] = (), own: str = "") -> str:
+def control_text(
+    method: Explicit | Rosenbrock | Dirk, jumps: Sequence[str], events: Sequence[EventText] = (), own: str = ""
+) -> str:
     """The text of ``control``.
 
     It goes on at (t, y) towards ``c.knots[knot]``, tries steps of the size ``guess`` (0: to be found), ``tries`` of them at

@@ -19,9 +19,9 @@ class Inputs(NamedTuple):
     there, which lie between the two where it may jump at one of them.  A step with ``fire[n]`` other than 0 stands still, and
     has the effects of the jumps whose bits are set.
 
-    Where the state carries the time (:class:`Timed`), step n goes over ``length[n]`` if its ``kind`` is FIXED, to ``target[n]`` if it
-    is LANDS, and else until the condition of event kind - EVENT is 0, which is after about ``length[n]``; ``begin`` and ``end`` are
-    then what is added to the times for the right-hand side.
+    Where the state carries the time (:class:`Timed`), step n goes over ``length[n]`` if its ``kind`` is FIXED, to
+    ``target[n]`` if it is LANDS, and else until the condition of event kind - EVENT is 0, which is after about ``length[n]``;
+    ``begin`` and ``end`` are then what is added to the times for the right-hand side.
     """
 
     p: Any

@@ -28,9 +28,9 @@ from adjointsim.step import Step
 
 from .control import control_text
 from .dirk import Dirk
+from .events import EventText, event_text
 from .explicit import Explicit
 from .flat import Flat
-from .events import EventText, event_text
 from .inputs import EVENT, LANDS, Timed, WithCost
 from .norms import Norm
 from .rosenbrock import Rosenbrock
@@ -48,10 +48,14 @@ IMPLICIT = {"banded_factor": banded_factor, "banded_solve": banded_solve, "lu_fa
 
 
 class Functions:
-    """The user's functions; all but ``rhs`` may be None.  ``effects`` are those of the jumps, ``events`` have condition, effect, direction, stop."""
+    """The user's functions; all but ``rhs`` may be None.
 
-    def __init__(self, rhs: Any, running: Any, terminal: Any, observe: Any, misfit: Any, effects: Sequence[Any],
-                 events: Sequence[Any] = ()) -> None:  # fmt: skip
+    ``effects`` are those of the jumps; ``events`` have a condition, an effect, a direction and a stop.
+    """
+
+    def __init__(
+        self, rhs: Any, running: Any, terminal: Any, observe: Any, misfit: Any, effects: Sequence[Any], events: Sequence[Any] = ()
+    ) -> None:
         self.rhs, self.running, self.terminal, self.observe, self.misfit = rhs, running, terminal, observe, misfit
         self.effects, self.events = tuple(effects), tuple(events)
         self.diffusion: Any = None  # of a stochastic equation, whose drift is ``rhs``
@@ -69,9 +73,10 @@ class Program:
 
     def __init__(
         self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
-        broken: bool, bandwidth: tuple[int, int] | None = None,
+        broken: bool, bandwidth: tuple[int, int] | None = None, mass: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether the right-hand side may jump in time."""
+        """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether
+        the right-hand side may jump in time."""
         self.functions, self.y_spec, self.broken = functions, y_spec, broken
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
@@ -83,7 +88,9 @@ class Program:
         for (path, leaf), shape in zip(paths(y_spec), shapes_of(y), strict=True):
             if isinstance(leaf, ArraySpec) and leaf.rank == 1 and 0 < shape[0] <= SHORT:
                 lengths[path] = shape[0]
-        self.namespace: dict[str, Any] = {"__name__": "adjointsim.ode.generated", "np": np, "math": math, "rhs": functions.rhs, "running": functions.running}
+        self.namespace: dict[str, Any] = {
+            "__name__": "adjointsim.ode.generated", "np": np, "math": math, "rhs": functions.rhs, "running": functions.running,
+        }  # fmt: skip
         self.namespace.update(jvp=jvp, root=root, WithCost=WithCost, Timed=Timed)
         for k, effect in enumerate(functions.effects):
             self._effect(f"effect_{k}", effect, f"the effect {_name(effect)} of jumps[{k}]", specs, arguments)
@@ -119,7 +126,9 @@ class Program:
         elif isinstance(tableau, ExplicitTableau):
             self.method = Explicit(tableau, Norm(self.tree, each, skip, self.own))
         else:
-            norm, flat = Norm(self.tree, each, skip, self.own), Flat(self.tree, tableau.name, bandwidth)
+            norm = Norm(self.tree, each, skip, self.own)
+            flat = Flat(self.tree, tableau.name, bandwidth, 0 if mass is None else mass.ndim)
+            self.namespace["mass"] = mass
             self.namespace.update(IMPLICIT)
             self._define(flat.text())
             if isinstance(tableau, RosenbrockTableau):
@@ -162,7 +171,8 @@ class Program:
         """The integration that finds the steps."""
         assert not isinstance(self.method, Splitting)
         events = [
-            EventText(event.direction, tuple(self._happens(k, "t", "c.p")), event.stop) for k, event in enumerate(self.functions.events)
+            EventText(event.direction, tuple(self._happens(k, "t", "c.p")), event.stop)
+            for k, event in enumerate(self.functions.events)
         ]
         jumps = self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")
         return self._define(control_text(self.method, jumps, events, self.own))
@@ -233,7 +243,8 @@ class Program:
         lines.append(f"y_next = advanced({begin}, {end}, h, y, q.p)")
         for k in events:
             if self.functions.events[k].effect is not None:
-                lines += [f"if kind == {EVENT + k}:", "    y = y_next", *(f"    {x}" for x in self._happens(k, "t_next", "q.p")), "    y_next = y"]
+                happens = ["y = y_next", *self._happens(k, "t_next", "q.p"), "y_next = y"]
+                lines += [f"if kind == {EVENT + k}:", *(f"    {line}" for line in happens)]
         if self.functions.effects:
             jumps = self._jumps("fire", "t", "q.p")
             lines = ["fire = q.fire[n]", "t_next = t", "y_next = y", "if fire == 0:", *(f"    {line}" for line in lines), "else:",

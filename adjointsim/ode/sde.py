@@ -21,8 +21,8 @@ __all__ = ["SDE"]
 class SDE(ODE):
     """The initial value problem dy = drift(t, y, p) dt + diffusion(t, y, p) dW, y(t0) = y0, with one path of noise a number of y.
 
-    The value, the verbs and all arguments that are not named here are those of :class:`ODE`.  Derivatives are *pathwise*: those of
-    the map that the steps define for fixed noise, to rounding.
+    The value, the verbs and all arguments that are not named here are those of :class:`ODE`.  Derivatives are *pathwise*: those
+    of the map that the steps define for fixed noise, to rounding.
 
     drift, diffusion: each returns something like y; component k has the noise ``diffusion_k dW_k`` (0 where there is none), and
                 the W_k are independent.
@@ -65,10 +65,13 @@ class SDE(ODE):
                 raise StructureError(f"Got {name} as a {type(function).__name__}, but expected a function {name}(t, y, p)")
         super().__init__(
             drift, t_eval, t0=t0, method=method, dt=dt, terminal=terminal, running=running, observe=observe, misfit=misfit,
-            max_steps=max_steps, memory=memory, checkpoints=checkpoints, schedule=schedule, directory=directory, progress=progress,
+            max_steps=max_steps, memory=memory, checkpoints=checkpoints, schedule=schedule, directory=directory,
+            progress=progress,
         )  # fmt: skip
         if self.knots.sign < 0.0:
-            raise ArgumentError(f"Got t_eval from {self.t0!r} down to {self.t_eval[-1]!r}, but an SDE goes forward: expected increasing times")
+            raise ArgumentError(
+                f"Got t_eval from {self.t0!r} down to {self.t_eval[-1]!r}, but an SDE goes forward: expected increasing times"
+            )
         self.functions.diffusion = diffusion
         self.seed = _seed(seed)
 
@@ -82,5 +85,7 @@ class SDE(ODE):
 def _seed(given: Any) -> int:
     seed = as_int64("seed", given)
     if isinstance(seed, np.ndarray):
-        raise StructureError(f"Got seed as an array of shape {seed.shape}, but expected an integer: one path at a time, see SDE.with_seed")
+        raise StructureError(
+            f"Got seed as an array of shape {seed.shape}, but expected an integer: one path at a time, see SDE.with_seed"
+        )
     return int(seed)

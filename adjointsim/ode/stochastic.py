@@ -4,9 +4,9 @@
     milstein        y_next = y + h a + b w + (b' b) (w^2 - h) / 2       b' b: the tangent of b along b
     heun            z = y + h a + b w,  y_next = y + h (a + a(z)) / 2 + w (b + b(z)) / 2
 
-(P. Kloeden, E. Platen, Numerical Solution of Stochastic Differential Equations, 1992, sections 10.2 and 10.3; W. Ruemelin, "Numerical
-treatment of stochastic differential equations", SIAM J. Numer. Anal. 19 (1982), for Heun's.)  The noise is drawn where it is
-needed, in recomputed steps and in the reverse sweep, too.
+(P. Kloeden, E. Platen, Numerical Solution of Stochastic Differential Equations, 1992, sections 10.2 and 10.3; W. Ruemelin,
+"Numerical treatment of stochastic differential equations", SIAM J. Numer. Anal. 19 (1982), for Heun's.)  The noise is drawn where
+it is needed, in recomputed steps and in the reverse sweep, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class StochasticMethod:
     stages: int
 
 
-METHODS = {method.name: method for method in (StochasticMethod("euler_maruyama", 1), StochasticMethod("milstein", 1), StochasticMethod("heun", 2))}
+METHODS = {
+    method.name: method
+    for method in (StochasticMethod("euler_maruyama", 1), StochasticMethod("milstein", 1), StochasticMethod("heun", 2))
+}
 
 
 def find_stochastic(name: str) -> StochasticMethod:
@@ -56,7 +59,9 @@ class Stochastic:
             if not path.startswith(own):
                 continue
             if is_complex:
-                raise StructureError(f"Got y={tree.spec} with complex numbers, but an SDE takes real ones: write real and imaginary parts")
+                raise StructureError(
+                    f"Got y={tree.spec} with complex numbers, but an SDE takes real ones: write real and imaginary parts"
+                )
             shape = () if number else shapes[path[len(own) :]]
             size = math.prod(shape)
             numbers = f"np.arange({count}, {count + size})"

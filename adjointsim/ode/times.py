@@ -22,7 +22,7 @@ def times_of(name: str, given: Any, least: int = 1) -> np.ndarray:
         raise StructureError(f"Got {name} as a {type(given).__name__}, but expected a vector of times") from None
     times = np.atleast_1d(times)
     if times.ndim != 1 or len(times) < least:
-        raise StructureError(f"Got {name} of shape {times.shape}, but expected a vector of {least} time{'s' * (least > 1)} or more")
+        raise StructureError(f"Got {name} of shape {times.shape}, but expected a vector of times, at least {least}")
     wrong = np.flatnonzero(~np.isfinite(times))
     if len(wrong):
         raise ArgumentError(f"Got {name}[{wrong[0]}]={times[wrong[0]]}, but expected finite times")
