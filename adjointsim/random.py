@@ -9,9 +9,9 @@ they are asked for; by convention n is the step and i numbers what is drawn in i
 the functions of a simulation, and in compiled functions, with the same bits everywhere and on every machine.  Their derivative
 is 0.
 
-The numbers are those of Philox4x32-10 (J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-SC'11 (2011), section 3.3), with the seed as the key and (n, i) as the counter.  Arguments are integers of 64 bits modulo 2^64: negative
-ones are as good as others (-1 is the same as 2^64 - 1), and no two of them share a block.
+The numbers are those of Philox4x32-10 (J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11, 2011, section 3.3),
+with the seed as the key and (n, i) as the counter.  Arguments are integers of 64 bits modulo 2^64: negative ones are as good as
+others (-1 is the same as 2^64 - 1), and no two of them share a block.
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ class Program:
             else:
                 self.method = Dirk(tableau, norm, flat)
                 self._define(self.method.text())
-        advanced = [f"def advanced(begin, end, h, y, p{self.drawn}):", *(f"    {line}" for line in self.method.step("begin", "end", "p"))]
-        self._define("\n".join([*advanced, "    return y_next"]))
+        lines = [*self.method.step("begin", "end", "p"), "return y_next"]
+        self._define(f"def advanced(begin, end, h, y, p{self.drawn}):\n" + indent("\n".join(lines), "    "))
         for k in range(len(functions.events)):
             rates = Tree(y_spec, own_lengths, self.namespace).of(lambda path: f"rates{self.own}{path}")
             self._define(event_text(k, self.own, rates))
@@ -206,10 +206,10 @@ class Program:
         others), and besides what the running cost's counterpart is."""
         checks = self._checks("k", found, whose)
         if self.own:
-            lines = [f"def {name}(t, z, p):", "    y = z.y", f"    k = {own}(t, y, p)", *checks, f"    return WithCost(k, {cost})"]
+            head, result = [f"def {name}(t, z, p):", "    y = z.y"], f"WithCost(k, {cost})"
         else:
-            lines = [f"def {name}(t, y, p):", f"    k = {own}(t, y, p)", *checks, "    return k"]
-        return "\n".join(lines)
+            head, result = [f"def {name}(t, y, p):"], "k"
+        return "\n".join([*head, f"    k = {own}(t, y, p)", *checks, f"    return {result}"])
 
     def _checks(self, name: str, found: Spec, whose: str) -> list[str]:
         """Lines that raise ValueError where an array has another shape than its counterpart in y."""

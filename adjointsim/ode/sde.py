@@ -70,7 +70,7 @@ class SDE(ODE):
         )  # fmt: skip
         if self.knots.sign < 0.0:
             raise ArgumentError(
-                f"Got t_eval from {self.t0!r} down to {float(self.t_eval[-1])!r}, but an SDE goes forward: expected increasing times"
+                f"Got t_eval from {self.t0!r} down to {float(self.t_eval[-1])!r}, but an SDE goes forward: expected rising times"
             )
         self.functions.diffusion = diffusion
         self.seed = _seed(seed)

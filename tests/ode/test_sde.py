@@ -161,28 +161,36 @@ def whole(method, **bounds):
 @pytest.mark.parametrize(  # short vectors are written number by number
     ("method", "size"), [("euler_maruyama", 2), ("milstein", 2), ("milstein", 9), ("heun", 9)]
 )
-def test_value_gradient_and_jacobian_against_complex_steps_of_the_discrete_map(method, size):
+def test_value_and_gradient_against_complex_steps_of_the_discrete_map(method, size):
     u, seed, eps = np.linspace(0.3, 0.9, size), 2**63 + 9, 1e-40
     given = np.concatenate([[0.7], u, P])
 
     def of(v):
-        return by_hand(method, seed, v[0], v[1:-2], v[-2], v[-1])
+        return by_hand(method, seed, v[0], v[1:-2], v[-2], v[-1])[0]
 
-    value, observations = of(given)
-    results = [of(given + 1j * eps * e) for e in np.eye(len(given))]
-    slopes = np.array([r[0].imag / eps for r in results])
+    value = of(given)
+    slopes = np.array([of(given + 1j * eps * e).imag / eps for e in np.eye(len(given))])
     sde = whole(method)
     got, grad = sde.value_and_grad(State(0.7, u), P)
     assert got == pytest.approx(value, rel=1e-13)
     found = np.concatenate([[grad.y0.x], grad.y0.u, grad.p])
     assert np.allclose(found, slopes, rtol=1e-12, atol=1e-13)
-    if (method, size) != ("milstein", 2):
-        return
-    assert np.allclose(sde.run(State(0.7, u), P).observations, observations, rtol=1e-13, atol=0)
+
+
+def test_observations_jacobian_and_tangent_against_complex_steps_of_the_discrete_map():
+    y0, p = np.array([0.7, 0.3, 0.9]), np.array(P)
+    along, eps = np.array([1.0, 1.0, 1.0, 0.5, -1.0]), 1e-40
+
+    def of(dx):
+        v = np.concatenate([y0, p]) + 1j * eps * dx
+        return by_hand("milstein", 2**63 + 9, v[0], v[1:-2], v[-2], v[-1])
+
+    sde, u = whole("milstein"), y0[1:]
+    assert np.allclose(sde.run(State(0.7, u), P).observations, of(0.0 * along)[1].real, rtol=1e-13, atol=0)
     jacobian = sde.jacobian(State(0.7, u), P, wrt="p.sigma")
-    assert np.allclose(jacobian, results[-1][1].imag / eps, rtol=1e-12, atol=1e-13)
-    _, dot = sde.jvp(State(0.7, u), P, State(1.0, np.ones(size)), Rates(0.5, -1.0))
-    assert dot.value == pytest.approx(slopes @ np.concatenate([np.ones(1 + size), [0.5, -1.0]]), rel=1e-12)
+    assert np.allclose(jacobian, of(np.array([0.0, 0.0, 0.0, 0.0, 1.0]))[1].imag / eps, rtol=1e-12, atol=1e-13)
+    _, dot = sde.jvp(State(0.7, u), P, State(1.0, np.ones(2)), Rates(0.5, -1.0))
+    assert dot.value == pytest.approx(of(along)[0].imag / eps, rel=1e-12)
 
 
 @pytest.mark.parametrize("method", ["euler_maruyama", "heun"])
