@@ -119,7 +119,7 @@ class ReplayMismatchError(AdjointSimError, RuntimeError):
         super().__init__(
             f"{step} is not a function of (n, y, p) alone: {steps} of {n_steps}, run again from the same y_{begin} "
             f"(recomputation), gave another y_{end} than the first time, so that the gradient would be wrong. "
-            "Take random numbers from a seed in p and n, and keep nothing from one call to the next"
+            "Draw random numbers with adj.random.normal(seed, n, i), and keep nothing from one call to the next"
         )
         self.begin, self.end, self.n_steps = begin, end, n_steps
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adjointsim.derive.draws import DRAWS
 from adjointsim.derive.factorisations import LINALG
 from adjointsim.derive.rules import FUNCTIONS, OPS
 
@@ -50,7 +51,7 @@ ROOT = """\
 
 def text() -> str:
     """The page."""
-    names: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {op: [f"`adj.{name}`"] for name, op in DRAWS.items()}
     for function, op in FUNCTIONS.items():
         name = getattr(function, "__name__", str(function))
         names.setdefault(op, []).append(f"`{name}`")

@@ -21,7 +21,7 @@ FLOORS = [
     ["schedules"],
     ["rows"],
     ["derive"],
-    ["leaves"],
+    ["leaves", "random"],
     ["kernels", "custom"],
     ["step", "ledger", "selection", "progress", "jacobians"],
     ["results", "storage"],

@@ -17,6 +17,7 @@ from typing import Any
 from .build import Names, zero
 from .complexpairs import is_complex
 from .context import WrittenParameter, with_sites
+from .draws import DRAWS, draw
 from .ir import (
     Alloc,
     Atom,
@@ -65,6 +66,8 @@ class Forward(OpaqueCalls):
 
     def verb(self, name: str, node: ast.Call, root: str | None) -> Value:
         """The value of a call of one of the library's own functions."""
+        if name in DRAWS:
+            return draw(self, name, node, root)
         if name != "jvp":
             raise self.error(f"adj.{name} cannot be called in what is derived: adj.jvp can", node)
         return self._jvp(node)

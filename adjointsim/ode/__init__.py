@@ -8,11 +8,13 @@
     program           the functions that are generated for a structure of y and p
     integration       runs the choice of step sizes
     ode               the verbs
+    stochastic, sde   the same for stochastic equations
 """
 
 from __future__ import annotations
 
 from adjointsim.ode.ode import ODE, Event, Jump
+from adjointsim.ode.sde import SDE
 from adjointsim.ode.solution import ODESolution
 
-__all__ = ["ODE", "Event", "Jump", "ODESolution"]
+__all__ = ["ODE", "SDE", "Event", "Jump", "ODESolution"]

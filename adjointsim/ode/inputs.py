@@ -32,6 +32,7 @@ class Inputs(NamedTuple):
     fire: np.ndarray | None = None
     kind: np.ndarray | None = None
     target: np.ndarray | None = None
+    seed: int | None = None  # of the noise that steps draw
 
 
 class Control(NamedTuple):

@@ -105,6 +105,9 @@ class ODE:
     integration cannot go on.
     """
 
+    _find = staticmethod(find)
+    seed: int | None = None  # of noise; see SDE
+
     def __init__(
         self,
         rhs: Callable[..., Any],
@@ -133,7 +136,7 @@ class ODE:
         directory: Any = None,
         progress: bool | Callable[[int, int], object] = False,
     ) -> None:
-        self.tableau: Tableau = find(method)
+        self.tableau: Tableau = self._find(method)
         self.t_eval = times_of("t_eval", t_eval)
         self.t0 = float(self.t_eval[0]) if t0 is None else float(times_of("t0", t0)[0])
         own = {"rhs": rhs, "terminal": terminal, "running": running, "observe": observe, "misfit": misfit}
@@ -310,7 +313,7 @@ class _Solve:
         broken, jumps = program.broken, bool(functions.effects)
         self.q = Inputs(
             self.p, steps.time, steps.length, steps.begin if broken else None, steps.end if broken else None,
-            steps.fire if jumps else None,
+            steps.fire if jumps else None, seed=self.ode.seed,
         )  # fmt: skip
         if self.timed:
             kind = np.where(steps.landed >= 0, LANDS, np.where(steps.landed == -1, FIXED, EVENT - 2 - steps.landed))

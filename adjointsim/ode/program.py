@@ -24,6 +24,7 @@ from adjointsim.functions import jvp
 from adjointsim.implicit import root
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, shapes_of
+from adjointsim.random import normal
 from adjointsim.step import Step
 
 from .control import control_text
@@ -35,6 +36,7 @@ from .inputs import EVENT, LANDS, Timed, WithCost
 from .norms import Norm
 from .rosenbrock import Rosenbrock
 from .splitting import Splitting
+from .stochastic import Stochastic, StochasticMethod
 from .tableaus import ExplicitTableau, RosenbrockTableau, SplittingTableau, Tableau
 from .trees import SHORT, Tree, paths, vectors_in_tuples
 
@@ -57,6 +59,7 @@ class Functions:
     ) -> None:
         self.rhs, self.running, self.terminal, self.observe, self.misfit = rhs, running, terminal, observe, misfit
         self.effects, self.events = tuple(effects), tuple(events)
+        self.diffusion: Any = None  # of a stochastic equation, whose drift is ``rhs``
 
     @property
     def has_cost(self) -> bool:
@@ -86,7 +89,8 @@ class Program:
             "Timed": Timed, "running": functions.running,
         }  # fmt: skip
         self.rhs = self.namespace["rhs"] = self._unlisted(functions.rhs)
-        rate, lengths = self._like_y(self.rhs, specs, arguments, f"the right-hand side {_name(functions.rhs)}")
+        whose = f"the {'drift' if functions.diffusion is not None else 'right-hand side'} {_name(functions.rhs)}"
+        rate, lengths = self._like_y(self.rhs, specs, arguments, whose)
         for (path, leaf), shape in zip(paths(y_spec), shapes_of(y), strict=True):
             if isinstance(leaf, ArraySpec) and leaf.rank == 1 and 0 < shape[0] <= SHORT:
                 lengths[path] = shape[0]
@@ -105,14 +109,25 @@ class Program:
         self.spec, self.tree = spec, Tree(spec, lengths, self.namespace)
         self.own = ".y" if functions.running is not None else ""  #: where the user's y is in what is integrated
         self.timed = bool(functions.events)  #: whether the state of the simulation has the time besides
-        self.rate = self._define(self._rate(rate))
+        cost = f"running(t, {self._given(functions.running)}, p)" if self.own else ""
+        self.rate = self._define(self._field("rate", "rhs", self.rhs, rate, whose, cost))
         self.tries = 64  #: steps to try until one looks at the keyboard, at first
-        self.method: Explicit | Splitting | Rosenbrock | Dirk
+        self.method: Explicit | Splitting | Rosenbrock | Dirk | Stochastic
+        self.drawn = ""  #: what a step is told besides, to draw noise
         if isinstance(tableau, SplittingTableau):
             if functions.running is not None:
                 raise StructureError(f"Got running= with the method {tableau.name!r}, but it integrates pairs (q, v) only: "
                                      "sum a cost of observations instead, observe= and misfit=")  # fmt: skip
             self.method = Splitting(tableau, self.tree)
+        elif isinstance(tableau, StochasticMethod):
+            diffusion = self._unlisted(functions.diffusion)
+            self.namespace.update(diffusion=diffusion, normal=normal)
+            whose = f"the diffusion {_name(functions.diffusion)}"
+            spread, vectors = self._like_y(diffusion, specs, arguments, whose)
+            lengths.update({f"{self.own}{path}": n for path, n in vectors.items()})
+            self._define(self._field("spread", "diffusion", diffusion, spread, whose, "0.0"))
+            shapes = {path: shape for (path, _), shape in zip(paths(y_spec), shapes_of(y), strict=True)}
+            self.method, self.drawn = Stochastic(tableau, self.tree, shapes, self.own), ", seed, n"
         elif isinstance(tableau, ExplicitTableau):
             self.method = Explicit(tableau, Norm(self.tree, each, skip, self.own))
         else:
@@ -126,8 +141,8 @@ class Program:
             else:
                 self.method = Dirk(tableau, norm, flat)
                 self._define(self.method.text())
-        advanced = ["def advanced(begin, end, h, y, p):", *(f"    {line}" for line in self.method.step("begin", "end", "p"))]
-        self._define("\n".join([*advanced, "    return y_next"]))
+        lines = [*self.method.step("begin", "end", "p"), "return y_next"]
+        self._define(f"def advanced(begin, end, h, y, p{self.drawn}):\n" + indent("\n".join(lines), "    "))
         for k in range(len(functions.events)):
             rates = self.user_tree.of(lambda path: f"rates{self.own}{path}")
             self._define(event_text(k, self.own, rates))
@@ -204,14 +219,15 @@ class Program:
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
         return from_text(text, f"<adjointsim ode {key}>", self.namespace)
 
-    def _rate(self, found: Spec) -> str:
-        """The derivative of the state, if it has the state's shapes: a text that reads components does not see others."""
-        checks = self._checks("k", found, f"the right-hand side {_name(self.functions.rhs)}")
-        k = f"    k = rhs(t, {self._given(self.rhs)}, p)"
-        if not self.own:
-            return "\n".join(["def rate(t, y, p):", k, *checks, "    return k"])
-        cost = f"running(t, {self._given(self.functions.running)}, p)"
-        return "\n".join(["def rate(t, z, p):", "    y = z.y", k, *checks, f"    return WithCost(k, {cost})"])
+    def _field(self, name: str, own: str, function: Any, found: Spec, whose: str, cost: str) -> str:
+        """What the user's function ``own`` gives, if it has the state's shapes (a text that reads components does not see
+        others), and besides what the running cost's counterpart is."""
+        checks = self._checks("k", found, whose)
+        if self.own:
+            head, result = [f"def {name}(t, z, p):", "    y = z.y"], f"WithCost(k, {cost})"
+        else:
+            head, result = [f"def {name}(t, y, p):"], "k"
+        return "\n".join([*head, f"    k = {own}(t, {self._given(function)}, p)", *checks, f"    return {result}"])
 
     def _given(self, function: Any) -> str:
         """The user's y for a function of (t, y, p): a copy if that overwrites it, for y is read again after the call."""
@@ -233,7 +249,8 @@ class Program:
 
     def _step(self) -> str:
         begin, end = ("q.begin[n]", "q.end[n]") if self.broken else ("q.time[n]", "q.time[n + 1]")
-        lines = [f"y_next = advanced({begin}, {end}, q.length[n], y, q.p)"]
+        drawn = ", q.seed, n" if self.drawn else ""
+        lines = [f"y_next = advanced({begin}, {end}, q.length[n], y, q.p{drawn})"]
         if self.functions.effects:
             jumps = self._jumps("fire", "q.time[n]", "q.p")
             lines = ["fire = q.fire[n]", "y_next = y", "if fire == 0:", *(f"    {line}" for line in lines), "else:",
