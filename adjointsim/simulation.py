@@ -104,6 +104,7 @@ class Simulation:
         if schedule is not None:
             choose(self.n_steps, 0, 0, schedule=schedule, disk=0 if self.directory is not None else None)  # for its errors
         self.progress = checked_progress(progress)
+        self.problems: dict[Any, Any] = {}  #: made of this and of arguments that look alike, by what they are made of
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> Solution:

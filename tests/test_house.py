@@ -22,6 +22,7 @@ FLOORS = [
     ["rows"],
     ["derive"],
     ["leaves"],
+    ["forms"],
     ["kernels", "custom"],
     ["step", "ledger", "selection", "progress", "jacobians"],
     ["results", "storage"],

@@ -61,6 +61,11 @@ class Capture:
     def value(self) -> np.ndarray:
         """What the name means now, as a leaf."""
         obj = self.now()
+        if type(obj) is np.ndarray and obj.dtype == self.base.dt and obj.ndim == self.base.rank and not self.ones:
+            if obj.ndim and obj.flags.c_contiguous and obj.flags.aligned:
+                return obj  # as below, in less time
+        elif type(obj) is float and self.base.dt == "f8" and self.base.rank == 1 and not self.ones:
+            return np.array([obj])
         if np.asarray(obj).dtype.kind == "c":
             array = np.require(obj, "c16" if self.base.dt == "f8" else "c8", _AS_LEAF)
             obj = array.reshape(-1).view(self.base.dt).reshape(*np.shape(obj), 2)
@@ -133,15 +138,23 @@ class Entry:
 
         Lengths may depend on the contents of ``fixed`` inputs only, which are all inputs unless it is given.
         """
-        key = None if fixed is None else frozenset(fixed)
-        plan = self._probes.get(key)
-        if plan is None:
-            plan = self._probes[key] = self._probe(fixed)
+        plan = self._plan(fixed)
         results = [b for _, b in self.results]
         if any(b not in plan.bases for b in results):
             return None
         found = dict(zip(plan.bases, plan.shapes(arrays), strict=True))
         return [found[b] for b in results]
+
+    def by_shape(self, fixed: Collection[Base] | None = None) -> bool:
+        """Whether :meth:`result_shapes` follow from the inputs' shapes alone, whatever is in them."""
+        return self._plan(fixed).by_shape
+
+    def _plan(self, fixed: Collection[Base] | None) -> Scratch:
+        key = None if fixed is None else frozenset(fixed)
+        plan = self._probes.get(key)
+        if plan is None:
+            plan = self._probes[key] = self._probe(fixed)
+        return plan
 
     def _probe(self, fixed: Collection[Base] | None) -> Scratch:
         """The lengths of the result leaves."""
