@@ -21,12 +21,22 @@ __all__ = ["Form", "form_of", "read"]
 _KEPT = 1024
 
 
+class Kind:
+    """A structure, of which there is one as long as it is remembered: what is made for it may be kept by it."""
+
+
+@lru_cache(maxsize=_KEPT)
+def _kind(spec: Spec) -> Kind:
+    return Kind()
+
+
 @dataclass(frozen=True, eq=False)
 class Form:
     """A structure with the shapes of its leaves."""
 
     spec: Spec
     shapes: Shapes
+    kind: Kind  # what forms of the same structure have in common
 
     @cached_property
     def leaves(self) -> tuple[ScalarSpec | ArraySpec, ...]:
@@ -52,7 +62,7 @@ class Form:
 @lru_cache(maxsize=_KEPT)
 def form_of(spec: Spec, shapes: Shapes) -> Form:
     """The form of leaves of a structure."""
-    return Form(spec, shapes)
+    return Form(spec, shapes, _kind(spec))
 
 
 _seen: dict[Any, Form] = {}

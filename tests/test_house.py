@@ -27,7 +27,7 @@ FLOORS = [
     ["step", "ledger", "selection", "progress", "jacobians"],
     ["results", "storage"],
     ["executor"],
-    ["costs", "lanes", "nonfinite", "replay"],
+    ["costs", "kit", "lanes", "nonfinite", "replay"],
     ["python_engine", "engine", "tangent"],
     ["sweep"],
     ["calibration"],

@@ -270,7 +270,7 @@ class FunctionKernel:
         def make() -> Memory:
             return [(s, np.dtype(base.dt)) for s, (_, base) in zip(self._shapes(rest, captures), self.entry.results, strict=True)]
 
-        by_shape = bool(self._like) or self.entry.by_shape()
+        by_shape = bool(self._like) or self.entry.plan().by_shape
         return zeros_of(self._remembered(("results",), [*rest, *captures], by_shape, make))
 
     def _scratch(self, compiled: Compiled, rest: Leaves, captures: Leaves, results: Leaves) -> list[np.ndarray]:

@@ -138,18 +138,15 @@ class Entry:
 
         Lengths may depend on the contents of ``fixed`` inputs only, which are all inputs unless it is given.
         """
-        plan = self._plan(fixed)
+        plan = self.plan(fixed)
         results = [b for _, b in self.results]
         if any(b not in plan.bases for b in results):
             return None
         found = dict(zip(plan.bases, plan.shapes(arrays), strict=True))
         return [found[b] for b in results]
 
-    def by_shape(self, fixed: Collection[Base] | None = None) -> bool:
-        """Whether :meth:`result_shapes` follow from the inputs' shapes alone, whatever is in them."""
-        return self._plan(fixed).by_shape
-
-    def _plan(self, fixed: Collection[Base] | None) -> Scratch:
+    def plan(self, fixed: Collection[Base] | None = None) -> Scratch:
+        """What :meth:`result_shapes` are found by."""
         key = None if fixed is None else frozenset(fixed)
         plan = self._probes.get(key)
         if plan is None:
