@@ -130,8 +130,10 @@ class Steps:
         places, what = stands + 1, knots.fire[landed[stands]]
         if knots.fire[0]:
             places, what = np.concatenate([[0], places]), np.concatenate([knots.fire[:1], what])
-        moments = np.concatenate([knots.times[:1], time])[places]
         state = np.concatenate([[0], at + 1])
+        if not len(places):
+            return cls(np.concatenate([knots.times[:1], time]), length, begin, end, fire, state)
+        moments = np.concatenate([knots.times[:1], time])[places]
         state = state + np.searchsorted(places, state, side="right")
         return cls(
             np.concatenate([knots.times[:1], np.insert(time, places, moments)]), np.insert(length, places, 0.0),
