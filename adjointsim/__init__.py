@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from adjointsim import errors, schedules, testing
     from adjointsim.custom import custom_vjp
     from adjointsim.functions import grad, hvp, jacobian, jvp, value_and_grad, vjp
-    from adjointsim.ode import ODE, Jump
     from adjointsim.implicit import root
+    from adjointsim.ode import ODE, Event, Jump
     from adjointsim.simulation import Simulation
 
     __version__: str
 
 __all__ = [
-    "ODE", "Jump", "Simulation", "__version__", "custom_vjp", "errors", "grad", "hvp", "jacobian", "jvp", "root", "schedules",
-    "step", "testing", "value_and_grad", "vjp",
+    "ODE", "Event", "Jump", "Simulation", "__version__", "custom_vjp", "errors", "grad", "hvp", "jacobian", "jvp", "root",
+    "schedules", "step", "testing", "value_and_grad", "vjp",
 ]  # fmt: skip
 
 #: where each name is: loaded when it is first used, so that importing the package does not wait for Numba
 _HOMES = {
-    "Jump": "ode", "ODE": "ode",
+    "Event": "ode", "Jump": "ode", "ODE": "ode",
     "Simulation": "simulation", "custom_vjp": "custom", "grad": "functions", "hvp": "functions", "jacobian": "functions",
     "jvp": "functions", "root": "implicit", "value_and_grad": "functions", "vjp": "functions", "errors": "", "schedules": "",
     "testing": "",

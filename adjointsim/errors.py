@@ -27,8 +27,8 @@ from typing import Any
 
 __all__ = [
     "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "GradientCheckError", "IntegrationError",
-    "MissingExtraError", "NonFiniteError", "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError",
-    "StorageError", "StructureError", "UnsupportedError",
+    "MissingExtraError", "NonFiniteError", "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning",
+    "SourceUnavailableError", "StorageError", "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -88,8 +88,8 @@ class NonFiniteError(AdjointSimError, ArithmeticError):
 class IntegrationError(AdjointSimError, ArithmeticError):
     """An ODE solve could not go on.
 
-    Attributes: ``t``, the time that was reached; ``component`` of the state that is to blame as far as one can tell (``"y.u[3]"``);
-    ``solution`` up to that time, with ``status`` -1 (None if there is none).
+    Attributes: ``t``, the time that was reached; ``component`` of the state that is to blame as far as one can tell
+    (``"y.u[3]"``); ``solution`` up to that time, with ``status`` -1 (None if there is none).
     """
 
     def __init__(self, message: str, *, t: float, component: str, solution: Any = None) -> None:

@@ -85,7 +85,7 @@ def solved(factors, b, transposed):
     for k in range(n):
         x[k], pivots[k] = b[k], factors[n, k]
     if n:
-        dgetrs(transposed, factors[:n].copy().view(np.float64), pivots, x)
+        dgetrs(transposed, factors[:n].view(np.float64), pivots, x)
     return x.astype(b.dtype)
 
 

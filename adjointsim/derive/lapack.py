@@ -33,9 +33,15 @@ _dgbtrf = _external("dgbtrf", _INT, _INT, _INT, _INT, _REAL, _INT, _INT, _INT)
 _dgbtrs = _external("dgbtrs", _LETTER, _INT, _INT, _INT, _INT, _REAL, _INT, _INT, _REAL, _INT, _INT)
 
 
+#: systems up to this size are solved by loops: a call of LAPACK costs more than their arithmetic
+SMALL = 12
+
+
 @njit(error_model="numpy")
 def dgetrf(lu, pivots):
     """Factorise in place a matrix that is stored by columns (``lu[j, i]`` is A[i, j]); returns LAPACK's info."""
+    if len(lu) <= SMALL:
+        return _eliminated(lu, pivots)
     sizes = np.zeros(2, np.int32)
     sizes[0] = len(lu)
     _dgetrf(sizes.ctypes, sizes.ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, sizes[1:].ctypes)
@@ -45,12 +51,66 @@ def dgetrf(lu, pivots):
 @njit(error_model="numpy")
 def dgetrs(transposed, lu, pivots, x):
     """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
+    if len(x) <= SMALL:
+        _substituted(transposed, lu, pivots, x)
+        return
     sizes, letter = np.zeros(3, np.int32), np.zeros(1, np.uint8)
     sizes[0], sizes[1], letter[0] = len(x), 1, 84 if transposed else 78  # T, N
     _dgetrs(
         letter.ctypes, sizes.ctypes, sizes[1:].ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, x.ctypes, sizes.ctypes,
         sizes[2:].ctypes,
     )  # fmt: skip
+
+
+@njit(error_model="numpy")
+def _eliminated(lu, pivots):
+    """What LAPACK does, for small matrices: Gaussian elimination with partial pivoting."""
+    n, info = len(lu), 0
+    for k in range(n):
+        p = k
+        for i in range(k + 1, n):
+            if abs(lu[k, i]) > abs(lu[k, p]):
+                p = i
+        pivots[k] = p + 1
+        if p != k:
+            for j in range(n):
+                lu[j, k], lu[j, p] = lu[j, p], lu[j, k]
+        if lu[k, k] == 0.0:
+            info = k + 1 if info == 0 else info
+            continue
+        for i in range(k + 1, n):
+            lu[k, i] /= lu[k, k]
+        for j in range(k + 1, n):
+            for i in range(k + 1, n):
+                lu[j, i] -= lu[k, i] * lu[j, k]
+    return info
+
+
+@njit(error_model="numpy")
+def _substituted(transposed, lu, pivots, x):
+    n = len(x)
+    if transposed:
+        for k in range(n):
+            for m in range(k):
+                x[k] -= lu[k, m] * x[m]
+            x[k] /= lu[k, k]
+        for k in range(n - 1, -1, -1):
+            for m in range(k + 1, n):
+                x[k] -= lu[k, m] * x[m]
+        for k in range(n - 1, -1, -1):
+            p = pivots[k] - 1
+            x[k], x[p] = x[p], x[k]
+        return
+    for k in range(n):
+        p = pivots[k] - 1
+        x[k], x[p] = x[p], x[k]
+    for k in range(n):
+        for m in range(k + 1, n):
+            x[m] -= lu[k, m] * x[k]
+    for k in range(n - 1, -1, -1):
+        x[k] /= lu[k, k]
+        for m in range(k):
+            x[m] -= lu[k, m] * x[k]
 
 
 @njit(error_model="numpy")

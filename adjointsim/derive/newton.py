@@ -95,7 +95,7 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
             found += a * probe[j]
             most = max(most, abs(a * probe[j]))
             terms += abs(a * x[j])
-        if abs(found - probed[i]) > np.sqrt(unit) * max(most, abs(probed[i])):
+        if abs(found - probed[i]) > min(np.sqrt(unit), 65536.0 * unit) * max(most, abs(probed[i])):
             return x.copy(), np.nan, size, BANDS
         noise = noise and abs(r[i]) <= 64.0 * unit * terms
     factors, regular = factorised_bands(bands, lower)

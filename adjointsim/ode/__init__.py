@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from adjointsim.ode.ode import ODE, Jump
+from adjointsim.ode.ode import ODE, Event, Jump
 from adjointsim.ode.solution import ODESolution
 
-__all__ = ["ODE", "Jump", "ODESolution"]
+__all__ = ["ODE", "Event", "Jump", "ODESolution"]

@@ -17,16 +17,17 @@ from collections.abc import Sequence
 from textwrap import indent
 
 from .dirk import Dirk
+from .events import EventText, notice, sides
 from .explicit import Explicit
 from .rosenbrock import Rosenbrock
 
-__all__ = ["DONE", "NOT_FINITE", "TOO_SMALL", "control_text"]
+__all__ = ["ACCUMULATE", "DONE", "NOT_FINITE", "STOPPED", "TOGETHER", "TOO_SMALL", "control_text"]
 
 #: how a call of ``control`` ends
-DONE, TOO_SMALL, NOT_FINITE = 0, 1, 2
+DONE, TOO_SMALL, NOT_FINITE, STOPPED, TOGETHER, ACCUMULATE = range(6)
 
 _TEXT = """
-def control(t, guess, before, knot, tries, y, c):
+def control(t, guess, before, last, knot, tries, fired, y, c):
     time = np.zeros_like(c.room)
     length = np.zeros_like(c.room)
     landed = np.zeros_like(c.marks)
@@ -44,6 +45,7 @@ def control(t, guess, before, knot, tries, y, c):
     elif t == c.knots[knot - 1]:
         at = c.begins[knot - 1]
     k1 = rate(at, y, c.p)
+{sides_at_first}
     if guess == 0.0 and knot < len(c.knots):
 {first_guess}
         evaluations += 1
@@ -72,6 +74,7 @@ def control(t, guess, before, knot, tries, y, c):
 {attempt}
         evaluations += {evaluations}
         if norm <= 1.0:
+{notice}
             rate_of_error = math.log(max(norm, 1e-10))
             factor = min(10.0, max(0.2, 0.9 * math.exp({alpha!r} * rate_of_error + {beta!r} * before)))
             if not grows:
@@ -81,6 +84,7 @@ def control(t, guess, before, knot, tries, y, c):
             guess = size * factor
             if size < wanted:
                 guess = max(guess, wanted)
+{cut}
             time[rows] = landing
             length[rows] = h
             landed[rows] = -1
@@ -88,6 +92,7 @@ def control(t, guess, before, knot, tries, y, c):
             t = landing
             at = t
             fresh = {fresh}
+{happens}
             if lands:
                 landed[rows] = knot
                 at = c.begins[knot]
@@ -100,7 +105,8 @@ def control(t, guess, before, knot, tries, y, c):
                 k1 = rate(at, y, c.p)
                 evaluations += 1
             else:
-                k1 = {last}
+                k1 = {known}
+{sides}
         else:
             rejected += 1
             grows = False
@@ -108,7 +114,28 @@ def control(t, guess, before, knot, tries, y, c):
             if norm < 1e300:
                 factor = max(0.2, 0.9 * math.exp({plain!r} * math.log(norm)))
             guess = size * factor
-    return status, rows, rejected, evaluations, t, guess, before, knot, y, time, length, landed
+    return status, rows, rejected, evaluations, t, guess, before, last, knot, fired, y, time, length, landed
+"""
+
+#: where a step of a system with events ends at one of them
+_CUT = """
+if status != {done}:
+    break
+if hit >= 0:
+    lands = False
+    h = hit_length
+    landing = t + h
+    y_next = advanced(at, landing, h, y, c.p)
+"""
+
+_HAPPENS = """
+fired = hit
+if hit >= 0:
+    fresh = True
+    landed[rows] = -2 - hit
+    if abs(t - last) < c.shortest:
+        status = {accumulate}
+    last = t
 """
 
 _FIRST_GUESS = """
@@ -131,25 +158,40 @@ guess = min(100.0 * abs(h), guess)
 """
 
 
-def control_text(method: Explicit | Rosenbrock | Dirk, jumps: Sequence[str]) -> str:
+def control_text(
+    method: Explicit | Rosenbrock | Dirk, jumps: Sequence[str], events: Sequence[EventText] = (), own: str = ""
+) -> str:
     """The text of ``control``.
 
     It goes on at (t, y) towards ``c.knots[knot]``, tries steps of the size ``guess`` (0: to be found), ``tries`` of them at
-    most, and returns how it ended, what it recorded and where it is.  ``jumps`` are lines for what happens at ``c.knots[knot]``.
+    most, and returns how it ended, what it recorded and where it is.  ``jumps`` are lines for what happens at
+    ``c.knots[knot]``; ``own`` is the path of the user's y in the state.
     """
     t, norm, tree = method.tableau, method.norm, method.tree
     assert t.control_order is not None
     k = t.control_order + 1
     first = _FIRST_GUESS.strip().format(
-        norm_of_y="\n".join(norm.lines("of_y", lambda path: f"y{path}", "y")),
-        norm_of_rate="\n".join(norm.lines("of_rate", lambda path: f"k1{path}", "y")),
+        norm_of_y=_lines(norm.lines("of_y", lambda path: f"y{path}", "y")),
+        norm_of_rate=_lines(norm.lines("of_rate", lambda path: f"k1{path}", "y")),
         ahead=tree.of(lambda path: f"y{path} + h * k1{path}"),
-        norm_of_change="\n".join(norm.lines("change", lambda path: f"k2{path} - k1{path}", "y")),
-        exponent=1.0 / k,
-    )
+        norm_of_change=_lines(norm.lines("change", lambda path: f"k2{path} - k1{path}", "y")), exponent=1.0 / k,
+    )  # fmt: skip
+    noticed = cut = happens = remembered = ""
+    if events:
+        noticed, remembered = notice([event.direction for event in events], own, TOGETHER), sides(len(events))
+        cut, happens = _CUT.strip().format(done=DONE), _HAPPENS.strip().format(accumulate=ACCUMULATE)
+        for e, event in enumerate(events):
+            lines = [*event.effect, *([f"status = {STOPPED}"] if event.stop else [])]
+            happens += f"\nif hit == {e}:\n{indent(_lines(lines), '    ')}" if lines else ""
     return _TEXT.format(
         done=DONE, too_small=TOO_SMALL, not_finite=NOT_FINITE, copy=tree.copy("y"), first_guess=indent(first, " " * 8),
-        jumps_at_0=indent("\n".join(jumps), " " * 8), jumps=indent("\n".join(jumps), " " * 16),
-        attempt=indent("\n".join(method.attempt("at", "end", "c.p")), " " * 8), evaluations=method.evaluations,
-        alpha=-0.7 / k, beta=0.4 / k, plain=-1.0 / k, fresh=method.last is None, last=method.last or "k1",
+        jumps_at_0=indent(_lines(jumps), " " * 8), jumps=indent(_lines(jumps), " " * 16),
+        attempt=indent(_lines(method.attempt("at", "end", "c.p")), " " * 8), evaluations=method.evaluations,
+        alpha=-0.7 / k, beta=0.4 / k, plain=-1.0 / k, fresh=method.last is None, known=method.last or "k1",
+        sides_at_first=indent(remembered, " " * 4), sides=indent(remembered, " " * 12), notice=indent(noticed, " " * 12),
+        cut=indent(cut, " " * 12), happens=indent(happens, " " * 12),
     )  # fmt: skip
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "\n".join(lines)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from textwrap import indent
 
-from adjointsim.derive.spec import ArraySpec, ComplexSpec
+from adjointsim.derive.spec import ArraySpec
 from adjointsim.errors import StructureError
 
 from .trees import SHORT, Tree
@@ -26,7 +26,7 @@ class Flat:
     def __init__(self, tree: Tree, name: str, bandwidth: tuple[int, int] | None) -> None:
         parts = list(tree.parts())
         if any(is_complex for _, _, is_complex in parts):
-            raise StructureError(f"Got y={tree.spec} with complex numbers, but {name!r} takes real ones: write real and imaginary parts")
+            raise StructureError(f"Got y={tree.spec} with complex numbers, but {name!r} takes real ones: split them in two")
         self.tree, self.parts, self.bandwidth = tree, parts, bandwidth
         self.one = isinstance(tree.spec, ArraySpec) and tree.spec.rank == 1  #: whether the state is a vector already
         if bandwidth is not None and not self.one:
@@ -122,9 +122,8 @@ class Flat:
         matrix[{self.bandwidth[1]}, j] += s
     return matrix"""
         if self.count is not None:
-            rows = (
-                f"[{', '.join(('s - ' if i == j else '-') + f'jac[{i}, {j}]' for j in range(self.count))}]" for i in range(self.count)
-            )
+            n = range(self.count)
+            rows = (f"[{', '.join(('s - ' if i == j else '-') + f'jac[{i}, {j}]' for j in n)}]" for i in n)
             return f"def shifted(s, jac):\n    return np.array([{', '.join(rows)}])"
         return """def shifted(s, jac):
     matrix = -jac

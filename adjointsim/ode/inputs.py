@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Control", "Inputs", "WithCost"]
+__all__ = ["EVENT", "FIXED", "LANDS", "Control", "Inputs", "Timed", "WithCost"]
+
+#: kinds of steps: of a fixed length, as long as it takes to the target, and from here on to an event
+FIXED, LANDS, EVENT = 0, 1, 2
 
 
 class Inputs(NamedTuple):
@@ -15,14 +18,20 @@ class Inputs(NamedTuple):
     Step n goes from ``time[n]`` over ``length[n]`` to ``time[n + 1]``; the right-hand side sees ``begin[n]`` and ``end[n]``
     there, which lie between the two where it may jump at one of them.  A step with ``fire[n]`` other than 0 stands still, and
     has the effects of the jumps whose bits are set.
+
+    Where the state carries the time (:class:`Timed`), step n goes over ``length[n]`` if its ``kind`` is FIXED, to
+    ``target[n]`` if it is LANDS, and else until the condition of event kind - EVENT is 0, which is after about ``length[n]``;
+    ``begin`` and ``end`` are then what is added to the times for the right-hand side.
     """
 
     p: Any
-    time: np.ndarray
+    time: np.ndarray | None
     length: np.ndarray
     begin: np.ndarray | None = None
     end: np.ndarray | None = None
     fire: np.ndarray | None = None
+    kind: np.ndarray | None = None
+    target: np.ndarray | None = None
 
 
 class Control(NamedTuple):
@@ -43,6 +52,7 @@ class Control(NamedTuple):
     longest: float
     room: np.ndarray
     marks: np.ndarray
+    shortest: float = 0.0  # between two events of one kind
 
 
 class WithCost(NamedTuple):
@@ -50,3 +60,10 @@ class WithCost(NamedTuple):
 
     y: Any
     cost: Any
+
+
+class Timed(NamedTuple):
+    """A state (with its cost, if there is one) and its time, which depends on what events were."""
+
+    y: Any
+    t: Any

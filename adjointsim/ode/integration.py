@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adjointsim.derive.spec import TupleSpec
-from adjointsim.forms import Form
-from adjointsim.leaves import Leaves
+from adjointsim.derive.spec import Spec, TupleSpec
+from adjointsim.kernels import kernel_of
+from adjointsim.leaves import Leaves, flatten, spec_of
 
-from .control import DONE, NOT_FINITE, TOO_SMALL
+from .control import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
+from .inputs import Control
 from .program import Program
 from .times import Knots, Steps
 
@@ -38,19 +39,24 @@ class Found:
     t: float = np.nan
     h: float = np.nan
     y: Leaves | None = None
+    stopped: bool = False  # by a terminal event
+    stuck: bool = False  # by what the right-hand side is like
 
 
 def integrate(
-    program: Program, knots: Knots, y: Leaves, y_form: Form, p: Leaves, p_form: Form, control: Leaves, c_spec: TupleSpec,
-    first: float, most: int,
+    program: Program, knots: Knots, y: Leaves, y_spec: Spec, p: Leaves, p_spec: Spec, control: Control, first: float, most: int
 ) -> Found:  # fmt: skip
-    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``, the leaves of a
-    :class:`Control` of structure ``c_spec`` whose p is None.
+    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``, whose p is None.
 
     ``first`` is the size of the first step, 0 to find it.
     """
-    kernel, rest = program.integration(y_form, p_form, c_spec), control
-    t, guess, before, knot = float(knots.times[0]), first, 0.0, 0
+    own = control._replace(p=None)
+    c_spec = spec_of(own, "control")
+    whole = TupleSpec((p_spec, *c_spec.items[1:]), Control)  # type: ignore[union-attr]
+    rest = flatten(own, c_spec, "control")
+    f8, i8 = spec_of(0.0, "t"), spec_of(0, "knot")
+    kernel = kernel_of(program.control, (f8, f8, f8, f8, i8, i8, i8, y_spec, whole), role="function")
+    t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
     rejected = evaluations = used = 0
     tries = program.tries
@@ -58,28 +64,32 @@ def integrate(
     while True:
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
-        numbers = [np.array([x]) for x in (t, guess, before)] + [np.array([k], np.int64) for k in (knot, tries)]
+        numbers = [np.full(1, x) for x in (t, guess, before, last)] + [np.full(1, k, np.int64) for k in (knot, tries, fired)]
         out = kernel.value([*numbers, *y, *p, *rest])
         took = time.perf_counter() - began
         status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
-        t, guess, before = (float(leaf[0]) for leaf in out[4:7])
-        knot, y, logs = int(out[7][0]), out[8:-3], out[-3:]
-        records.append([log[:rows].copy() for log in logs])
+        t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
+        knot, fired, y, logs = int(out[8][0]), int(out[9][0]), out[10:-3], out[-3:]
+        records.append([log[:rows] for log in logs])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
             failed = "the step size became too small for the time to change"
         elif status == NOT_FINITE:
             failed = "the right-hand side is not finite there"
-        if failed is None and knot < len(knots.times) and used >= most:
+        elif status == TOGETHER:
+            failed = "two events happen at the same time: what both do is not defined"
+        elif status == ACCUMULATE:
+            failed = "events accumulate: there are ever more of them in ever shorter times"
+        stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE)
+        if failed is None and not stopped and knot < len(knots.times) and used >= most:
             failed = f"max_steps={most} steps were tried"
-        if failed is not None or knot >= len(knots.times):
+        if failed is not None or stopped or knot >= len(knots.times):
             break
         if rows + refused >= tries:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
-    ends, lengths, landed = (np.concatenate(p) if len(p) > 1 else p[0] for p in zip(*records, strict=True))
-    assert status == DONE or failed is not None
-    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y)
+    ends, lengths, landed = (np.concatenate(parts) for parts in zip(*records, strict=True))
+    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
 
 
 def room() -> tuple[np.ndarray, np.ndarray]:

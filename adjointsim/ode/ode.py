@@ -21,14 +21,14 @@ from adjointsim.schedules import Schedule
 from adjointsim.simulation import Simulation
 from adjointsim.storage import Plan
 
-from .inputs import Control, Inputs, WithCost
+from .inputs import EVENT, FIXED, LANDS, Control, Inputs, Timed, WithCost
 from .integration import MOST_STEPS, Found, integrate, room
 from .program import Functions, Program
 from .solution import ODESolution
 from .tableaus import Tableau, find
-from .times import Knots, fixed_steps, knots_of, times_of
+from .times import fixed_steps, knots_of, times_of
 
-__all__ = ["ODE", "Jump"]
+__all__ = ["ODE", "Event", "Jump"]
 
 Wrt = str | Sequence[str]
 Pullback = Callable[..., Gradient]
@@ -49,6 +49,30 @@ class Jump:
         object.__setattr__(self, "times", times_of("times of a jump", self.times, 0))
         if not callable(self.effect):
             raise StructureError(f"Got effect as a {type(self.effect).__name__}, but expected a function effect(t, y, p)")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens where ``condition(t, y, p)``, a float, becomes 0: the state becomes ``effect(t, y, p)``, if there is one, and
+    the integration ends there with ``stop``.
+
+    ``direction`` 1 or -1: only where the condition increases or decreases; 0: either.  An event is noticed where the condition
+    has another sign at the end of a step than at its beginning (bound them with ``max_step`` where it may change twice).
+    Derivatives go through the time of the event.
+    """
+
+    condition: Callable[..., Any]
+    effect: Callable[..., Any] | None = None
+    direction: int = 0
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("condition", "effect"):
+            function = getattr(self, name)
+            if not callable(function) and (function is not None or name == "condition"):
+                raise StructureError(f"Got {name} as a {type(function).__name__}, but expected a function {name}(t, y, p)")
+        if self.direction not in (-1, 0, 1):
+            raise ArgumentError(f"Got direction={self.direction!r}, but expected 1, -1 or 0")
 
 
 class ODE:
@@ -94,6 +118,7 @@ class ODE:
         running: Callable[..., Any] | None = None,
         observe: Callable[..., Any] | None = None,
         misfit: Callable[..., Any] | None = None,
+        events: Event | Sequence[Event] = (),
         jumps: Jump | Sequence[Jump] = (),
         discontinuities: Any = (),
         first_step: float | None = None,
@@ -122,11 +147,18 @@ class ODE:
         self.knots = knots_of(
             self.t0, self.t_eval, [jump.times for jump in self.jumps], times_of("discontinuities", discontinuities, 0)
         )
-        self.functions = Functions(rhs, running, terminal, observe, misfit, [jump.effect for jump in self.jumps])
+        self.events = (events,) if isinstance(events, Event) else tuple(events)
+        for k, event in enumerate(self.events):
+            if not isinstance(event, Event):
+                raise StructureError(f"Got events[{k}] as a {type(event).__name__}, but expected an adjointsim.Event(condition, effect)")
+        effects = [jump.effect for jump in self.jumps]
+        self.functions = Functions(rhs, running, terminal, observe, misfit, effects, self.events)
         self.dt = None if dt is None else _positive("dt", dt)
         adaptive = getattr(self.tableau, "error", None) is not None
         if self.dt is None and not adaptive:
             raise ArgumentError(f"Got method={method!r} without dt=, but it does not estimate errors: expected dt=, a step size")
+        if self.events and self.dt is not None:
+            raise ArgumentError("Got events= and dt=, but events are located where step sizes are chosen: leave out dt=")
         self.rtol, self.atol = _tolerance("rtol", rtol), _tolerance("atol", atol)
         self.first_step = 0.0 if first_step is None else _positive("first_step", first_step)
         self.max_step = _positive("max_step", max_step, math.inf)
@@ -232,8 +264,8 @@ class _Solve:
         check_given(leaves, self.y_spec, "y0")
         rtol, atol = (self._tolerance(name) for name in ("rtol", "atol"))
         self.program = ode.program(self.y_spec, leaves, self.p_spec, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
-        self.own = bool(self.program.own)
-        self.y0 = self.program.initial(y0) if callable(y0) else self.state(y0, 0.0)
+        self.own, self.timed = bool(self.program.own), self.program.timed
+        self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
         if ode.dt is not None:
             steps = fixed_steps(ode.knots, ode.dt, ode.max_steps)
             evaluations = steps.count * (self.program.method.evaluations + 1)
@@ -241,11 +273,11 @@ class _Solve:
         else:
             spec, start = self.y_spec, leaves
             if self.own:
-                spec, start = spec_of(self.state(unflatten(self.y_spec, leaves), 0.0), "y0"), [*leaves, np.zeros(1)]
+                spec, start = self.program.spec, [*leaves, np.zeros(1)]
             k = ode.knots
             control = Control(
                 None, k.times, k.begins, k.ends, k.fire, ((k.fire != 0) | (k.begins != k.times)).astype(np.int64), k.sign, rtol,
-                atol, ode.max_step, *room(),
+                atol, ode.max_step, *room(), 1e-10 * abs(k.times[-1] - k.times[0]),
             )  # fmt: skip
             self.found = integrate(
                 self.program, k, start, spec, p_leaves, self.p_spec, control, ode.first_step, ode.max_steps
@@ -271,6 +303,11 @@ class _Solve:
             self.p, steps.time, steps.length, steps.begin if broken else None, steps.end if broken else None,
             steps.fire if jumps else None,
         )  # fmt: skip
+        if self.timed:
+            kind = np.where(steps.landed >= 0, LANDS, np.where(steps.landed == -1, FIXED, EVENT - 2 - steps.landed))
+            target = np.where(steps.landed >= 0, steps.time[1:], 0.0)
+            nudges = (steps.begin - steps.time[:-1], steps.end - steps.time[1:]) if broken else (None, None)
+            self.q = self.q._replace(time=None, kind=kind, target=target, begin=nudges[0], end=nudges[1])
         observed = self.ode.knots.observed
         at = steps.state[observed[observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
@@ -283,7 +320,7 @@ class _Solve:
         """The error of an integration that could not go on, with what was reached."""
         found, ode = self.found, self.ode
         assert found.y is not None
-        name, why = self._culprit(found.t, found.y, p)
+        name, why = self._culprit(found.t, found.y, p) if found.stuck else ("", "")
         message = f"{ode.tableau.name}: {found.failed} at t={found.t!r} (forward), after {found.steps.count} steps and {found.rejected} rejected"
         partial = None
         try:
@@ -293,12 +330,12 @@ class _Solve:
             partial = self.solution(sim.run(self.y0, self.q), -1, message)
         except (ArithmeticError, ValueError):
             pass
-        return IntegrationError(f"{message}; {why}", t=found.t, component=name, solution=partial)
+        return IntegrationError(f"{message}; {why}" if why else message, t=found.t, component=name, solution=partial)
 
     def _culprit(self, t: float, y: Leaves, p: Leaves) -> tuple[str, str]:
         """The component that is to blame, and words for it: one whose rate is not finite, else the one that reacts most to a
         small change of all components."""
-        kernel = kernel_of(self.program.rate, (ScalarSpec("f8"), self.program.spec, self.p_spec), role="function")
+        kernel = kernel_of(self.program.whole_rate, (ScalarSpec("f8"), self.program.spec, self.p_spec), role="function")
         scales = [np.abs(leaf) + 1e-9 for leaf in y]
         rates, dots = kernel.jvp([np.full(1, t), *y, *p], [np.zeros(1), *scales, *(None for _ in p)])
         worst, name, value = -1.0, "y", 0.0
@@ -320,13 +357,16 @@ class _Solve:
         )
 
     # ------------------------------------------------------------------------------------------ the user's side of things
-    def state(self, y: Any, cost: float | None = None) -> Any:
+    def state(self, y: Any, cost: float | None = None, t: float | None = None) -> Any:
         """A state, or a cotangent of it, of the simulation."""
-        return WithCost(y, cost) if self.own else y
+        y = WithCost(y, cost) if self.own else y
+        return Timed(y, t) if self.timed else y
 
     def part(self, y: Any) -> Any:
         """The user's part of it."""
-        return y.y if self.own and y is not None else y
+        for _ in range(self.own + self.timed):
+            y = None if y is None else y.y
+        return y
 
     def directions(self, y0_dot: Any, p_dot: Any) -> tuple[Any, Any]:
         """Tangents for the simulation."""
@@ -339,7 +379,7 @@ class _Solve:
         def translated(name: str) -> str:
             if re.match(r"p\b", name):
                 return f"p.{name}"
-            return f"y0.y{name[2:]}" if self.own and re.match(r"y0\b", name) else name
+            return f"y0{'.y' * (self.own + self.timed)}{name[2:]}" if re.match(r"y0\b", name) else name
 
         if isinstance(names, str):
             names = (names,)
@@ -352,14 +392,20 @@ class _Solve:
 
     def solution(self, solution: Any, status: int = 0, message: str = "the end of t_eval is reached") -> ODESolution:
         found = self.found
+        if found.stopped and status == 0:
+            status, message = 1, f"an event ended the integration at t={found.t!r}"
         own = {f.name: getattr(solution, f.name) for f in fields(solution)}
         own["y"] = self.part(own["y"])
         moving = int(np.count_nonzero(found.steps.length)) if found.steps.count else 0
         stats = {"accepted": moving, "rejected": found.rejected, "nfev": found.evaluations, "njev": 0, "nlu": 0}
         return ODESolution(
             **own, t=self.t.copy(), nfev=found.evaluations, status=status, message=message, stats=stats,
-            steps=found.steps.time.copy(),
+            steps=found.steps.time.copy(), events=self._events(),
         )  # fmt: skip
+
+    def _events(self) -> tuple[np.ndarray, ...]:
+        landed, ends = self.found.steps.landed, self.found.steps.time[1:]
+        return tuple(ends[landed == -2 - k] for k in range(len(self.ode.events)))
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -376,7 +422,9 @@ class _Solve:
 
     def _words(self, text: str) -> str:
         text = re.sub(r"\bp\.p\b", "p", text)
-        return re.sub(r"\b(y|y0|y_dot|y_bar)\.y\b", r"\1", text) if self.own else text
+        for _ in range(self.own + self.timed):
+            text = re.sub(r"\b(y|y0|y_dot|y_bar)\.y\b", r"\1", text)
+        return text
 
     def _when(self, step: int | None) -> str:
         time = self.found.steps.time

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from textwrap import indent
 from types import FunctionType
 from typing import Any
@@ -26,9 +27,10 @@ from adjointsim.step import Step
 
 from .control import control_text
 from .dirk import Dirk
+from .events import EventText, event_text
 from .explicit import Explicit
 from .flat import Flat
-from .inputs import WithCost
+from .inputs import EVENT, LANDS, Timed, WithCost
 from .norms import Norm
 from .rosenbrock import Rosenbrock
 from .splitting import Splitting
@@ -40,18 +42,20 @@ __all__ = ["Program", "Functions"]
 _F8 = ScalarSpec("f8")
 
 #: what the texts of implicit methods refer to
-IMPLICIT = {
-    "jvp": jvp, "root": root, "banded_factor": banded_factor, "banded_solve": banded_solve, "lu_factor": lu_factor,
-    "lu_solve": lu_solve,
-}  # fmt: skip
+IMPLICIT = {"banded_factor": banded_factor, "banded_solve": banded_solve, "lu_factor": lu_factor, "lu_solve": lu_solve}
 
 
 class Functions:
-    """The user's functions; all but ``rhs`` may be None.  ``effects`` are those of the jumps."""
+    """The user's functions; all but ``rhs`` may be None.
 
-    def __init__(self, rhs: Any, running: Any, terminal: Any, observe: Any, misfit: Any, effects: Sequence[Any]) -> None:
+    ``effects`` are those of the jumps; ``events`` have a condition, an effect, a direction and a stop.
+    """
+
+    def __init__(
+        self, rhs: Any, running: Any, terminal: Any, observe: Any, misfit: Any, effects: Sequence[Any], events: Sequence[Any] = ()
+    ) -> None:
         self.rhs, self.running, self.terminal, self.observe, self.misfit = rhs, running, terminal, observe, misfit
-        self.effects = tuple(effects)
+        self.effects, self.events = tuple(effects), tuple(events)
 
     @property
     def has_cost(self) -> bool:
@@ -68,7 +72,8 @@ class Program:
         self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
         broken: bool, bandwidth: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
-        """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether the right-hand side may jump in time."""
+        """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether
+        the right-hand side may jump in time."""
         self.functions, self.y_spec, self.broken = functions, y_spec, broken
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
@@ -79,20 +84,24 @@ class Program:
         for (path, leaf), shape in zip(paths(y_spec), shapes_of(y), strict=True):
             if isinstance(leaf, ArraySpec) and leaf.rank == 1 and 0 < shape[0] <= SHORT:
                 lengths[path] = shape[0]
-        self.namespace: dict[str, Any] = {"__name__": "adjointsim.ode.generated", "np": np, "math": math, "rhs": functions.rhs, "running": functions.running}
-        self.namespace.update((f"given_{k}", effect) for k, effect in enumerate(functions.effects))
+        self.namespace: dict[str, Any] = {
+            "__name__": "adjointsim.ode.generated", "np": np, "math": math, "rhs": functions.rhs, "running": functions.running,
+        }  # fmt: skip
+        self.namespace.update(jvp=jvp, root=root, WithCost=WithCost, Timed=Timed)
         for k, effect in enumerate(functions.effects):
-            whose = f"the effect {_name(effect)} of jumps[{k}]"
-            found, _ = self._like_y(effect, specs, arguments, whose)
-            checks = self._checks("after", found, whose)
-            self._define("\n".join([f"def effect_{k}(t, y, p):", f"    after = given_{k}(t, y, p)", *checks, "    return after"]))
-        spec, lengths, skip = y_spec, lengths, ()
+            self._effect(f"effect_{k}", effect, f"the effect {_name(effect)} of jumps[{k}]", specs, arguments)
+        for k, event in enumerate(functions.events):
+            self._condition(k, event, specs)
+            if event.effect is not None:
+                self._effect(f"happens_{k}", event.effect, f"the effect {_name(event.effect)} of events[{k}]", specs, arguments)
+        spec, own_lengths, skip = y_spec, lengths, ()
         if functions.running is not None:
             spec = TupleSpec((y_spec, _F8), WithCost)
             lengths = {f".y{path}": n for path, n in lengths.items()}
             skip = (".cost",)
         self.spec, self.tree = spec, Tree(spec, lengths, self.namespace)
-        self.own = ".y" if functions.running is not None else ""  #: where the user's y is in the state
+        self.own = ".y" if functions.running is not None else ""  #: where the user's y is in what is integrated
+        self.timed = bool(functions.events)  #: whether the state of the simulation has the time besides
         self.rate = self._define(self._rate(rate))
         self.tries = 64  #: steps to try until one looks at the keyboard, at first
         self.method: Explicit | Splitting | Rosenbrock | Dirk
@@ -112,13 +121,17 @@ class Program:
             else:
                 self.method = Dirk(tableau, norm, flat)
                 self._define(self.method.text())
-        self.step = Step(self._define(self._step()))
+        advanced = ["def advanced(begin, end, h, y, p):", *(f"    {line}" for line in self.method.step("begin", "end", "p"))]
+        self._define("\n".join([*advanced, "    return y_next"]))
+        for k in range(len(functions.events)):
+            rates = Tree(y_spec, own_lengths, self.namespace).of(lambda path: f"rates{self.own}{path}")
+            self._define(event_text(k, self.own, rates))
+        self.step = Step(self._define(self._timed_step() if self.timed else self._step()))
         self.terminal, self.observe = self._terminal(), self._observe()
         self.misfit = None
         if functions.misfit is not None:
             self.namespace["user_misfit"] = functions.misfit
             self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
-        self._control: FunctionType | None = None
         self._initial: tuple[Any, FunctionType] | None = None
 
     def _like_y(self, f: Any, specs: tuple[Spec, ...], arguments: Leaves, whose: str) -> tuple[Spec, dict[str, int]]:
@@ -138,37 +151,47 @@ class Program:
                 raise StructureError(f"Got shape {got} from {whose} in place of y{path}, but expected {leaf.shape}")
         return kernel.result_spec, vectors
 
-    @property
+    @cached_property
     def control(self) -> FunctionType:
         """The integration that finds the steps."""
-        if self._control is None:
-            assert not isinstance(self.method, Splitting)
-            self._control = self._define(control_text(self.method, self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")))
-        return self._control
+        assert not isinstance(self.method, Splitting)
+        events = [
+            EventText(event.direction, tuple(self._happens(k, "t", "c.p")), event.stop)
+            for k, event in enumerate(self.functions.events)
+        ]
+        jumps = self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")
+        return self._define(control_text(self.method, jumps, events, self.own))
 
-    def initial(self, y0: Callable[..., Any]) -> FunctionType:
+    @cached_property
+    def whole_rate(self) -> FunctionType:
+        """The derivative as a value of the state's structure."""
+        k = self.tree.of(lambda path: f"k{path}")
+        return self._define(f"def whole_rate(t, y, p):\n    k = rate(t, y, p)\n    return {k}")
+
+    def initial(self, y0: Callable[..., Any], t0: float) -> FunctionType:
         """The initial state as a function of the generated parameters."""
         if self._initial is None or self._initial[0] is not y0:
-            self._initial = y0, self._initial_of(y0)
+            self._initial = y0, self._initial_of(y0, t0)
         return self._initial[1]
 
-    def _initial_of(self, y0: Callable[..., Any]) -> FunctionType:
+    def _initial_of(self, y0: Callable[..., Any], t0: float) -> FunctionType:
         self.namespace["user_y0"] = y0
         made = "WithCost(user_y0(q.p), 0.0)" if self.own else "user_y0(q.p)"
+        if self.timed:
+            made = f"Timed({made}, {t0!r})"
         return self._define(f"def initial(q):\n    return {made}")
 
     # ----------------------------------------------------------------------------------------------------------- texts
     def _define(self, text: str) -> FunctionType:
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
-        self.namespace["WithCost"] = WithCost
-        made = from_text(text, f"<adjointsim ode {key}>", self.namespace)
-        return made
+        return from_text(text, f"<adjointsim ode {key}>", self.namespace)
 
     def _rate(self, found: Spec) -> str:
         """The derivative of the state, if it has the state's shapes: a text that reads components does not see others."""
         checks = self._checks("k", found, f"the right-hand side {_name(self.functions.rhs)}")
         if self.own:
-            return "\n".join(["def rate(t, z, p):", "    y = z.y", "    k = rhs(t, y, p)", *checks, "    return WithCost(k, running(t, y, p))"])
+            lines = ["    y = z.y", "    k = rhs(t, y, p)", *checks, "    return WithCost(k, running(t, y, p))"]
+            return "\n".join(["def rate(t, z, p):", *lines])
         return "\n".join(["def rate(t, y, p):", "    k = rhs(t, y, p)", *checks, "    return k"])
 
     def _checks(self, name: str, found: Spec, whose: str) -> list[str]:
@@ -184,12 +207,51 @@ class Program:
 
     def _step(self) -> str:
         begin, end = ("q.begin[n]", "q.end[n]") if self.broken else ("q.time[n]", "q.time[n + 1]")
-        lines = ["begin = " + begin, "end = " + end, "h = q.length[n]", *self.method.step("begin", "end", "q.p")]
+        lines = [f"y_next = advanced({begin}, {end}, q.length[n], y, q.p)"]
         if self.functions.effects:
             jumps = self._jumps("fire", "q.time[n]", "q.p")
             lines = ["fire = q.fire[n]", "y_next = y", "if fire == 0:", *(f"    {line}" for line in lines), "else:",
                      *(f"    {line}" for line in jumps), "    y_next = y"]  # fmt: skip
         return "def step(n, y, q):\n" + indent("\n".join([*lines, "return y_next"]), "    ")
+
+    def _timed_step(self) -> str:
+        """The step of a state that carries its time."""
+        begin, end = ("t + q.begin[n]", "t_next + q.end[n]") if self.broken else ("t", "t_next")
+        events = range(len(self.functions.events))
+        lines = ["kind = q.kind[n]", "h = q.length[n]", "t_next = t + h", f"if kind == {LANDS}:", "    t_next = q.target[n]",
+                 "    h = t_next - t"]  # fmt: skip
+        for k in events:
+            lines += [f"if kind == {EVENT + k}:", f"    h = root(moment_{k}, q.length[n], (t, y, q.p))", "    t_next = t + h"]
+        lines.append(f"y_next = advanced({begin}, {end}, h, y, q.p)")
+        for k in events:
+            if self.functions.events[k].effect is not None:
+                happens = ["y = y_next", *self._happens(k, "t_next", "q.p"), "y_next = y"]
+                lines += [f"if kind == {EVENT + k}:", *(f"    {line}" for line in happens)]
+        if self.functions.effects:
+            jumps = self._jumps("fire", "t", "q.p")
+            lines = ["fire = q.fire[n]", "t_next = t", "y_next = y", "if fire == 0:", *(f"    {line}" for line in lines), "else:",
+                     *(f"    {line}" for line in jumps), "    y_next = y"]  # fmt: skip
+        whole = ["y = z.y", "t = z.t", *lines, "return Timed(y_next, t_next)"]
+        return "def step(n, z, q):\n" + indent("\n".join(whole), "    ")
+
+    def _effect(self, name: str, effect: Any, whose: str, specs: tuple[Spec, ...], arguments: Leaves) -> None:
+        """Define an effect whose shapes are checked."""
+        found, _ = self._like_y(effect, specs, arguments, whose)
+        self.namespace[f"given_{name}"] = effect
+        checks = self._checks("after", found, whose)
+        self._define("\n".join([f"def {name}(t, y, p):", f"    after = given_{name}(t, y, p)", *checks, "    return after"]))
+
+    def _condition(self, k: int, event: Any, specs: tuple[Spec, ...]) -> None:
+        found = kernel_of(event.condition, specs, role="function").result_spec
+        if found != _F8:
+            raise StructureError(f"Got {found} from the condition {_name(event.condition)} of events[{k}], but expected a float")
+        self.namespace[f"condition_{k}"] = event.condition
+
+    def _happens(self, k: int, time: str, p: str) -> list[str]:
+        """Lines for the effect of event k on y."""
+        if self.functions.events[k].effect is None:
+            return []
+        return [f"jumped = happens_{k}({time}, y{self.own}, {p})", f"y = {self.tree.of(self._jumped)}"]
 
     def _jumps(self, fire: str, time: str, p: str) -> list[str]:
         """Lines for all effects that happen at a time, in the order of the jumps."""
@@ -203,17 +265,19 @@ class Program:
         return f"jumped{path[len(self.own) :]}" if path.startswith(self.own) else f"y{path}"
 
     def _terminal(self) -> FunctionType | None:
-        own = self.functions.terminal
+        own, whole = self.functions.terminal, ".y" * self.timed
         self.namespace["user_terminal"] = own
         if own is None:
-            return self._define("def terminal(y, q):\n    return y.cost") if self.own else None
-        return self._define(f"def terminal(y, q):\n    return user_terminal(y{self.own}, q.p){' + y.cost' * bool(self.own)}")
+            return self._define(f"def terminal(z, q):\n    return z{whole}.cost") if self.own else None
+        cost = f" + z{whole}.cost" if self.own else ""
+        return self._define(f"def terminal(z, q):\n    return user_terminal(z{whole}{self.own}, q.p){cost}")
 
     def _observe(self) -> FunctionType:
         self.namespace["user_observe"] = self.functions.observe
+        y = f"z{'.y' * self.timed}{self.own}"
         if self.functions.observe is None:
-            return self._define(f"def observe(n, y, q):\n    return y{self.own}")
-        return self._define(f"def observe(n, y, q):\n    return user_observe(q.time[n], y{self.own}, q.p)")
+            return self._define(f"def observe(n, z, q):\n    return {y}")
+        return self._define(f"def observe(n, z, q):\n    return user_observe({'z.t' if self.timed else 'q.time[n]'}, {y}, q.p)")
 
 
 def _name(function: Any) -> str:

@@ -20,6 +20,7 @@ class ODESolution(Solution):
     ``nfev``:   evaluations of the right-hand side when the steps were found, ``njev`` of its Jacobian, ``nlu`` factorisations.
     ``status``: 0 at the end of ``t_eval``, 1 if a terminal event stopped the integration, -1 if it failed; ``message`` says it in
                 words, and ``success`` is ``status >= 0``.
+    ``events``: for each of the problem's events the times at which it happened (SciPy's ``t_events``).
     ``steps``:  the times between which the accepted steps went, float64 of shape (n_steps + 1,); twice the same where a jump was.
     ``stats``:  the numbers of ``accepted`` and ``rejected`` steps, and the above counts.
 
@@ -34,6 +35,7 @@ class ODESolution(Solution):
     status: int = 0
     message: str = ""
     stats: dict[str, Any] = field(default_factory=dict)
+    events: tuple[np.ndarray, ...] = ()
     steps: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property

@@ -2,13 +2,12 @@
 
     for i:  v += kick_i h F(t, q);  q += drift_i h g(v)      and a last kick
 
-(E. Hairer, C. Lubich, G. Wanner, Geometric Numerical Integration, 2nd edition 2006, sections I.1.4 and II.5).  The right-hand side
-gives both derivatives; of each evaluation only the one that is used is computed.
+(E. Hairer, C. Lubich, G. Wanner, Geometric Numerical Integration, 2nd edition 2006, sections I.1.4 and II.5).  The right-hand
+side gives both derivatives; of each evaluation only the one that is used is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 from adjointsim.derive.spec import TupleSpec

@@ -22,7 +22,7 @@ def times_of(name: str, given: Any, least: int = 1) -> np.ndarray:
         raise StructureError(f"Got {name} as a {type(given).__name__}, but expected a vector of times") from None
     times = np.atleast_1d(times)
     if times.ndim != 1 or len(times) < least:
-        raise StructureError(f"Got {name} of shape {times.shape}, but expected a vector of {least} time{'s' * (least > 1)} or more")
+        raise StructureError(f"Got {name} of shape {times.shape}, but expected a vector of times, at least {least}")
     wrong = np.flatnonzero(~np.isfinite(times))
     if len(wrong):
         raise ArgumentError(f"Got {name}[{wrong[0]}]={times[wrong[0]]}, but expected finite times")
@@ -100,7 +100,10 @@ def knots_of(t0: float, t_eval: np.ndarray, jumps: Sequence[np.ndarray], discont
 @dataclass(frozen=True, eq=False)
 class Steps:
     """The steps of an integration: step n goes from ``time[n]`` over ``length[n]`` to ``time[n + 1]``, and stands still where
-    ``fire[n]`` is not 0.  ``state`` is the number of the state at each knot, when the jumps there have happened."""
+    ``fire[n]`` is not 0.  ``state`` is the number of the state at each knot, when the jumps there have happened.
+
+    ``landed[n]`` is the knot on which step n lands, -1 if it lands on none, and -2 - k if it ends with event k.
+    """
 
     time: np.ndarray
     length: np.ndarray
@@ -108,6 +111,7 @@ class Steps:
     end: np.ndarray
     fire: np.ndarray
     state: np.ndarray
+    landed: np.ndarray
 
     @property
     def count(self) -> int:
@@ -115,7 +119,7 @@ class Steps:
 
     @classmethod
     def of(cls, knots: Knots, time: np.ndarray, length: np.ndarray, landed: np.ndarray) -> Steps:
-        """From the ends and lengths of the moving steps, and the knot on which each lands (-1: none)."""
+        """From the ends and lengths of the moving steps, and what they land on."""
         at = np.flatnonzero(landed >= 0)
         reached = landed[at]  # knots 1, 2, ..
         before = np.concatenate([knots.times[:1], time[:-1]]) if len(time) else time
@@ -138,6 +142,7 @@ class Steps:
         return cls(
             np.concatenate([knots.times[:1], np.insert(time, places, moments)]), np.insert(length, places, 0.0),
             np.insert(begin, places, moments), np.insert(end, places, moments), np.insert(fire, places, what), state,
+            np.insert(landed, places, -1),
         )  # fmt: skip
 
 

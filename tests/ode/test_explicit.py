@@ -7,11 +7,11 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from ode import systems
 from scipy.integrate import solve_ivp
 
 import adjointsim as adj
 from adjointsim.ode.tableaus import TABLEAUS, ExplicitTableau
+from ode import systems
 
 EXPLICIT = [name for name, t in TABLEAUS.items() if isinstance(t, ExplicitTableau)]
 ADAPTIVE = [name for name in EXPLICIT if TABLEAUS[name].error is not None]

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import mpmath
 import numpy as np
 import pytest
-from ode import systems
 from scipy.integrate import solve_ivp
 
 import adjointsim as adj
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.ode.tableaus import TABLEAUS, DirkTableau, RosenbrockTableau
+from ode import systems
 
 IMPLICIT = [name for name, t in TABLEAUS.items() if isinstance(t, (DirkTableau, RosenbrockTableau))]
 #: compiled for gradients; the others have the same text with other numbers

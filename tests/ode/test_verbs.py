@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from ode import systems
 
 import adjointsim as adj
+from ode import systems
 
 TIMES = np.linspace(0.0, 1.0, 4)
 
