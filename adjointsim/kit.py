@@ -203,7 +203,7 @@ class Kit:
             step = self.step
             own, others = (step.floats, step.bar_spares) if bars else (range(len(step.y)), step.spares)
             count = len(own)
-            held, spare = dict(zip(own, range(count), strict=True)), dict(zip(others, range(count, count + len(others)), strict=True))
+            held, spare = {k: j for j, k in enumerate(own)}, {k: j for j, k in enumerate(others, count)}
             now, free = step.placed(held, spare, turns)
             if len(self._orders) >= 64:
                 self._orders.clear()

@@ -45,8 +45,8 @@ def _paired(first: Problem, y: Leaves, p: Leaves) -> Problem:
     floats = [on if differentiable(leaf) else None for on, leaf in zip(first.p_active, leaves_of(first.p_spec), strict=True)]
     active = tuple(with_dots(first.p_active, floats))
     return replace(
-        first, first=first, y=form_of(with_tangent(first.y_spec), shapes_of(y)), p=form_of(with_tangent(first.p_spec), shapes_of(p)),
-        p_active=active,
+        first, first=first, y=form_of(with_tangent(first.y_spec), shapes_of(y)),
+        p=form_of(with_tangent(first.p_spec), shapes_of(p)), p_active=active,
     )  # fmt: skip
 
 

@@ -136,7 +136,7 @@ class Steps:
             places, what = np.concatenate([[0], places]), np.concatenate([knots.fire[:1], what])
         state = np.concatenate([[0], at + 1])
         if not len(places):
-            return cls(np.concatenate([knots.times[:1], time]), length, begin, end, fire, state)
+            return cls(np.concatenate([knots.times[:1], time]), length, begin, end, fire, state, landed)
         moments = np.concatenate([knots.times[:1], time])[places]
         state = state + np.searchsorted(places, state, side="right")
         return cls(
