@@ -101,7 +101,8 @@ class CompiledExecutor(Executor):
                 raise
             if status == PAUSE:
                 took = time.perf_counter() - began
-                self._budget = self._given.states.budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
+                self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
+                self._given.states.budget = self._budget  # to begin with, the next time
             elif status == NEED:
                 self._tapes = longer(self._tapes)
                 self._given.grew(self._tapes)

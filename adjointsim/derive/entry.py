@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,15 @@ from .liveness import Liveness
 from .lower import Lowering
 from .opaque import Opaque
 from .outline import Helper, Helpers
+from .outside import Outside, resolve
 from .ranges import never_negative
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
-from .source import MISSING, Source, read
+from .source import Source, read
 from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs, leaves_of, ones_of
 from .values import Ref, Static, Tup, Value, describe
 
-__all__ = ["Capture", "Entry", "lower_entry", "spec_of_capture"]
+__all__ = ["Capture", "Entry", "lower_entry", "outside_of", "spec_of_capture"]
 
 INT = ScalarSpec("i8")
 _AS_LEAF = ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]
@@ -53,7 +55,7 @@ class Capture:
 
     def now(self) -> Any:
         """What the name means now."""
-        obj = _resolve(self.source, self.path)
+        obj = resolve(self.source, self.path)
         for k in self.pick:
             obj = obj[k]
         return obj
@@ -107,18 +109,11 @@ class Entry:
         number of another type (another *value* is no matter: it is an input).
 
         Raises ArgumentError for a value that a custom function has frozen."""
-        for opaque in self.opaques:
-            opaque.check_unchanged()
-        for (source, path), then in self.outside.items():
-            try:
-                now = _resolve(source, path)
-            except (NameError, KeyError):
-                return True
-            if now is not then:
-                spec = spec_of_capture(then)
-                if spec is None or spec != spec_of_capture(now):
-                    return True
-        return False
+        return self._outside.changed()
+
+    @cached_property
+    def _outside(self) -> Outside:
+        return outside_of([self])
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -198,21 +193,10 @@ def spec_of_capture(obj: Any) -> Spec | None:
     return None
 
 
-def _resolve(source: Source, path: str) -> Any:
-    if path.startswith("default:"):
-        name = path.removeprefix("default:")
-        fn = source.fn
-        code = fn.__code__
-        positional = code.co_varnames[: code.co_argcount]
-        defaults = dict(zip(positional[len(positional) - len(fn.__defaults__ or ()) :], fn.__defaults__ or (), strict=True))
-        return {**defaults, **(fn.__kwdefaults__ or {})}[name]
-    first, *rest = path.split(".")
-    obj = source.lookup(first)
-    for attr in rest:
-        obj = getattr(obj, attr, MISSING)
-    if obj is MISSING:
-        raise NameError(f"name '{path}' is not defined (read by {source.name}, {source.filename})")
-    return obj
+def outside_of(entries: Iterable[Entry]) -> Outside:
+    """What names from outside meant to all of some entries."""
+    found = [(source, path, then) for entry in entries for (source, path), then in entry.outside.items()]
+    return Outside(found, [opaque for entry in entries for opaque in entry.opaques], spec_of_capture)
 
 
 class _Captures:

@@ -324,10 +324,7 @@ class _Solve:
         observed = self.ode.knots.observed
         at = steps.state[observed[observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
-        return Simulation(
-            program.step, steps.count, terminal=program.terminal, observe=program.observe, observe_at=at, misfit=program.misfit,
-            **self.ode._bounds,
-        )  # fmt: skip
+        return program.simulation(self.ode._bounds).of_steps(steps.count, at)
 
     def _failure(self, p: Leaves) -> IntegrationError:
         """The error of an integration that could not go on, with what was reached."""

@@ -24,6 +24,7 @@ from adjointsim.functions import jvp
 from adjointsim.implicit import root
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, shapes_of
+from adjointsim.simulation import Simulation
 from adjointsim.step import Step
 
 from .control import control_text
@@ -137,6 +138,7 @@ class Program:
             self.namespace["user_misfit"] = functions.misfit
             self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
         self._initial: tuple[Any, FunctionType] | None = None
+        self._simulation: Simulation | None = None
         self._integration: tuple[Kind, FunctionKernel] | None = None
 
     def _like_y(self, f: Any, specs: tuple[Spec, ...], arguments: Leaves, whose: str) -> tuple[Spec, dict[str, int]]:
@@ -176,6 +178,13 @@ class Program:
             arguments = (_F8, _F8, _F8, _F8, _I8, _I8, _I8, self.spec, whole)
             found = self._integration = control.kind, kernel_of(self.control, arguments, role="function")
         return found[1]
+
+    def simulation(self, bounds: dict[str, Any]) -> Simulation:
+        """A simulation of the generated functions, within bounds; its number of steps is none's."""
+        if self._simulation is None:
+            functions = {"terminal": self.terminal, "observe": self.observe, "misfit": self.misfit}
+            self._simulation = Simulation(self.step, 0, **functions, observe_at=(), **bounds)
+        return self._simulation
 
     @cached_property
     def whole_rate(self) -> FunctionType:
