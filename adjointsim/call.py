@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from adjointsim.calibration import is_known, measured_times
 from adjointsim.derive.spec import measured
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor, Problem, Working
-from adjointsim.forms import Form, form_of, read
+from adjointsim.forms import Form, Kind, form_of, read
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import (
     Bars,
@@ -53,6 +53,11 @@ _KEPT = 16  # problems of a simulation
 _SMALL = 2**26  # bytes that can be had anywhere
 
 
+@lru_cache(maxsize=256)
+def _selected(names: str | tuple[str, ...], y: Kind, p: Kind) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    return select(names, y.spec, p.spec)
+
+
 def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) -> tuple[tuple[bool, ...], Problem]:
     """Which leaves of y0 have their derivative asked for, and the problem; made once for arguments that look alike."""
     names = wrt if wrt is None or isinstance(wrt, str) else tuple(wrt)
@@ -60,7 +65,7 @@ def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) ->
     key = y, p, names, costs, sim.n_steps, id(sim.observe_at), *map(id, functions)  # ids of what the problem holds
     found = sim.problems.get(key)
     if found is None:
-        y_active, p_active = ((), p.floats) if names is None else select(names, y.spec, p.spec)
+        y_active, p_active = ((), p.floats) if names is None else _selected(names, y.kind, p.kind)
         step, *_ = functions
         observed = {"observe": sim.observe, "observe_at": sim.observe_at, "until": sim.until, "known_end": sim.until is None}
         given = {"terminal": sim.terminal, "running": sim.running, "misfit": sim.misfit} if costs else {}

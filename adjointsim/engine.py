@@ -14,10 +14,10 @@ from adjointsim.derive import control
 from adjointsim.derive.api import longer, new_tapes, raise_site
 from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, STOP, TURN_ACTION
 from adjointsim.derive.emit import NEED
-from adjointsim.derive.scratch import Memory, zeros_of
+from adjointsim.derive.scratch import zeros_of
 from adjointsim.derive.spec import ScalarSpec
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
-from adjointsim.kit import Arrays, Given, kit_of
+from adjointsim.kit import Given, kit_of, stand_ins
 from adjointsim.leaves import Bars, Leaves, nbytes
 from adjointsim.rows import first_row
 from adjointsim.schedules import REVERSE
@@ -35,11 +35,6 @@ _WHAT = {
 }  # fmt: skip
 
 
-def _stand_ins(memory: Memory, axes: int = 0) -> Arrays:
-    """Arrays of the same types, with ``axes`` more, for a compiled function that will not touch them."""
-    return tuple(np.zeros((1,) * (len(shape) + axes), dtype) for shape, dtype in memory)
-
-
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
@@ -52,7 +47,7 @@ class CompiledExecutor(Executor):
         self._driver, self.pure = kit.driver, kit.pure
         self._a = tuple([leaf.copy() for leaf in y0])
         self._b = tuple([y0[k].copy() for k in kit.step.spares])
-        stored = borrow_slots(self, y0, slots + 1) if slots else _stand_ins(problem.y.memory, 1)
+        stored = borrow_slots(self, y0, slots + 1) if slots else zeros_of(stand_ins(problem.y.memory, 1))
         self._slots = tuple([s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)])
         self._ctl = np.zeros(16, np.int64)
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
@@ -69,8 +64,8 @@ class CompiledExecutor(Executor):
         self._obs_work = tuple(zeros_of(seen))
         self.observation_spec = kit.observed_spec
         # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
-        self._ba, self._bb, self._pb = map(_stand_ins, (states.bars, states.bar_spares, given.p_bars))
-        self._obs_bar = _stand_ins(seen, 1)
+        self._ba, self._bb = (tuple(zeros_of(memory)) for memory in states.stand_ins)
+        self._pb, self._obs_bar = tuple(zeros_of(stand_ins(given.p_bars))), tuple(zeros_of(stand_ins(seen, 1)))
 
     @classmethod
     def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
@@ -284,11 +279,12 @@ class CompiledExecutor(Executor):
     def _last(self) -> Leaves:
         """y_N, after the turn."""
         now, spare = self._placed
-        at = self._last_slot
-        if at >= 0:
-            now = self.stored(at)
+        if not self.problem.n_steps:
+            return now
+        if self._last_slot >= 0:
+            now = self.stored(self._last_slot)
         free = dict(zip(self._kit.step.spares, spare, strict=True))
-        return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.step.last(self.problem.n_steps))]
+        return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.last)]
 
     def _held(self) -> int:
         """The bytes of all arrays at hand."""

@@ -24,10 +24,13 @@ _KEPT = 1024
 class Kind:
     """A structure, of which there is one as long as it is remembered: what is made for it may be kept by it."""
 
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
 
 @lru_cache(maxsize=_KEPT)
 def _kind(spec: Spec) -> Kind:
-    return Kind()
+    return Kind(spec)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from adjointsim.forms import Form
 from adjointsim.kernels import INDEX, DoubledScalar, FlagKernel, ScalarKernel
 from adjointsim.leaves import Leaves, with_dots, with_tangent
 
-__all__ = ["Arrays", "Given", "Kit", "kit_of", "model_of"]
+__all__ = ["Arrays", "Given", "Kit", "kit_of", "model_of", "stand_ins"]
 
 _models: Cache[CompiledModel] = Cache(64)
 _KEPT = 16  # shapes that a kit remembers
@@ -86,6 +86,11 @@ class _Sizes:
         return sum(map(size_of, self.scratch))
 
 
+def stand_ins(memory: Memory, axes: int = 0) -> Memory:
+    """The least arrays of the same types, with ``axes`` more, for a compiled function that will not touch them."""
+    return [((1,) * (len(shape) + axes), dtype) for shape, dtype in memory]
+
+
 class _States:
     """The memory of states of one form besides the current one, and of cotangents; and how long steps take."""
 
@@ -93,6 +98,7 @@ class _States:
         self.spares = [y.memory[k] for k in step.spares]
         self.bars, self.bar_spares = [y.memory[k] for k in step.floats], [y.memory[k] for k in step.bar_spares]
         self.spare_bytes, self.bar_bytes = size_of(self.spares), size_of(self.bars) + size_of(self.bar_spares)
+        self.stand_ins = stand_ins(self.bars), stand_ins(self.bar_spares)
         self.budget = max(1, min(16, 2**20 // max(y.nbytes, 1)))  #: steps until a driver returns, at first
 
 
@@ -106,6 +112,7 @@ class Kit:
         self.kernels: dict[str, Compiled] = {verb: kernels[verb] for verb in DRIVER_VERBS if verb in kernels}
         self.step = self.model.summary.step
         self.floats = self.step.floats
+        self.last = self.step.last(1)  # where the leaves of y_N are, if there is a step
         first, self.second = problem.first or problem, problem.first is not None
         self.own, self.given = len(first.y.leaves), len(first.p.leaves)  # leaves that are no tangents
         self.terminal: ScalarKernel | None = None

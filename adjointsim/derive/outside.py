@@ -5,6 +5,7 @@ This is asked in every call, and the functions of one model often read the same 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,11 +43,11 @@ class Outside:
         self.spec_of = spec_of
         self.opaques = list({id(opaque): opaque for opaque in opaques}.values())
         self.globals: dict[tuple[int, str, int], tuple[dict[str, Any], str, list[str], Any]] = {}
-        self.others: list[tuple[Source, str, Any]] = []  # defaults, cells, builtins
+        self.others: list[tuple[Source, str, Any]] = []  # defaults and cells
         for source, path, then in found:
             first, *rest = path.split(".")
             space = source.fn.__globals__
-            if path.startswith("default:") or first in source.fn.__code__.co_freevars or first not in space:
+            if path.startswith("default:") or first in source.fn.__code__.co_freevars:
                 self.others.append((source, path, then))
             else:
                 self.globals[id(space), path, id(then)] = space, first, rest, then
@@ -59,10 +60,7 @@ class Outside:
         for opaque in self.opaques:
             opaque.check_unchanged()
         for space, first, rest, then in self.globals.values():
-            try:
-                now = space[first]
-            except KeyError:  # deleted
-                return True
+            now = space[first] if first in space else getattr(builtins, first, MISSING)
             for attr in rest:
                 now = getattr(now, attr, MISSING)
             if now is not then and self._other(now, then):
