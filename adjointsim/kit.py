@@ -293,5 +293,3 @@ class Given:
             total += max(self.terminal_bytes[0], len(problem.observe_at) * sizes.seen_bytes)
             exact = exact and self.terminal_bytes[1]
         return Working(total, exact)
-
-

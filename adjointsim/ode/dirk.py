@@ -58,8 +58,10 @@ class Dirk:
     def text(self) -> str:
         """Functions that the lines call."""
         vector = self.flat.vector
-        residual = vector.of(lambda path: f"x{path} - base{path} - weight * rates{path}")
-        stage = f"\ndef stage(x, t, base, weight, y, p):\n    rates = flat_rate(t, x, y, p)\n    return {residual}\n"
+        residual = vector.of(lambda path: f"change{path} - weight * rates{path}")
+        lines = ["rates = flat_rate(t, x, y, p)", f"change = {vector.of(lambda path: f'x{path} - base{path}')}"]
+        lines += ["change = massed(change)"] if self.flat.mass else []
+        stage = "\n    ".join(["\ndef stage(x, t, base, weight, y, p):", *lines, f"return {residual}\n"])
         found = _FOUND.format(
             solution=self.flat.solve("matrix", "factors", "r"), moved=vector.of(lambda path: f"x{path} - dx{path}"),
             norm="\n".join(f"        {line}" for line in self.norm.lines("size", lambda path: f"change{path}", "y")),
@@ -90,7 +92,7 @@ class Dirk:
         implicit = range(2 if t.explicit_first else 1, t.stages + 1)
         error = flat.vector.of(lambda path: f"h * ({_weighted(t.error or (), path)})")
         return [
-            *lines, f"raw = {error}", f"error = unpacked({flat.solve('matrix', 'factors', 'raw')}, y)",
+            *lines, f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []), f"error = unpacked({flat.solve('matrix', 'factors', 'raw')}, y)",
             *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"),
             *(f"if not good_{i}:\n    norm = np.inf" for i in implicit),
         ]  # fmt: skip

@@ -5,7 +5,10 @@
     flat_rate(t, v, y, p)
     jacobian(t, v, y, p)    d flat_rate / dv, dense or as bands, column by column with tangents
     time_rate(t, v, y, p)   d flat_rate / dt
-    shifted(s, jac)     s I - J
+    shifted(s, jac)     s M - J, with the mass matrix M, I if there is none
+    massed(v)           M v
+
+A mass matrix is called ``mass`` in the texts; a vector stands for a diagonal one.
 """
 
 from __future__ import annotations
@@ -21,13 +24,16 @@ __all__ = ["Flat"]
 
 
 class Flat:
-    """The texts for one structure; ``bandwidth`` = (lower, upper) for a state that is one vector, None for dense systems."""
+    """The texts for one structure; ``bandwidth`` = (lower, upper) for a state that is one vector, None for dense systems.
 
-    def __init__(self, tree: Tree, name: str, bandwidth: tuple[int, int] | None) -> None:
+    ``mass`` is the number of axes of the mass matrix, 0 if there is none.
+    """
+
+    def __init__(self, tree: Tree, name: str, bandwidth: tuple[int, int] | None, mass: int = 0) -> None:
         parts = list(tree.parts())
         if any(is_complex for _, _, is_complex in parts):
             raise StructureError(f"Got y={tree.spec} with complex numbers, but {name!r} takes real ones: split them in two")
-        self.tree, self.parts, self.bandwidth = tree, parts, bandwidth
+        self.tree, self.parts, self.bandwidth, self.mass = tree, parts, bandwidth, mass
         self.one = isinstance(tree.spec, ArraySpec) and tree.spec.rank == 1  #: whether the state is a vector already
         if bandwidth is not None and not self.one:
             raise StructureError(f"Got bandwidth= and y={tree.spec}, but bands are those of a state that is one vector")
@@ -39,7 +45,8 @@ class Flat:
     def text(self) -> str:
         """All functions."""
         rate = "def flat_rate(t, v, y, p):\n    return packed(rate(t, unpacked(v, y), p))"
-        return "\n\n".join([self._packed(), self._unpacked(), rate, self._time_rate(), self._jacobian(), self._shifted()])
+        texts = [self._packed(), self._unpacked(), rate, self._time_rate(), self._jacobian(), self._shifted()]
+        return "\n\n".join([*texts, self._massed()] if self.mass else texts)
 
     def _packed(self) -> str:
         if self.one and self.count is None and not self.tree.lengths:
@@ -115,21 +122,30 @@ class Flat:
     return jac"""
 
     def _shifted(self) -> str:
+        diagonal = "s * mass[j]" if self.mass else "s"
         if self.bandwidth is not None:
             return f"""def shifted(s, jac):
     matrix = -jac
     for j in range(jac.shape[1]):
-        matrix[{self.bandwidth[1]}, j] += s
+        matrix[{self.bandwidth[1]}, j] += {diagonal}
     return matrix"""
+        if self.mass == 2:
+            return "def shifted(s, jac):\n    return s * mass - jac"
         if self.count is not None:
             n = range(self.count)
-            rows = (f"[{', '.join(('s - ' if i == j else '-') + f'jac[{i}, {j}]' for j in n)}]" for i in n)
+            own = [f"s * mass[{i}]" if self.mass else "s" for i in n]
+            rows = (f"[{', '.join((f'{own[i]} - ' if i == j else '-') + f'jac[{i}, {j}]' for j in n)}]" for i in n)
             return f"def shifted(s, jac):\n    return np.array([{', '.join(rows)}])"
-        return """def shifted(s, jac):
+        return f"""def shifted(s, jac):
     matrix = -jac
     for j in range(jac.shape[1]):
-        matrix[j, j] += s
+        matrix[j, j] += {diagonal}
     return matrix"""
+
+    def _massed(self) -> str:
+        if self.mass == 2:
+            return "def massed(v):\n    return mass @ v"
+        return f"def massed(v):\n    return {self.vector.of(lambda path: f'mass{path} * v{path}')}"
 
     # --------------------------------------------------------------------------------------------------- lines of a step
     def factor(self, matrix: str) -> str:

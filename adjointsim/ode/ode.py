@@ -22,6 +22,7 @@ from adjointsim.schedules import Schedule
 from adjointsim.simulation import Simulation
 from adjointsim.storage import Plan
 
+from .dae import check_index, checked_mass
 from .inputs import EVENT, FIXED, LANDS, Control, Inputs, Timed, WithCost
 from .integration import MOST_STEPS, Found, integrate, room
 from .program import Functions, Program
@@ -126,6 +127,7 @@ class ODE:
         max_step: float = math.inf,
         max_steps: int | None = None,
         bandwidth: tuple[int, int] | None = None,
+        mass: Any = None,
         memory: int | float | str | None = None,
         checkpoints: int | None = None,
         schedule: Schedule | None = None,
@@ -165,6 +167,7 @@ class ODE:
         self.max_step = _positive("max_step", max_step, math.inf)
         self.max_steps = _most(max_steps)
         self.bandwidth = None if bandwidth is None else _bands(bandwidth)
+        self.mass = None if mass is None else checked_mass(mass, self.tableau, self.bandwidth is not None)
         self._bounds = {"memory": memory, "checkpoints": checkpoints, "schedule": schedule, "directory": directory, "progress": progress}
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs: dict[Any, Program] = {}
@@ -241,7 +244,9 @@ class ODE:
         found = self._programs.get(key)
         if found is None:
             broken = not self.knots.smooth
-            found = Program(self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken, self.bandwidth)
+            found = Program(
+                self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken, self.bandwidth, self.mass
+            )  # fmt: skip
             self._programs[key] = found
         return found
 
@@ -284,6 +289,8 @@ class _Solve:
         rtol, atol = (self._tolerance(name) for name in ("rtol", "atol"))
         self.program = ode.program(y_form, leaves, p_form, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
         self.own, self.timed = bool(self.program.own), self.program.timed
+        if ode.mass is not None:
+            check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
         self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
         if ode.dt is not None:
             steps = fixed_steps(ode.knots, ode.dt, ode.max_steps)

@@ -75,7 +75,7 @@ class Program:
 
     def __init__(
         self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
-        broken: bool, bandwidth: tuple[int, int] | None = None,
+        broken: bool, bandwidth: tuple[int, int] | None = None, mass: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether
         the right-hand side may jump in time."""
@@ -118,7 +118,9 @@ class Program:
         elif isinstance(tableau, ExplicitTableau):
             self.method = Explicit(tableau, Norm(self.tree, each, skip, self.own))
         else:
-            norm, flat = Norm(self.tree, each, skip, self.own), Flat(self.tree, tableau.name, bandwidth)
+            norm = Norm(self.tree, each, skip, self.own)
+            flat = Flat(self.tree, tableau.name, bandwidth, 0 if mass is None else mass.ndim)
+            self.namespace["mass"] = mass
             self.namespace.update(IMPLICIT)
             self._define(flat.text())
             if isinstance(tableau, RosenbrockTableau):

@@ -57,6 +57,10 @@ class Rosenbrock:
                 at = flat.vector.of(lambda path, i=i: f"v{path}{_after(_weighted(t.a[i], path))}")  # type: ignore[misc]
                 time = end if t.alpha[i] == 1 else f"{begin} + {float(t.alpha[i])!r} * h" if t.alpha[i] else begin
                 lines.append(f"f{i + 1} = flat_rate({time}, {at}, y, {p})")
+            if any(t.c[i]):
+                lines.append(f"earlier = {flat.vector.of(lambda path, i=i: _weighted(t.c[i], path))}")  # type: ignore[misc]
+                if flat.mass:
+                    lines.append("earlier = massed(earlier)")
             right = flat.vector.of(lambda path, i=i: self._right(i, path))  # type: ignore[misc]
             lines.append(f"u{i + 1} = {flat.solve('matrix', 'factors', right)}")
         lines.append(f"v_next = {flat.vector.of(lambda path: f'v{path}{_after(_weighted(t.m, path))}')}")
@@ -66,7 +70,7 @@ class Rosenbrock:
         t = self.tableau
         text = f"f{i + 1}{path}"
         if any(t.c[i]):
-            text += f" + ({_weighted(t.c[i], path)}) / h"
+            text += f" + earlier{path} / h"
         if t.gamma_t[i]:
             text += f" + h * ({float(t.gamma_t[i])!r} * change{path})"
         return text
