@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adjointsim.derive.spec import Spec, TupleSpec
-from adjointsim.kernels import kernel_of
-from adjointsim.leaves import Leaves, flatten, spec_of
+from adjointsim.forms import Form
+from adjointsim.leaves import Leaves
 
 from .control import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
-from .inputs import Control
 from .program import Program
 from .times import Knots, Steps
 
@@ -44,18 +42,14 @@ class Found:
 
 
 def integrate(
-    program: Program, knots: Knots, y: Leaves, y_spec: Spec, p: Leaves, p_spec: Spec, control: Control, first: float, most: int
-) -> Found:  # fmt: skip
-    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``, whose p is None.
+    program: Program, knots: Knots, y: Leaves, p: Leaves, control: Leaves, c_form: Form, first: float, most: int
+) -> Found:
+    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``: the leaves of a
+    :class:`.Control` whose p is None, of form ``c_form``.
 
     ``first`` is the size of the first step, 0 to find it.
     """
-    own = control._replace(p=None)
-    c_spec = spec_of(own, "control")
-    whole = TupleSpec((p_spec, *c_spec.items[1:]), Control)  # type: ignore[union-attr]
-    rest = flatten(own, c_spec, "control")
-    f8, i8 = spec_of(0.0, "t"), spec_of(0, "knot")
-    kernel = kernel_of(program.control, (f8, f8, f8, f8, i8, i8, i8, y_spec, whole), role="function")
+    kernel = program.integration(c_form)
     t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
     rejected = evaluations = used = 0
@@ -64,13 +58,13 @@ def integrate(
     while True:
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
-        numbers = [np.full(1, x) for x in (t, guess, before, last)] + [np.full(1, k, np.int64) for k in (knot, tries, fired)]
-        out = kernel.value([*numbers, *y, *p, *rest])
+        numbers = [np.array([x]) for x in (t, guess, before, last)] + [np.array([k], np.int64) for k in (knot, tries, fired)]
+        out = kernel.value([*numbers, *y, *p, *control])
         took = time.perf_counter() - began
         status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
         t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
         knot, fired, y, logs = int(out[8][0]), int(out[9][0]), out[10:-3], out[-3:]
-        records.append([log[:rows] for log in logs])
+        records.append([log[:rows].copy() for log in logs])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
             failed = "the step size became too small for the time to change"
@@ -88,7 +82,7 @@ def integrate(
         if rows + refused >= tries:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
-    ends, lengths, landed = (np.concatenate(parts) for parts in zip(*records, strict=True))
+    ends, lengths, landed = (np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*records, strict=True))
     return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
 
 

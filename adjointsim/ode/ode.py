@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from adjointsim.derive.spec import ScalarSpec, Spec, differentiable, leaf_specs, leaves_of, measured, shapeless
+from adjointsim.derive.spec import ScalarSpec, differentiable, leaf_specs, leaves_of, measured, shapeless
 from adjointsim.errors import ArgumentError, IntegrationError, NonFiniteError, StructureError
+from adjointsim.forms import Form, form_of, read
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
 from adjointsim.nonfinite import check_given
@@ -27,7 +28,7 @@ from .integration import MOST_STEPS, Found, integrate, room
 from .program import Functions, Program
 from .solution import ODESolution
 from .tableaus import Tableau, find
-from .times import fixed_steps, knots_of, times_of
+from .times import Knots, fixed_steps, knots_of, times_of
 
 __all__ = ["ODE", "Event", "Jump"]
 
@@ -173,6 +174,7 @@ class ODE:
         self._bounds = {"memory": memory, "checkpoints": checkpoints, "schedule": schedule, "directory": directory, "progress": progress}
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs: dict[Any, Program] = {}
+        self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> ODESolution:
@@ -239,13 +241,32 @@ class ODE:
         if not self.functions.has_cost:
             raise ArgumentError("Got an ODE without a cost, but a value needs terminal=, running= or misfit=")
 
-    def program(self, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool]) -> Program:
+    def program(self, y_form: Form, y: Leaves, p_form: Form, p: Leaves, each: tuple[bool, bool]) -> Program:
         """The generated functions for arguments like these."""
-        key = (y_spec, shapes_of(y), p_spec, each)
-        if key not in self._programs:
+        key = (y_form, p_form.kind, each)
+        found = self._programs.get(key)
+        if found is None:
             broken = not self.knots.smooth
-            self._programs[key] = Program(self.functions, self.tableau, y_spec, y, p_spec, p, each, broken, self.bandwidth, self.mass)
-        return self._programs[key]
+            found = Program(
+                self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken, self.bandwidth, self.mass
+            )  # fmt: skip
+            self._programs[key] = found
+        return found
+
+    def control(self, rtol: Any, atol: Any) -> tuple[Form, Leaves]:
+        """What bounds the steps: a Control whose p is None, for tolerances as they are now."""
+        k, numbers = self.knots, (rtol, atol, self.max_step)
+        fixed = all(type(x) is float for x in numbers)  # else they may change in place
+        if fixed and self._control is not None and self._control[0] is k and self._control[1] == numbers:
+            return self._control[2]
+        control = Control(
+            None, k.times, k.begins, k.ends, k.fire, ((k.fire != 0) | (k.begins != k.times)).astype(np.int64), k.sign, rtol,
+            atol, self.max_step, *room(), 1e-10 * abs(k.times[-1] - k.times[0]),
+        )  # fmt: skip
+        found = read(control, "control", copy=True)
+        if fixed:
+            self._control = k, numbers, found
+        return found
 
 
 class _Solve:
@@ -255,21 +276,21 @@ class _Solve:
         self.ode, self.p = ode, p
         if isinstance(y0, list):
             y0 = np.array(y0, dtype=np.float64)
-        self.p_spec = spec_of(p, "p")
-        p_leaves = flatten(p, self.p_spec, "p", copy=True)
+        p_form, p_leaves = read(p, "p", copy=True)
+        self.p_spec = p_form.spec
         check_given(p_leaves, self.p_spec, "p")
         if callable(y0):
             initial = kernel_of(y0, (self.p_spec,), role="function")
             leaves = initial.value(p_leaves)
-            self.y_spec = measured(initial.result_spec, shapes_of(leaves))
+            y_form = form_of(measured(initial.result_spec, shapes_of(leaves)), shapes_of(leaves))
         else:
-            self.y_spec = spec_of(y0, "y0")
-            leaves = flatten(y0, self.y_spec, "y0", copy=True)
+            y_form, leaves = read(y0, "y0", copy=True)
+        self.y_spec = y_form.spec
         if not sum(leaf.size for leaf in leaves):
             raise StructureError(f"Got y0={self.y_spec}, but expected a state of at least one number")
         check_given(leaves, self.y_spec, "y0")
         rtol, atol = (self._tolerance(name, leaves) for name in ("rtol", "atol"))
-        self.program = ode.program(self.y_spec, leaves, self.p_spec, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
+        self.program = ode.program(y_form, leaves, p_form, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
         self.own, self.timed = bool(self.program.own), self.program.timed
         if ode.mass is not None:
             check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
@@ -279,16 +300,10 @@ class _Solve:
             evaluations = steps.count * (self.program.method.evaluations + 1)
             self.found = Found(steps, evaluations, 0)
         else:
-            spec, start = self.y_spec, leaves
-            if self.own:
-                spec, start = self.program.spec, [*leaves, np.zeros(1)]
-            k = ode.knots
-            control = Control(
-                None, k.times, k.begins, k.ends, k.fire, ((k.fire != 0) | (k.begins != k.times)).astype(np.int64), k.sign, rtol,
-                atol, ode.max_step, *room(), 1e-10 * abs(k.times[-1] - k.times[0]),
-            )  # fmt: skip
+            start = [*leaves, np.zeros(1)] if self.own else leaves
+            c_form, control = ode.control(rtol, atol)
             self.found = integrate(
-                self.program, k, start, spec, p_leaves, self.p_spec, control, ode.first_step, ode.max_steps
+                self.program, ode.knots, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
             )  # fmt: skip
         self.simulation = self._simulation(self.found)
         if self.found.failed is not None:
@@ -323,10 +338,7 @@ class _Solve:
         observed = self.ode.knots.observed
         at = steps.state[observed[observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
-        return Simulation(
-            program.step, steps.count, terminal=program.terminal, observe=program.observe, observe_at=at, misfit=program.misfit,
-            **self.ode._bounds,
-        )  # fmt: skip
+        return program.simulation(self.ode._bounds).of_steps(steps.count, at)
 
     def _failure(self, p: Leaves) -> IntegrationError:
         """The error of an integration that could not go on, with what was reached."""
@@ -400,7 +412,7 @@ class _Solve:
         return tuple(map(translated, names))
 
     def gradient(self, gradient: Gradient) -> Gradient:
-        return replace(gradient, y0=self.part(gradient.y0), p=None if gradient.p is None else gradient.p.p)
+        return Gradient(self.part(gradient.y0), None if gradient.p is None else gradient.p.p, gradient.ledger)
 
     def solution(self, solution: Any, status: int = 0, message: str = "the end of t_eval is reached") -> ODESolution:
         found = self.found

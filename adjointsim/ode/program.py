@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from textwrap import indent
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +20,13 @@ from adjointsim.derive.factored import banded_factor, banded_solve, lu_factor, l
 from adjointsim.derive.source import from_text
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import StructureError, UnsupportedError
+from adjointsim.forms import Form, Kind
 from adjointsim.functions import jvp
 from adjointsim.implicit import root
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, shapes_of
 from adjointsim.random import normal
+from adjointsim.simulation import Simulation
 from adjointsim.step import Step
 
 from .control import control_text
@@ -40,9 +42,12 @@ from .stochastic import Stochastic, StochasticMethod
 from .tableaus import ExplicitTableau, RosenbrockTableau, SplittingTableau, Tableau
 from .trees import SHORT, Tree, paths, vectors_in_tuples
 
+if TYPE_CHECKING:
+    from adjointsim.derive.api import FunctionKernel
+
 __all__ = ["Program", "Functions"]
 
-_F8 = ScalarSpec("f8")
+_F8, _I8 = ScalarSpec("f8"), ScalarSpec("i8")
 
 #: what the texts of implicit methods refer to
 IMPLICIT = {"banded_factor": banded_factor, "banded_solve": banded_solve, "lu_factor": lu_factor, "lu_solve": lu_solve}
@@ -78,7 +83,7 @@ class Program:
     ) -> None:  # fmt: skip
         """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether
         the right-hand side may jump in time."""
-        self.functions, self.y_spec, self.broken = functions, y_spec, broken
+        self.functions, self.y_spec, self.p_spec, self.broken = functions, y_spec, p_spec, broken
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
             raise StructureError(f"Got y{inert[0]} as an integer or bool, but expected floats: what does not change belongs in p")
@@ -153,6 +158,8 @@ class Program:
             self.namespace["user_misfit"] = functions.misfit
             self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
         self._initial: tuple[Any, FunctionType] | None = None
+        self._simulation: Simulation | None = None
+        self._integration: tuple[Kind, FunctionKernel] | None = None
 
     def _unlisted(self, f: Any) -> Any:
         """The function, or one that makes an array of the list of numbers that it returns."""
@@ -194,6 +201,23 @@ class Program:
         ]
         jumps = self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")
         return self._define(control_text(self.method, jumps, events, self.own))
+
+    def integration(self, control: Form) -> FunctionKernel:
+        """The kernel of :attr:`control` for a Control of this form, but for p, which is None there."""
+        found = self._integration
+        if found is None or found[0] is not control.kind or found[1].stale():
+            assert isinstance(control.spec, TupleSpec)
+            whole = TupleSpec((self.p_spec, *control.spec.items[1:]), control.spec.cls)
+            arguments = (_F8, _F8, _F8, _F8, _I8, _I8, _I8, self.spec, whole)
+            found = self._integration = control.kind, kernel_of(self.control, arguments, role="function")
+        return found[1]
+
+    def simulation(self, bounds: dict[str, Any]) -> Simulation:
+        """A simulation of the generated functions, within bounds; its number of steps is none's."""
+        if self._simulation is None:
+            functions = {"terminal": self.terminal, "observe": self.observe, "misfit": self.misfit}
+            self._simulation = Simulation(self.step, 0, **functions, observe_at=(), **bounds)
+        return self._simulation
 
     @cached_property
     def whole_rate(self) -> FunctionType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,10 +49,15 @@ class Knots:
         """The direction of time."""
         return -1.0 if self.times[-1] < self.times[0] else 1.0
 
-    @property
+    @cached_property
     def smooth(self) -> bool:
         """Whether the right-hand side sees the times as they are."""
         return np.array_equal(self.begins, self.times) and np.array_equal(self.ends, self.times)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether steps only land there, and nothing else happens."""
+        return self.smooth and not self.fire.any()
 
     def upto(self, count: int) -> Knots:
         """The first of them."""
@@ -121,6 +127,10 @@ class Steps:
     def of(cls, knots: Knots, time: np.ndarray, length: np.ndarray, landed: np.ndarray) -> Steps:
         """From the ends and lengths of the moving steps, and what they land on."""
         at = np.flatnonzero(landed >= 0)
+        if knots.plain:
+            whole = np.concatenate([knots.times[:1], time])
+            state = np.concatenate([[0], at + 1])
+            return cls(whole, length, whole[:-1], whole[1:], np.zeros(len(time), np.int64), state, landed)
         reached = landed[at]  # knots 1, 2, ..
         before = np.concatenate([knots.times[:1], time[:-1]]) if len(time) else time
         begin, end = before.copy(), time.copy()
@@ -134,8 +144,8 @@ class Steps:
         places, what = stands + 1, knots.fire[landed[stands]]
         if knots.fire[0]:
             places, what = np.concatenate([[0], places]), np.concatenate([knots.fire[:1], what])
-        moments = np.concatenate([knots.times[:1], time])[places]
         state = np.concatenate([[0], at + 1])
+        moments = np.concatenate([knots.times[:1], time])[places]
         state = state + np.searchsorted(places, state, side="right")
         return cls(
             np.concatenate([knots.times[:1], np.insert(time, places, moments)]), np.insert(length, places, 0.0),
