@@ -177,7 +177,7 @@ def test_wrong_arguments_after_right_ones():
 
 
 def test_what_is_handed_out_is_the_users():
-    """Results written by the user, and inputs overwritten after a call, change nothing in the next call nor in earlier results."""
+    """Results written by the user, and inputs overwritten after a call, change nothing in the next call nor in earlier results."""  # noqa: E501
     sim, y0 = model(checkpoints=2), np.array([0.3, 0.5])
     expected = found(sim, y0.copy(), 0.7)
     one = sim.value_and_grad(y0, 0.7)[1]

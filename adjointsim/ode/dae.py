@@ -73,7 +73,7 @@ def check_index(program: Program, mass: np.ndarray, t: float, y: Leaves, p: Leav
     rates = _flat(kernel.value(arguments))
     excess = np.abs(left.T @ rates).max()
     if excess > 1e-6 * max(np.abs(rates).max(), scale * np.abs(_flat(y)).max()):
-        raise ArgumentError(f"Got y0 that leaves {excess:.3g} of an algebraic equation, but expected one that satisfies all of them")
+        raise ArgumentError(f"Got y0 that leaves {excess:.3g} of an algebraic equation, but expected one that satisfies them all")
 
 
 def _flat(leaves: Any) -> np.ndarray:

@@ -3,10 +3,11 @@
     Y_i = y + h sum_{j < i} a_ij k_j + h gamma k_i,    k_i = f(t + c_i h, Y_i),    y_next = y + h sum_i b_i k_i
 
 (E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd edition 1996, section IV.6; C. Kennedy, M. Carpenter,
-"Diagonally implicit Runge-Kutta methods for ordinary differential equations", NASA/TM-2016-219173).  In a step each stage is an ``adj.root``,
-found to rounding and differentiated by the implicit function theorem.  Where step sizes are chosen, stages are found by a
-simplified Newton method with one factorisation an attempt (section IV.8), to a hundredth of what the error may be; a stage
-that does not converge rejects the attempt.
+"Diagonally implicit Runge-Kutta methods for ordinary differential equations", NASA/TM-2016-219173).
+
+In a step each stage is an ``adj.root``, found to rounding and differentiated by the implicit function theorem.  Where step sizes
+are chosen, stages are found by a simplified Newton method with one factorisation an attempt (section IV.8), to a hundredth of
+what the error may be; a stage that does not converge rejects the attempt.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class Dirk:
         implicit = range(2 if t.explicit_first else 1, t.stages + 1)
         error = flat.vector.of(lambda path: f"h * ({_weighted(t.error or (), path)})")
         return [
-            *lines, f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []), f"error = unpacked({flat.solve('matrix', 'factors', 'raw')}, y)",
+            *lines, f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []),
+            f"error = unpacked({flat.solve('matrix', 'factors', 'raw')}, y)",
             *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"),
             *(f"if not good_{i}:\n    norm = np.inf" for i in implicit),
         ]  # fmt: skip

@@ -27,7 +27,7 @@ from .inputs import EVENT, FIXED, LANDS, Control, Inputs, Timed, WithCost
 from .integration import MOST_STEPS, Found, integrate, room
 from .program import Functions, Program
 from .solution import ODESolution
-from .tableaus import Tableau, find
+from .tableaus import DirkTableau, RosenbrockTableau, Tableau, find
 from .times import Knots, fixed_steps, knots_of, times_of
 
 __all__ = ["ODE", "Event", "Jump"]
@@ -87,20 +87,27 @@ class ODE:
 
     rhs, y, p:  plain Python in the accepted language; y and p are floats, arrays, and tuples of these, and rhs returns something
                 like y (a tuple or list of numbers will do for a vector).
-    t_eval:     times, increasing, or decreasing to integrate backward; (m,).  ``t0`` is its first by default.  Every one is the end
-                of a step: observations have the accuracy of the method, not of an interpolation.
-    method:     by name: "euler", "heun", "midpoint", "rk4", "bosh3" ("RK23"), "dopri5" ("RK45"), "tsit5", "dop853" ("DOP853"); for
-                y = (q, v) with q' = g(v), v' = F(t, q): "leapfrog" ("verlet"), "yoshida4".
+    t_eval:     times, increasing, or decreasing to integrate backward; (m,).  ``t0`` is its first by default.  Every one is the
+                end of a step: observations have the accuracy of the method, not of an interpolation.
+    method:     by name: "euler", "heun", "midpoint", "rk4", "bosh3" ("RK23"), "dopri5" ("RK45"), "tsit5", "dop853"; stiff:
+                "rodas5p", "kvaerno3", "kvaerno5", "kencarp4", "trbdf2", "sdirk2", "implicit_euler", "implicit_midpoint",
+                "crank_nicolson"; for y = (q, v) with q' = g(v), v' = F(t, q): "leapfrog" ("verlet"), "yoshida4".
     rtol, atol: a step is accepted if the root of the mean of (error / (atol + rtol |y|))^2 is at most 1; numbers, or things
                 like y.  The sizes of steps are chosen once, forward, and are then constants: a gradient is that of the map
                 that these steps define, which approaches the exact sensitivity as the tolerances become smaller.  Rejected
                 steps are forgotten.
     dt:         steps of this size instead (shortened to a whole number of them between two times of ``t_eval``).
     running:    its integral is computed by the method as one more component, which does not count in the error.
-    jumps:      :class:`Jump` s; ``discontinuities``: times at which rhs may jump, which are stepped onto, too.
+    events:     :class:`Event` s; ``jumps``: :class:`Jump` s; ``discontinuities``: times at which rhs may jump, which are stepped
+                onto, too.
+    bandwidth:  (lower, upper), the numbers of diagonals of drhs/dy below and above the main one, for stiff methods and a state
+                that is one vector; without it, systems are dense.
+    mass:       M in M y' = rhs(t, y, p), constant: a square matrix, or its diagonal; singular for algebraic equations of index 1,
+                for the methods "rodas5p", "sdirk2" and "implicit_euler".
     first_step, max_step, max_steps: the first step's size, the largest one's, and how many may be tried (default 100 000).
 
-    ``memory``, ``checkpoints``, ``schedule``, ``directory`` and ``progress`` are those of :class:`.Simulation`, and so are the verbs.
+    ``memory``, ``checkpoints``, ``schedule``, ``directory`` and ``progress`` are those of :class:`.Simulation`, and so are the
+    verbs.
 
     Raises ArgumentError and StructureError for arguments that make no problem; the verbs raise IntegrationError where the
     integration cannot go on.
@@ -156,7 +163,7 @@ class ODE:
         self.events = (events,) if isinstance(events, Event) else tuple(events)
         for k, event in enumerate(self.events):
             if not isinstance(event, Event):
-                raise StructureError(f"Got events[{k}] as a {type(event).__name__}, but expected an adjointsim.Event(condition, effect)")
+                raise StructureError(f"Got events[{k}] as a {type(event).__name__}, but expected an adjointsim.Event(condition)")
         effects = [jump.effect for jump in self.jumps]
         self.functions = Functions(rhs, running, terminal, observe, misfit, effects, self.events)
         self.dt = None if dt is None else _positive("dt", dt)
@@ -171,7 +178,11 @@ class ODE:
         self.max_steps = _most(max_steps)
         self.bandwidth = None if bandwidth is None else _bands(bandwidth)
         self.mass = None if mass is None else checked_mass(mass, self.tableau, self.bandwidth is not None)
-        self._bounds = {"memory": memory, "checkpoints": checkpoints, "schedule": schedule, "directory": directory, "progress": progress}
+        if bandwidth is not None and not isinstance(self.tableau, (RosenbrockTableau, DirkTableau)):
+            raise ArgumentError(f"Got bandwidth= and method={method!r}, but only stiff methods solve systems")
+        self._bounds = {
+            "memory": memory, "checkpoints": checkpoints, "schedule": schedule, "directory": directory, "progress": progress,
+        }  # fmt: skip
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs: dict[Any, Program] = {}
         self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None
@@ -345,7 +356,8 @@ class _Solve:
         found, ode = self.found, self.ode
         assert found.y is not None
         name, why = self._culprit(found.t, found.y, p) if found.stuck else ("", "")
-        message = f"{ode.tableau.name}: {found.failed} at t={found.t!r} (forward), after {found.steps.count} steps and {found.rejected} rejected"
+        counts = f"after {found.steps.count} steps and {found.rejected} rejected"
+        message = f"{ode.tableau.name}: {found.failed} at t={found.t!r} (forward), {counts}"
         partial = None
         try:
             sim = Simulation(
@@ -377,7 +389,8 @@ class _Solve:
             return name, f"the derivative of {name} is {value} there: the solution may leave the domain of the right-hand side"
         return name, (
             f"{name} reacts most to small changes, at a rate of {worst:.3g} per unit of time: if the solution exists beyond, the "
-            'problem may be stiff, which takes an implicit method ("rodas5p", "kvaerno5"), or rtol and atol may be too small'
+            'problem may be stiff, which takes an implicit method ("rodas5p", "kvaerno5"), or rtol and atol may be too small, or '
+            "max_steps"
         )
 
     # ------------------------------------------------------------------------------------------ the user's side of things
@@ -470,8 +483,9 @@ def _positive(name: str, given: Any, most: float = np.finfo(float).max) -> float
 
 
 def _bands(given: Any) -> tuple[int, int]:
-    if not isinstance(given, (tuple, list)) or len(given) != 2 or not all(isinstance(k, (int, np.integer)) and k >= 0 for k in given):
-        raise ArgumentError(f"Got bandwidth={given!r}, but expected a pair: the numbers of diagonals below and above the main one")
+    pair = isinstance(given, (tuple, list)) and len(given) == 2
+    if not pair or not all(isinstance(k, (int, np.integer)) and k >= 0 for k in given):
+        raise ArgumentError(f"Got bandwidth={given!r}, but expected the numbers of diagonals below and above the main one")
     return int(given[0]), int(given[1])
 
 

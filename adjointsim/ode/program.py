@@ -81,12 +81,12 @@ class Program:
         self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
         broken: bool, bandwidth: tuple[int, int] | None = None, mass: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``: whether
-        the right-hand side may jump in time."""
+        """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``:
+        whether the right-hand side may jump in time."""
         self.functions, self.y_spec, self.p_spec, self.broken = functions, y_spec, p_spec, broken
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
-            raise StructureError(f"Got y{inert[0]} as an integer or bool, but expected floats: what does not change belongs in p")
+            raise StructureError(f"Got y{inert[0]} of integers or bools, but expected floats (what does not change belongs in p)")
         self.specs = specs = (_F8, y_spec, p_spec)
         arguments = [np.zeros(1), *y, *p]
         self.namespace: dict[str, Any] = {
