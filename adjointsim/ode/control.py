@@ -33,13 +33,14 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
     landed = np.zeros_like(c.marks)
     rows = 0
     rejected = 0
-    evaluations = 1
+    evaluations = 0
     status = {done}
     grows = True
     at = t
     y = {copy}
     if knot == 0:
         at = c.begins[0]
+        evaluations = 1
 {jumps_at_0}
         knot = 1
     elif t == c.knots[knot - 1]:
@@ -51,7 +52,7 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
         evaluations += 1
         if not guess > 0.0:
             status = {not_finite}
-    while status == {done} and knot < len(c.knots) and rows < len(c.room) and tries > 0:
+    while status == {done} and knot < len(c.knots) and rows < len(c.room) and (tries > 0 or not grows):
         tries -= 1
         left = abs(c.knots[knot] - t)
         wanted = min(guess, c.longest)
@@ -163,8 +164,8 @@ def control_text(
 ) -> str:
     """The text of ``control``.
 
-    It goes on at (t, y) towards ``c.knots[knot]``, tries steps of the size ``guess`` (0: to be found), ``tries`` of them at
-    most, and returns how it ended, what it recorded and where it is.  ``jumps`` are lines for what happens at
+    It goes on at (t, y) towards ``c.knots[knot]``, tries steps of the size ``guess`` (0: to be found), ``tries`` of them or until
+    one is accepted (so that the steps do not depend on how many are tried in a call), and returns how it ended, what it recorded and where it is.  ``jumps`` are lines for what happens at
     ``c.knots[knot]``; ``own`` is the path of the user's y in the state.
     """
     t, norm, tree = method.tableau, method.norm, method.tree

@@ -18,7 +18,6 @@ from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
 from adjointsim.nonfinite import check_given
 from adjointsim.results import Gradient, SolutionTangent
-from adjointsim.schedules import Schedule
 from adjointsim.simulation import Simulation
 from adjointsim.storage import Plan
 
@@ -106,8 +105,7 @@ class ODE:
                 for the methods "rodas5p", "sdirk2" and "implicit_euler".
     first_step, max_step, max_steps: the first step's size, the largest one's, and how many may be tried (default 100 000).
 
-    ``memory``, ``checkpoints``, ``schedule``, ``directory`` and ``progress`` are those of :class:`.Simulation`, and so are the
-    verbs.
+    ``memory``, ``checkpoints``, ``directory`` and ``progress`` are those of :class:`.Simulation`, and so are the verbs.
 
     Raises ArgumentError and StructureError for arguments that make no problem; the verbs raise IntegrationError where the
     integration cannot go on.
@@ -140,7 +138,6 @@ class ODE:
         mass: Any = None,
         memory: int | float | str | None = None,
         checkpoints: int | None = None,
-        schedule: Schedule | None = None,
         directory: Any = None,
         progress: bool | Callable[[int, int], object] = False,
     ) -> None:
@@ -180,9 +177,7 @@ class ODE:
         self.mass = None if mass is None else checked_mass(mass, self.tableau, self.bandwidth is not None)
         if bandwidth is not None and not isinstance(self.tableau, (RosenbrockTableau, DirkTableau)):
             raise ArgumentError(f"Got bandwidth= and method={method!r}, but only stiff methods solve systems")
-        self._bounds = {
-            "memory": memory, "checkpoints": checkpoints, "schedule": schedule, "directory": directory, "progress": progress,
-        }  # fmt: skip
+        self._bounds = {"memory": memory, "checkpoints": checkpoints, "directory": directory, "progress": progress}
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs: dict[Any, Program] = {}
         self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None

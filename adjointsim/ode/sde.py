@@ -10,7 +10,6 @@ import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.random import as_int64
-from adjointsim.schedules import Schedule
 
 from .ode import ODE
 from .stochastic import find_stochastic
@@ -56,7 +55,6 @@ class SDE(ODE):
         max_steps: int | None = None,
         memory: int | float | str | None = None,
         checkpoints: int | None = None,
-        schedule: Schedule | None = None,
         directory: Any = None,
         progress: bool | Callable[[int, int], object] = False,
     ) -> None:
@@ -65,7 +63,7 @@ class SDE(ODE):
                 raise StructureError(f"Got {name} as a {type(function).__name__}, but expected a function {name}(t, y, p)")
         super().__init__(
             drift, t_eval, t0=t0, method=method, dt=dt, terminal=terminal, running=running, observe=observe, misfit=misfit,
-            max_steps=max_steps, memory=memory, checkpoints=checkpoints, schedule=schedule, directory=directory,
+            max_steps=max_steps, memory=memory, checkpoints=checkpoints, directory=directory,
             progress=progress,
         )  # fmt: skip
         if self.knots.sign < 0.0:

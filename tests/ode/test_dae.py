@@ -26,6 +26,7 @@ def second(y, p):
     return 1e4 * y[1] + y[2]
 
 
+@pytest.mark.heavy
 def test_robertson_as_an_algebraic_system_is_robertson():
     y0, p = np.array([1.0, 0.0, 0.0]), np.array([0.04, 3e7, 1e4])
     how = {"method": "rodas5p", "rtol": 1e-8, "atol": [1e-11, 1e-14, 1e-11], "terminal": second}
@@ -62,6 +63,7 @@ def decay(t, y, p):
     return -p * y
 
 
+@pytest.mark.heavy
 def test_a_regular_mass_matrix_is_a_change_of_units():
     """M y' = -p y with a full M: the exponential of -p M^-1 t."""
     mass = np.array([[2.0, 0.5], [0.0, 4.0]])

@@ -111,6 +111,7 @@ def bounce(t, y, p):
     return np.array([y[0], -0.8 * y[1]])
 
 
+@pytest.mark.heavy
 def test_a_condition_that_overwrites_its_y_does_not_change_the_state():
     found = []
     for condition in (height, spoiling_height):

@@ -133,6 +133,7 @@ def line(t, u, p):
     return out
 
 
+@pytest.mark.heavy
 def test_bands_and_dense_systems_agree():
     n = 20
     u0 = np.exp(-np.linspace(-3.0, 3.0, n) ** 2)
@@ -146,6 +147,7 @@ def test_bands_and_dense_systems_agree():
     assert dense[1].p.diffusion == pytest.approx(banded[1].p.diffusion, rel=1e-9)
 
 
+@pytest.mark.heavy
 def test_states_of_any_structure():
     """A vector and a number: the same as one vector, and as an explicit method with small steps."""
     y0, p = systems.LAKE
