@@ -9,7 +9,7 @@
     sim = adj.Simulation(decay, n_steps=100, terminal=lambda y, p: y * y)
     value, grad = sim.value_and_grad(1.0, 0.01)
 
-``adj.errors``, ``adj.schedules`` and ``adj.testing`` are modules; everything else is in the module of its name.
+``adj.errors``, ``adj.random``, ``adj.schedules`` and ``adj.testing`` are modules; everything else is in the module of its name.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ from typing import TYPE_CHECKING, Any
 from adjointsim.step import step  # not late: the function must win over the module of the same name
 
 if TYPE_CHECKING:
-    from adjointsim import errors, schedules, testing
+    from adjointsim import errors, random, schedules, testing
     from adjointsim.custom import custom_vjp
     from adjointsim.functions import grad, hvp, jacobian, jvp, value_and_grad, vjp
+    from adjointsim.implicit import root
+    from adjointsim.ode import ODE, SDE, Event, Jump
     from adjointsim.simulation import Simulation
 
     __version__: str
 
 __all__ = [
-    "Simulation", "__version__", "custom_vjp", "errors", "grad", "hvp", "jacobian", "jvp", "schedules", "step", "testing",
-    "value_and_grad", "vjp",
+    "ODE", "SDE", "Event", "Jump", "Simulation", "__version__", "custom_vjp", "errors", "grad", "hvp", "jacobian", "jvp",
+    "random", "root", "schedules", "step", "testing", "value_and_grad", "vjp",
 ]  # fmt: skip
 
 #: where each name is: loaded when it is first used, so that importing the package does not wait for Numba
 _HOMES = {
+    "Event": "ode", "Jump": "ode", "ODE": "ode", "SDE": "ode",
     "Simulation": "simulation", "custom_vjp": "custom", "grad": "functions", "hvp": "functions", "jacobian": "functions",
-    "jvp": "functions", "value_and_grad": "functions", "vjp": "functions", "errors": "", "schedules": "", "testing": "",
+    "jvp": "functions", "root": "implicit", "value_and_grad": "functions", "vjp": "functions", "errors": "", "random": "",
+    "schedules": "", "testing": "",
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, direct
 def _key(problem: Problem) -> Hashable:
     """A model and its sizes; costs at the end and the number of steps do not matter."""
     functions = problem.step, problem.running, problem.observe, problem.misfit
-    structure = problem.y_spec, problem.p_spec, problem.y_shapes, problem.p_shapes, problem.p_active
+    structure = problem.y, problem.p, problem.p_active
     return (*functions, *structure, problem.first is not None)
 
 

@@ -7,23 +7,22 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adjointsim.calibration import is_known, measured_times
-from adjointsim.derive.spec import differentiable, leaves_of, measured
+from adjointsim.derive.spec import measured
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor, Problem, Working
+from adjointsim.forms import Form, Kind, form_of, read
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import (
     Bars,
     Leaves,
     bar_leaves,
-    flatten,
     nbytes,
     shapes_of,
-    spec_of,
     stacked_spec,
     unflatten,
     unflatten_bar,
@@ -50,7 +49,31 @@ __all__ = ["Call", "Wrt"]
 
 Wrt = str | Iterable[str]
 
+_KEPT = 16  # problems of a simulation
 _SMALL = 2**26  # bytes that can be had anywhere
+
+
+@lru_cache(maxsize=256)
+def _selected(names: str | tuple[str, ...], y: Kind, p: Kind) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    return select(names, y.spec, p.spec)
+
+
+def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) -> tuple[tuple[bool, ...], Problem]:
+    """Which leaves of y0 have their derivative asked for, and the problem; made once for arguments that look alike."""
+    names = wrt if wrt is None or isinstance(wrt, str) else tuple(wrt)
+    functions = sim.step, sim.terminal, sim.running, sim.observe, sim.misfit, sim.until
+    key = y, p, names, costs, sim.n_steps, id(sim.observe_at), *map(id, functions)  # ids of what the problem holds
+    found = sim.problems.get(key)
+    if found is None:
+        y_active, p_active = ((), p.floats) if names is None else _selected(names, y.kind, p.kind)
+        step, *_ = functions
+        observed = {"observe": sim.observe, "observe_at": sim.observe_at, "until": sim.until, "known_end": sim.until is None}
+        given = {"terminal": sim.terminal, "running": sim.running, "misfit": sim.misfit} if costs else {}
+        found = y_active, Problem(step, sim.n_steps, y, p, p_active, **given, **observed)
+        if len(sim.problems) >= _KEPT:
+            sim.problems.clear()
+        sim.problems[key] = found
+    return found
 
 
 class Call:
@@ -59,30 +82,21 @@ class Call:
     def __init__(self, sim: Simulation, y0: Any, p: Any, wrt: Wrt | None = None, copy: bool = False, costs: bool = True) -> None:
         """Without ``costs`` only the states and the observations matter."""
         self.sim = sim
-        p_spec = spec_of(p, "p")
-        self.p: Leaves = flatten(p, p_spec, "p", copy=copy)
-        check_given(self.p, p_spec, "p")
-        self.initial = kernel_of(y0, (p_spec,), role="function") if callable(y0) else None
+        p_form, self.p = read(p, "p", copy=copy)
+        check_given(self.p, p_form.spec, "p")
+        self.initial = kernel_of(y0, (p_form.spec,), role="function") if callable(y0) else None
         if self.initial is not None:
-            self.y0 = self.initial.value(self.p)
-            y_spec = measured(self.initial.result_spec, shapes_of(self.y0))
+            self.y0: Leaves = self.initial.value(self.p)
+            shapes = shapes_of(self.y0)
+            y_form = form_of(measured(self.initial.result_spec, shapes), shapes)
         else:
-            y_spec = spec_of(y0, "y0")
-            self.y0 = flatten(y0, y_spec, "y0", copy=copy)
-        if not leaves_of(y_spec):
-            raise StructureError(f"Got y0={y_spec}, but expected a state: a number, an array or a tuple of these")
-        check_given(self.y0, y_spec, "y0")
-        floating = tuple(differentiable(leaf) for leaf in leaves_of(p_spec))
-        self.y_active, p_active = ((), floating) if wrt is None else select(wrt, y_spec, p_spec)
-        self.problem = Problem(
-            sim.step, sim.n_steps, y_spec, p_spec, shapes_of(self.y0), shapes_of(self.p), nbytes(self.y0), nbytes(self.p),
-            p_active, sim.terminal, sim.running, sim.observe, sim.observe_at, sim.misfit, until=sim.until,
-            known_end=sim.until is None,
-        )  # fmt: skip
-        if self.problem.state_bytes > _SMALL:
-            self._check_fits(self.problem.state_bytes, "a state takes that")
-        if not costs:
-            self.problem = replace(self.problem, terminal=None, running=None, misfit=None)
+            y_form, self.y0 = read(y0, "y0", copy=copy)
+        if not y_form.leaves:
+            raise StructureError(f"Got y0={y_form.spec}, but expected a state: a number, an array or a tuple of these")
+        check_given(self.y0, y_form.spec, "y0")
+        self.y_active, self.problem = _problem(sim, y_form, p_form, wrt, costs)
+        if y_form.nbytes > _SMALL:
+            self._check_fits(y_form.nbytes, "a state takes that")
 
     def of(self, problem: Problem, y0: Leaves, p: Leaves) -> Call:
         """The same call for another problem."""

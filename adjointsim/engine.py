@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -11,25 +11,20 @@ import numpy as np
 
 from adjointsim.costs import accumulate
 from adjointsim.derive import control
-from adjointsim.derive.api import Compiled, longer, new_tapes, raise_site
-from adjointsim.derive.cache import Cache
+from adjointsim.derive.api import longer, new_tapes, raise_site
 from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, STOP, TURN_ACTION
 from adjointsim.derive.emit import NEED
-from adjointsim.derive.ir import Base
-from adjointsim.derive.model import CompiledModel
-from adjointsim.derive.source import plain_function
-from adjointsim.derive.spec import ScalarSpec, Spec, leaf_specs, leaves_of
-from adjointsim.derive.summary import carries_tangents
-from adjointsim.errors import StructureError
+from adjointsim.derive.scratch import zeros_of
+from adjointsim.derive.spec import ScalarSpec
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
-from adjointsim.kernels import INDEX, DoubledScalar, FlagKernel, ScalarKernel
-from adjointsim.leaves import Bars, Leaves, nbytes, with_dots, with_tangent
+from adjointsim.kit import Given, kit_of, stand_ins
+from adjointsim.leaves import Bars, Leaves, nbytes
+from adjointsim.rows import first_row
 from adjointsim.schedules import REVERSE
 from adjointsim.storage.arena import borrow_slots
 
 __all__ = ["CompiledExecutor"]
 
-_models: Cache[CompiledModel] = Cache(64)
 _SLICE = 0.1  # seconds between two returns to Python, which let Ctrl-C through
 
 _WHAT = {
@@ -39,133 +34,6 @@ _WHAT = {
     "until": "until= after step",
 }  # fmt: skip
 
-Arrays = tuple[np.ndarray, ...]
-
-
-def model_of(problem: Problem) -> CompiledModel:
-    """The kernels for a problem; derived once for each set of functions, structures and active leaves."""
-    functions = {"step": plain_function(problem.step)}
-    for verb in ("running", "observe", "misfit", "until"):
-        fn = getattr(problem, verb)
-        if fn is not None:
-            functions[verb] = plain_function(fn)
-            if functions[verb] is None:
-                raise StructureError(f"Got {verb}={fn!r}, but expected a Python function, a lambda or an @njit function")
-    first = problem.first or problem
-    y_spec, p_spec = first.y_spec, first.p_spec
-
-    def derive() -> CompiledModel:
-        active = [path for (path, _), on in zip(leaf_specs(p_spec, "p"), first.p_active, strict=True) if on]
-        model = CompiledModel(functions, y_spec, p_spec, tuple(active), problem.first is not None)  # type: ignore[arg-type]
-        for verb in ("running", "misfit"):
-            if verb in functions:  # says what is wrong with a cost's result
-                seen: Spec = y_spec if verb == "running" else model.observation_spec
-                ScalarKernel(functions[verb], (INDEX, seen, p_spec), verb)  # type: ignore[arg-type]
-        if "until" in functions:
-            FlagKernel(functions["until"], (INDEX, y_spec, p_spec), "until")  # type: ignore[arg-type]
-        model.entries  # noqa: B018 - derived here, where errors belong to the model that has them
-        return model
-
-    return _models.get((*functions.items(), y_spec, p_spec, first.p_active, problem.first is not None), derive)
-
-
-def _stand_ins(leaves: Sequence[np.ndarray], axes: int = 0) -> Arrays:
-    """Arrays of the same types, with ``axes`` more, for a compiled function that will not touch them."""
-    return tuple(np.zeros((1,) * (leaf.ndim + axes), leaf.dtype) for leaf in leaves)
-
-
-class _Kit:
-    """The kernels of a problem, what they read from outside, and the memory that they need; nothing is allocated yet."""
-
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, reverse: bool) -> None:
-        self.problem, self.y0, self.p, self.reverse = problem, y0, p, reverse
-        self.compiled = model_of(problem)
-        self.model = self.compiled.full if reverse else self.compiled.forward
-        kernels = self.model.kernels
-        self.kernels: dict[str, Compiled] = {verb: kernels[verb] for verb in DRIVER_VERBS if verb in kernels}
-        self.captures = {verb: tuple(c.value() for c in k.entry.captures) for verb, k in self.kernels.items()}
-        self.step = self.model.summary.step
-        self.y_floats = [not leaf.inert for leaf in self.step.y]
-        self.terminal: ScalarKernel | None = None
-        if problem.terminal is not None:
-            first, kind = problem.first or problem, DoubledScalar if problem.first else ScalarKernel
-            self.terminal = kind(problem.terminal, (first.y_spec, first.p_spec), "terminal")
-        self.tangents = carries_tangents(self.model.summary)
-        self.observation = self._one_observation()
-
-    @property
-    def driver(self) -> Any:
-        """The compiled function that carries out actions."""
-        return self.compiled.sweep if self.reverse else self.compiled.march
-
-    def _one_observation(self) -> Arrays:
-        """Arrays like one observation's leaves."""
-        if "observe" not in self.kernels:
-            return ()
-        entry = self.kernels["observe"].entry
-        first = self.problem.first or self.problem
-        own, given = len(leaves_of(first.y_spec)), len(leaves_of(first.p_spec))
-        leaves = dict(zip([b for _, b in entry.leaves], [*self.y0[:own], *self.p[:given]], strict=True))
-        fixed = [b for _, b in entry.leaves[own:]] + [c.base for c in entry.captures]
-        captures = zip(entry.captures, self.captures["observe"], strict=True)
-        shapes = entry.result_shapes({**leaves, **{c.base: value for c, value in captures}}, fixed)
-        if shapes is None:
-            text = "observe returns an array whose shape is known only while it runs: let it follow from y's shape or p"
-            raise StructureError(text)
-        one = [np.zeros(shape, b.dt) for shape, (_, b) in zip(shapes, entry.results, strict=True)]
-        dots = [o.copy() for o in one if o.dtype.kind == "f"] if self.problem.first else []
-        return tuple(with_dots(one, dots))
-
-    def arrays(self, verb: str) -> dict[Base, np.ndarray]:
-        """Arrays of the right shapes for a kernel's parameters; those of p and the captures have their contents, too."""
-        inputs: Sequence[np.ndarray] = self.observation if verb.startswith("misfit") else self.y0
-        results: Sequence[np.ndarray] = [np.zeros(1)]
-        if not verb.startswith(("running", "misfit")):
-            results = self.y0 if verb.startswith("step") else self.observation
-        return self.kernels[verb].arrays([*inputs, *self.p], self.captures[verb], results)
-
-    def scratch(self) -> list[Arrays]:
-        """The driver's last arguments: captures and scratch memory of each kernel."""
-        out: list[Arrays] = []
-        for verb, kernel in self.kernels.items():
-            out += [self.captures[verb], tuple(kernel.scratch.allocate(self.arrays(verb))) if kernel.scratch.bases else ()]
-        return out
-
-    @cached_property
-    def tape(self) -> tuple[tuple[int, int], bool]:
-        """Cells of the first tapes, which all kernels share, and whether they will do."""
-        kernels = [(k.tape, self.arrays(verb)) for verb, k in self.kernels.items() if k.kernel.arenas]
-        cells = [tape.first(arrays) for tape, arrays in kernels]
-        known = all(tape.sizes(arrays) is not None for tape, arrays in kernels)
-        return (max((f for f, _ in cells), default=0), max((i for _, i in cells), default=0)), known
-
-    def grew(self, tapes: list[np.ndarray]) -> None:
-        """Remember the tapes that a run needed for the next one."""
-        for verb, k in self.kernels.items():
-            if k.kernel.arenas:
-                k.tape.grew(self.arrays(verb), (tapes[0].size, tapes[1].size))
-
-    @cached_property
-    def terminal_bytes(self) -> tuple[int, bool]:
-        """What the derivative of the terminal cost takes while it is computed, and whether that is exact."""
-        return self.terminal.vjp_bytes([*self.y0, *self.p]) if self.terminal is not None else (0, True)
-
-    def working(self) -> Working:
-        """All memory but the slots."""
-        problem = self.problem
-        cells, exact = self.tape
-        total = problem.state_bytes + nbytes(self.y0[k] for k in self.step.spares)  # the current state and the next
-        total += 8 * (sum(cells) + cells[0] * self.tangents + 2) + nbytes(o for o in self.observation if o.dtype.kind == "f")
-        total += sum(k.scratch.nbytes(self.arrays(verb)) for verb, k in self.kernels.items() if k.scratch.bases)
-        exact = exact and all(k.preallocated for k in self.kernels.values())
-        if self.reverse:  # y_N, a spare slot, cotangents with theirs; and the terminal's derivatives, later the observations'
-            total += 2 * problem.state_bytes + nbytes(self.y0[k] for k in (*self.step.floats, *self.step.bar_spares))
-            total += nbytes(leaf for leaf, on in zip(self.p, problem.p_active, strict=True) if on)
-            observations = len(problem.observe_at) * nbytes(o for o in self.observation if o.dtype.kind == "f")
-            total += max(self.terminal_bytes[0], observations)
-            exact = exact and self.terminal_bytes[1]
-        return Working(total, exact)
-
 
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
@@ -173,43 +41,39 @@ class CompiledExecutor(Executor):
     def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
         super().__init__(problem, y0, p, slots)
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
-        self._kit = kit = _Kit(problem, y0, p, self._reverse)
-        self._driver = kit.driver
-        self.pure = not any(kernel.entry.opaques for kernel in kit.kernels.values())  # what it is made of is known
-        self._a = tuple(leaf.copy() for leaf in y0)
-        self._b = tuple(y0[k].copy() for k in kit.step.spares)
-        scalars = [leaf.scalar for leaf in kit.step.y]
-        stored = borrow_slots(self, y0, slots + 1) if slots else _stand_ins(y0, 1)
-        self._slots = tuple(s.reshape(-1) if scalar else s for s, scalar in zip(stored, scalars, strict=True))
+        self._kit = kit = kit_of(problem, self._reverse)
+        self._given = given = Given(kit, problem, y0, p)
+        states, seen = given.states, given.sizes.seen
+        self._driver, self.pure = kit.driver, kit.pure
+        self._a = tuple([leaf.copy() for leaf in y0])
+        self._b = tuple([y0[k].copy() for k in kit.step.spares])
+        stored = borrow_slots(self, y0, slots + 1) if slots else zeros_of(stand_ins(problem.y.memory, 1))
+        self._slots = tuple([s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)])
         self._ctl = np.zeros(16, np.int64)
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
         self._ctl[control.WATCHED] = not problem.known_end
         self._sums, self._seeds = np.zeros(2), np.ones(1)
         self._terminal_sum = 0.0
-        self._tapes = new_tapes(kit.tape[0], kit.tangents)
+        self._tapes = new_tapes(given.sizes.cells, kit.tangents)
         self._position = (-1, problem.n_steps)  # of the REVERSE that holds the last step: slot, first step
-        self._budget = max(1, min(16, 2**20 // max(problem.state_bytes, 1)))  # steps until the driver returns, at first
+        self._budget = states.budget
         self._peak = 0
-        self._own = kit.scratch()
+        self._own = given.scratch()
         k = len(problem.observe_at)
-        self._obs = tuple(np.zeros((k, *o.shape), o.dtype) for o in kit.observation)
-        self._obs_work = tuple(o for o in kit.observation if o.dtype.kind == "f")
-        if "observe" in kit.kernels:
-            spec = kit.kernels["observe"].entry.result_spec
-            self.observation_spec = with_tangent(spec) if problem.first else spec
+        self._obs = tuple([np.zeros((k, *shape), dtype) for shape, dtype in given.sizes.observation])
+        self._obs_work = tuple(zeros_of(seen))
+        self.observation_spec = kit.observed_spec
         # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
-        self._ba = _stand_ins([y0[k] for k in kit.step.floats])
-        self._bb = _stand_ins([y0[k] for k in kit.step.bar_spares])
-        self._pb = _stand_ins([leaf for leaf, on in zip(p, problem.p_active, strict=True) if on])
-        self._obs_bar = _stand_ins(self._obs_work, 1)
+        self._ba, self._bb = (tuple(zeros_of(memory)) for memory in states.stand_ins)
+        self._pb, self._obs_bar = tuple(zeros_of(stand_ins(given.p_bars))), tuple(zeros_of(stand_ins(seen, 1)))
 
     @classmethod
     def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
-        return _Kit(problem, y0, p, reverse).working()
+        return Given(kit_of(problem, reverse), problem, y0, p).working()
 
     @cached_property
     def planned(self) -> Working:
-        needed = self._kit.working()
+        needed = self._given.working()
         return Working(self.slots * self.problem.state_bytes + needed.bytes, needed.exact)
 
     # --------------------------------------------------------------------------------------------------------- running
@@ -227,15 +91,16 @@ class CompiledExecutor(Executor):
                     *self._own,
                 )  # fmt: skip
             except Exception as error:  # of code that is none of ours: a singular matrix
-                if any(call.raises for call in self._kit.model.summary.calls.values()):
+                if self._kit.raises:
                     self._located(error)
                 raise
             if status == PAUSE:
                 took = time.perf_counter() - began
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
+                self._given.states.budget = self._budget  # to begin with, the next time
             elif status == NEED:
                 self._tapes = longer(self._tapes)
-                self._kit.grew(self._tapes)
+                self._given.grew(self._tapes)
             elif status > 0:
                 raise self._error(status)
             elif status == STOP:
@@ -249,7 +114,7 @@ class CompiledExecutor(Executor):
         """The user's exception, with the step and the direction."""
         n = int(self._ctl[control.N])
         verb = DRIVER_VERBS[self._ctl[control.PLACE]]
-        return self._located(raise_site(self._kit.kernels[verb].entry, status, [n], self._kit.arrays(verb)))
+        return self._located(raise_site(self._kit.kernels[verb].entry, status, [n], self._given.arrays(verb)))
 
     def _located(self, error: BaseException) -> BaseException:
         """An exception of the kernel that ran last, with the step and the direction."""
@@ -260,11 +125,11 @@ class CompiledExecutor(Executor):
 
     def run(self, actions: np.ndarray) -> int:
         if self._ctl[control.TURNED] >= 0:  # before the turn
-            last = np.flatnonzero((actions[:, 0] == REVERSE) & (actions[:, 2] == self.problem.n_steps))
-            if len(last):
-                _, first, _, slot = actions[last[0]].tolist()
+            last = first_row(actions, REVERSE, self.problem.n_steps)
+            if last is not None:
+                _, first, _, slot = actions[last].tolist()
                 self._position = (slot, first)
-                actions = actions[: last[0]]
+                actions = actions[:last]
         if len(actions):
             self._call(np.ascontiguousarray(actions))
             self._look()
@@ -294,21 +159,21 @@ class CompiledExecutor(Executor):
 
     def _stack_observations(self) -> None:
         if self.observation_spec is not None:
-            specs = leaves_of(self.observation_spec)
-            self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in zip(self._obs, specs, strict=True)]
+            pairs = zip(self._obs, self._kit.observed_leaves, strict=True)
+            self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in pairs]
 
-    def _bars_of(self, y: Leaves) -> None:
-        """Begin a way back with zero cotangents of these and of p."""
-        step, ctl = self._kit.step, self._ctl
-        self._ba = tuple(np.zeros_like(y[k]) for k in step.floats)
-        self._bb = tuple(np.zeros_like(y[k]) for k in step.bar_spares)
-        self._pb = tuple(np.zeros_like(leaf) for leaf, on in zip(self.p, self.problem.p_active, strict=True) if on)
+    def _new_bars(self) -> None:
+        """Begin a way back with zero cotangents of y_N and of p."""
+        ctl = self._ctl
+        states = self._given.states
+        self._ba, self._bb = tuple(zeros_of(states.bars)), tuple(zeros_of(states.bar_spares))
+        self._pb = tuple(zeros_of(self._given.p_bars))
         ctl[control.MOVED_BARS], ctl[control.TURNED], ctl[control.UNOBSERVED] = 0, -1, len(self.problem.observe_at)
 
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
         n = self.problem.n_steps
         self._seeds[0] = value_bar
-        self._bars_of(self.y)
+        self._new_bars()
         self._obs_bar = ()  # not needed yet
         self._look()
         if y_bar is not None:
@@ -321,7 +186,7 @@ class CompiledExecutor(Executor):
                 raise
             accumulate(self.y_bar, bars[: len(self.y)])
             accumulate(self.p_bar, bars[len(self.y) :])
-            self._peak = max(self._peak, self._held() + self._kit.terminal_bytes[0])
+            self._peak = max(self._peak, self._held() + self._given.terminal_bytes[0])
             del bars
         self._seed_observations(observations_bar)
         if self._obs:
@@ -359,7 +224,7 @@ class CompiledExecutor(Executor):
         self._terminal_sum = float(next(arrays)[0])  # type: ignore[index]
         self.y = [leaf.copy() for leaf in self.state]
         fill(self.y)
-        self._bars_of(self.y)
+        self._new_bars()
         fill([*self._ba, *self._bb, *self._pb])
         ctl[control.HIGH], ctl[control.OBSERVED] = self.problem.n_steps, len(self.problem.observe_at)
         ctl[control.MOVED_BARS], ctl[control.UNOBSERVED] = numbers["moved"], numbers["unobserved"]
@@ -379,10 +244,11 @@ class CompiledExecutor(Executor):
     def _look(self) -> None:
         """Let ``y_bar`` and ``p_bar`` be the buffers that hold them now."""
         if self._ctl[control.TURNED] < 0:
-            step, p_bars = self._kit.step, iter(self._pb)
-            held, spare = dict(zip(step.floats, self._ba, strict=True)), dict(zip(step.bar_spares, self._bb, strict=True))
-            y_bars, _ = step.placed(held, spare, -int(self._ctl[control.MOVED_BARS]))
-            self.y_bar = [y_bars.get(k) for k in range(len(self.y))]
+            held, p_bars = (*self._ba, *self._bb), iter(self._pb)
+            order, _ = self._kit.order(True, -int(self._ctl[control.MOVED_BARS]))
+            self.y_bar: Bars = [None] * len(self.y)
+            for k, place in zip(self._kit.floats, order, strict=True):
+                self.y_bar[k] = held[place]
             self.p_bar = [next(p_bars) if on else None for on in self.problem.p_active]
 
     @property
@@ -391,16 +257,17 @@ class CompiledExecutor(Executor):
 
     @property
     def state(self) -> Leaves:
-        return list(self._placed[0].values())
+        return self._placed[0]
 
     def stored(self, slot: int) -> Leaves:
         return [s[slot : slot + 1] if leaf.scalar else s[slot] for s, leaf in zip(self._slots, self._kit.step.y, strict=True)]
 
     @property
-    def _placed(self) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    def _placed(self) -> tuple[Leaves, Leaves]:
         """The buffers of the current state's leaves, and the spare ones."""
-        spares = dict(zip(self._kit.step.spares, self._b, strict=True))
-        return self._kit.step.placed(dict(enumerate(self._a)), spares, int(self._ctl[control.MOVED]))
+        held = (*self._a, *self._b)
+        now, spare = self._kit.order(False, int(self._ctl[control.MOVED]))
+        return [held[k] for k in now], [held[k] for k in spare]
 
     @property
     def _last_slot(self) -> int:
@@ -412,10 +279,12 @@ class CompiledExecutor(Executor):
     def _last(self) -> Leaves:
         """y_N, after the turn."""
         now, spare = self._placed
-        at = self._last_slot
-        if at >= 0:
-            now = dict(enumerate(self.stored(at)))
-        return [spare[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.step.last(self.problem.n_steps))]
+        if not self.problem.n_steps:
+            return now
+        if self._last_slot >= 0:
+            now = self.stored(self._last_slot)
+        free = dict(zip(self._kit.step.spares, spare, strict=True))
+        return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.last)]
 
     def _held(self) -> int:
         """The bytes of all arrays at hand."""

@@ -7,6 +7,8 @@
     ├── ArgumentError (also ValueError)         an argument with an impossible value
     ├── StructureError (also TypeError)         a value of the wrong structure, shape or dtype
     ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
+    ├── IntegrationError (also ArithmeticError) an ODE solve that cannot go on: time, component, what to do
+    ├── ConvergenceError (also ArithmeticError) adj.root found no root: residual, updates; step and direction in a note
     ├── ReplayMismatchError (also RuntimeError) a step gave another state when it was run again: steps
     ├── StorageError (also OSError)             states that were stored cannot be had back, or a directory is in use
     ├── RestartError (also ValueError)          a directory holds an unfinished run of something else
@@ -21,10 +23,12 @@ An exception that the user's own step raises keeps its type; it carries a note w
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
-    "AdjointSimError", "ArgumentError", "DerivationError", "GradientCheckError", "MissingExtraError", "NonFiniteError",
-    "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning", "SourceUnavailableError", "StorageError",
-    "StructureError", "UnsupportedError",
+    "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "GradientCheckError", "IntegrationError",
+    "MissingExtraError", "NonFiniteError", "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning",
+    "SourceUnavailableError", "StorageError", "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -81,6 +85,29 @@ class NonFiniteError(AdjointSimError, ArithmeticError):
         self.step, self.n_steps, self.leaf, self.index, self.direction = step, n_steps, leaf, index, direction
 
 
+class IntegrationError(AdjointSimError, ArithmeticError):
+    """An ODE solve could not go on.
+
+    Attributes: ``t``, the time that was reached; ``component`` of the state that is to blame as far as one can tell
+    (``"y.u[3]"``); ``solution`` up to that time, with ``status`` -1 (None if there is none).
+    """
+
+    def __init__(self, message: str, *, t: float, component: str, solution: Any = None) -> None:
+        super().__init__(message)
+        self.t, self.component, self.solution = t, component, solution
+
+
+class ConvergenceError(AdjointSimError, ArithmeticError):
+    """``adj.root`` found no root: it did not converge, met a residual that is not finite, or a singular Jacobian.
+
+    Attributes: ``residual``, the largest residual, and ``updates``, the largest relative change of an unknown in each iteration.
+    """
+
+    def __init__(self, message: str, *, residual: float, updates: tuple[float, ...]) -> None:
+        super().__init__(message)
+        self.residual, self.updates = residual, updates
+
+
 class ReplayMismatchError(AdjointSimError, RuntimeError):
     """Steps that were run again on the way back gave another state than the first time.
 
@@ -92,7 +119,7 @@ class ReplayMismatchError(AdjointSimError, RuntimeError):
         super().__init__(
             f"{step} is not a function of (n, y, p) alone: {steps} of {n_steps}, run again from the same y_{begin} "
             f"(recomputation), gave another y_{end} than the first time, so that the gradient would be wrong. "
-            "Take random numbers from a seed in p and n, and keep nothing from one call to the next"
+            "Draw random numbers with adj.random.normal(seed, n, i), and keep nothing from one call to the next"
         )
         self.begin, self.end, self.n_steps = begin, end, n_steps
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from adjointsim.derive.spec import Spec
 from adjointsim.errors import ArgumentError
+from adjointsim.forms import Form
 from adjointsim.leaves import Bars, Leaves, Shapes
 from adjointsim.step import Step
 
@@ -38,7 +39,7 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A simulation for one structure of y and p.
+    """A simulation for states and parameters of one form, ``y`` and ``p``.
 
     ``observe_at`` is a sorted int64 array, empty without ``observe``.  ``p_active`` says for each leaf of p whether its
     cotangent is wanted.  Without a ``known_end``, ``n_steps`` is a bound and ``until``
@@ -51,12 +52,8 @@ class Problem:
 
     step: Step
     n_steps: int
-    y_spec: Spec
-    p_spec: Spec
-    y_shapes: Shapes
-    p_shapes: Shapes
-    state_bytes: int
-    parameter_bytes: int
+    y: Form
+    p: Form
     p_active: tuple[bool, ...]
     terminal: Callable[..., Any] | None = None
     running: Callable[..., Any] | None = None
@@ -66,6 +63,30 @@ class Problem:
     first: Problem | None = None
     until: Callable[..., Any] | None = None
     known_end: bool = True  # False: n_steps is a bound, until says where the run ends
+
+    @property
+    def y_spec(self) -> Spec:
+        return self.y.spec
+
+    @property
+    def p_spec(self) -> Spec:
+        return self.p.spec
+
+    @property
+    def y_shapes(self) -> Shapes:
+        return self.y.shapes
+
+    @property
+    def p_shapes(self) -> Shapes:
+        return self.p.shapes
+
+    @property
+    def state_bytes(self) -> int:
+        return self.y.nbytes
+
+    @property
+    def parameter_bytes(self) -> int:
+        return self.p.nbytes
 
     def ended(self, n: int) -> Problem:
         """The problem once it is known that the run ends at y_n."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import Spec, TupleSpec, differentiable, leaves_of
+from adjointsim.derive.verbs import inside
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.jacobians import Blocks, checked_mode
 from adjointsim.kernels import ScalarKernel, kernel_of
@@ -108,6 +109,7 @@ def _argument_names(f: Function, args: Sequence[Any]) -> list[str]:
     return names + [f"args[{k}]" for k in range(len(args) - len(names))]
 
 
+@inside("value_and_grad")
 def value_and_grad(f: Function, wrt: int | tuple[int, ...] = 0) -> Callable[..., tuple[Any, Any]]:
     """A function of f's arguments that returns f's value and its derivative with respect to argument ``wrt``.
 
@@ -129,6 +131,7 @@ def value_and_grad(f: Function, wrt: int | tuple[int, ...] = 0) -> Callable[...,
     return _like(call, f, "value_and_grad")
 
 
+@inside("grad")
 def grad(f: Function, wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """As :func:`value_and_grad`, without the value."""
     both = value_and_grad(f, wrt)
@@ -139,6 +142,7 @@ def grad(f: Function, wrt: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     return _like(call, f, "grad")
 
 
+@inside("vjp")
 def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """``(f(*args), pullback)``; ``pullback(out_bar)`` is a tuple with the cotangent of each argument.
 
@@ -157,6 +161,7 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]
     return unflatten(kernel.result_spec, out), pullback
 
 
+@inside("jvp")
 def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """``(f(*args), out_dot)``: the value and its derivative along ``tangents``, one for each argument; None is zero."""
     arguments, dots = _with_tangents(f, args, tangents)
@@ -166,6 +171,7 @@ def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any,
     return unflatten(kernel.result_spec, out), unflatten_bar(kernel.result_spec, out_dot)
 
 
+@inside("hvp")
 def hvp(f: Function, args: Sequence[Any], tangents: Sequence[Any], wrt: int | tuple[int, ...] | None = None) -> Any:
     """The Hessian-vector product: the derivative of f's gradient along ``tangents``, one for each argument; None is zero.
 
@@ -193,6 +199,7 @@ def hvp(f: Function, args: Sequence[Any], tangents: Sequence[Any], wrt: int | tu
     return tuple(products[k] for k in chosen) if isinstance(wrt, tuple) else products[chosen[0]]
 
 
+@inside("jacobian")
 def jacobian(f: Function, wrt: int | tuple[int, ...] = 0, mode: str = "auto") -> Callable[..., Any]:
     """A function of f's arguments that returns all derivatives of f's result with respect to argument ``wrt``.
 

@@ -28,8 +28,9 @@ from adjointsim.derive.spec import (
 from adjointsim.errors import StructureError
 
 __all__ = [
-    "Bars", "Leaves", "Shapes", "bar_leaves", "first_nonfinite", "flatten", "nbytes", "overlap", "parts", "require_like",
-    "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "with_dots", "with_tangent", "zeros_like_leaves",
+    "Bars", "Leaves", "Shapes", "bar_leaves", "first_nonfinite", "flatten", "leaves_in", "nbytes", "overlap", "parts",
+    "require_like", "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "with_dots", "with_tangent",
+    "zeros_like_leaves",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ _CODES = {np.dtype(name): name for name in ("f8", "f4", "i8", "i4")} | {np.dtype
 _COMPLEX = {np.dtype(np.complex128): "c16", np.dtype(np.complex64): "c8"}
 _ACCEPTED = "float64 or float32, complex128 or complex64 (int64, int32 and bool ride along without a derivative)"
 _STRUCTURES = f"a number, an array of {_ACCEPTED}, a tuple or NamedTuple of these, or None"
+_FEW = 32  # numbers that are looked at one by one: an operation on arrays takes longer than that
 _NUMBERS = {float: ScalarSpec("f8"), bool: ScalarSpec("b1")}
 
 
@@ -160,7 +162,24 @@ def flatten(value: Any, spec: Spec, path: str, *, copy: bool = False) -> Leaves:
     got = spec_of(value, path)
     if got != spec and shapeless(got) != shapeless(spec):
         raise StructureError(_difference(shapeless(got), shapeless(spec), path))
-    return [_leaf(v, s, copy) for v, s in zip(parts(value, spec), leaves_of(spec), strict=True)]
+    return leaves_in(value, spec, copy)
+
+
+def leaves_in(value: Any, spec: Spec, copy: bool) -> Leaves:
+    """What :func:`flatten` gives for a value that is known to have this structure."""
+    out: Leaves = []
+    _collect(value, spec, copy, out)
+    return out
+
+
+def _collect(value: Any, spec: Spec, copy: bool, out: Leaves) -> None:
+    if isinstance(spec, TupleSpec):
+        for item, sub in zip(value, spec.items, strict=True):
+            _collect(item, sub, copy, out)
+    elif isinstance(spec, ComplexSpec):
+        out.append(_leaf(real_view(value, spec.dt), spec.leaf, copy))
+    elif not isinstance(spec, NoneSpec):
+        out.append(_leaf(value, spec, copy))
 
 
 def parts(value: Any, spec: Spec) -> Iterator[Any]:
@@ -201,7 +220,7 @@ def overlap(a: Any, b: Any) -> bool:
 
 def _leaf(value: Any, spec: ScalarSpec | ArraySpec, copy: bool) -> np.ndarray:
     if isinstance(spec, ScalarSpec):
-        return np.full(1, value, spec.dt)
+        return np.array([value], spec.dt)
     if copy or not (value.dtype.isnative and value.flags.carray):
         return np.array(value, spec.dt, order="C")
     return value if type(value) is np.ndarray else value.view(np.ndarray)
@@ -366,6 +385,8 @@ def _pairs(spec: Spec) -> list[bool]:
 
 
 def _finite(leaf: np.ndarray | None) -> bool:
-    if leaf is None:
+    if leaf is None or leaf.dtype.kind != "f":
         return True
-    return math.isfinite(leaf.item()) if leaf.size == 1 else bool(np.isfinite(leaf).all())
+    if leaf.size <= _FEW:
+        return all(map(math.isfinite, leaf.ravel().tolist()))
+    return bool(np.isfinite(leaf).all())

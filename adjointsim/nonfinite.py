@@ -40,7 +40,7 @@ def check_solution_finite(executor: Executor, again: Callable[[int], Executor]) 
     """NonFiniteError if y_N or the value is not finite; ``again(slots)`` makes an executor to find out where it began."""
     problem = executor.problem
     found = first_nonfinite(executor.y, problem.y_spec, "y")
-    if found is None and np.isfinite(executor.totals).all():
+    if found is None and all(map(math.isfinite, executor.totals)):
         return
     n, n_steps = 0, problem.n_steps
     begin, block = 0, _limit(n_steps)

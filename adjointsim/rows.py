@@ -13,7 +13,7 @@ import numpy as np
 
 from adjointsim.schedules import ADVANCE, RECORD, REVERSE
 
-__all__ = ["Limited", "Reach", "Watcher", "Within", "counted", "lengths", "parted", "within"]
+__all__ = ["Limited", "Reach", "Watcher", "Within", "all_stored", "counted", "first_row", "lengths", "parted", "within"]
 
 _FEW = 8  # rows that are looked at one by one: an operation on arrays takes longer than that
 
@@ -52,6 +52,22 @@ def counted(rows: np.ndarray) -> tuple[int, int]:
         elif do in (ADVANCE, RECORD):
             primal += b - a - (do == RECORD)
     return primal, vjps
+
+
+def first_row(rows: np.ndarray, kind: int, end: int) -> int | None:
+    """The place of the first row of a kind that ends with a step; None if there is none."""
+    if len(rows) <= _FEW:
+        return next((k for k, (do, _, b, _) in enumerate(rows.tolist()) if do == kind and b == end), None)
+    found = (rows[:, 0] == kind) & (rows[:, 2] == end)
+    place = int(found.argmax())
+    return place if found[place] else None
+
+
+def all_stored(rows: np.ndarray) -> bool:
+    """Whether all are REVERSEs of stored states."""
+    if len(rows) <= _FEW:
+        return all(do == REVERSE and slot >= 0 for do, _, _, slot in rows.tolist())
+    return bool(np.all(rows[:, 0] == REVERSE) and np.all(rows[:, 3] >= 0))
 
 
 def parted(rows: np.ndarray, reach: Reach) -> tuple[np.ndarray, np.ndarray]:

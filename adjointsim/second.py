@@ -10,7 +10,8 @@ import numpy as np
 from adjointsim.call import Call
 from adjointsim.derive.spec import Spec, differentiable, leaves_of
 from adjointsim.executor import Problem
-from adjointsim.leaves import Bars, Leaves, nbytes, shapes_of, unflatten_bar, with_dots, with_tangent
+from adjointsim.forms import form_of
+from adjointsim.leaves import Bars, Leaves, shapes_of, unflatten_bar, with_dots, with_tangent
 from adjointsim.results import Gradient
 from adjointsim.resume import resumable
 
@@ -44,8 +45,8 @@ def _paired(first: Problem, y: Leaves, p: Leaves) -> Problem:
     floats = [on if differentiable(leaf) else None for on, leaf in zip(first.p_active, leaves_of(first.p_spec), strict=True)]
     active = tuple(with_dots(first.p_active, floats))
     return replace(
-        first, first=first, y_spec=with_tangent(first.y_spec), p_spec=with_tangent(first.p_spec), y_shapes=shapes_of(y),
-        p_shapes=shapes_of(p), state_bytes=nbytes(y), parameter_bytes=nbytes(p), p_active=active,
+        first, first=first, y=form_of(with_tangent(first.y_spec), shapes_of(y)),
+        p=form_of(with_tangent(first.p_spec), shapes_of(p)), p_active=active,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -104,6 +105,13 @@ class Simulation:
         if schedule is not None:
             choose(self.n_steps, 0, 0, schedule=schedule, disk=0 if self.directory is not None else None)  # for its errors
         self.progress = checked_progress(progress)
+        self.problems: dict[Any, Any] = {}  #: made of this and of arguments that look alike, by what they are made of
+
+    def of_steps(self, n_steps: int, observe_at: np.ndarray) -> Simulation:
+        """The same for another number of steps and other sorted int64 step numbers at which to observe."""
+        other = copy.copy(self)
+        other.n_steps, other.observe_at, other.problems = n_steps, observe_at, {}
+        return other
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> Solution:

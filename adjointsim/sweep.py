@@ -15,7 +15,7 @@ from adjointsim.lanes import Lanes
 from adjointsim.leaves import Bars, Leaves
 from adjointsim.ledger import Ledger
 from adjointsim.nonfinite import check_bars
-from adjointsim.rows import Watcher, counted, parted
+from adjointsim.rows import Watcher, all_stored, counted, parted
 from adjointsim.schedules import (
     ADVANCE,
     REVERSE,
@@ -188,7 +188,7 @@ class Sweep:
         self.executor.turn()
         self.turned = True
         rest = self._ready
-        if self._exhausted and np.all(rest[:, 0] == REVERSE) and np.all(rest[:, 3] >= 0):
+        if self._exhausted and all_stored(rest):
             self._again = rest
         self.seconds += time.perf_counter() - began
 
@@ -281,7 +281,7 @@ class Sweep:
                 staging.leave(used)
             self._done(rows[:used], known or not self.executor.problem.known_end)
             if used < len(rows):
-                self._ready = np.concatenate([rows[used:], rest])
+                self._ready = np.concatenate([rows[used:], rest]) if len(rest) else rows[used:]
                 return True
             self._ready = rest
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adjointsim.derive.draws import DRAWS
 from adjointsim.derive.factorisations import LINALG
 from adjointsim.derive.rules import FUNCTIONS, OPS
 
@@ -35,9 +36,22 @@ Custom functions of real or complex matrices, with rules in the accepted languag
 """
 
 
+ROOT = """\
+
+## Equations
+
+`adj.root(residual, guess, args)` finds x with r(x, args) = 0; J is dr/dx at x (`adjointsim/derive/roots.py`).
+
+| | |
+|---|---|
+| cotangent | `args_bar = -(dr/dargs)^T J^-T x_bar`, `guess_bar = 0` |
+| tangent | `x_dot = -J^-1 (dr/dargs) args_dot` |
+"""
+
+
 def text() -> str:
     """The page."""
-    names: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {op: [f"`adj.{name}`"] for name, op in DRAWS.items()}
     for function, op in FUNCTIONS.items():
         name = getattr(function, "__name__", str(function))
         names.setdefault(op, []).append(f"`{name}`")
@@ -54,6 +68,7 @@ def text() -> str:
     for function, custom in LINALG.items():
         rules = [f"`{rule.__name__}`" for rule in (custom.vjp_rule, custom.jvp_rule) if rule is not None]
         lines.append(f"| `np.linalg.{function.__name__}` | {', '.join(rules)} |\n")
+    lines.append(ROOT)
     return "".join(lines)
 
 

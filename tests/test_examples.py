@@ -161,3 +161,94 @@ def test_wave_inversion_draws(wave_inversion, tmp_path, capsys):
     wave_inversion.main(["--cells", "30", "--shots", "2", "--iterations", "1", "--output", str(path)])
     assert path.read_bytes().startswith(b"\x89PNG")
     assert "the same bits" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def theophylline():
+    return load("theophylline")
+
+
+def test_theophylline_fits_the_first_subject(theophylline, tmp_path, capsys):
+    """The closed form's optimum; R's ``nls(conc ~ SSfol(Dose, Time, lKe, lKa, lCl))`` has it in its documentation."""
+    path = tmp_path / "theophylline.png"
+    found = theophylline.main(["--output", str(path)])
+    closed = theophylline.fit_closed(theophylline.read(1))
+    np.testing.assert_allclose(found.kinetics, closed.kinetics, rtol=2e-6)
+    np.testing.assert_allclose(found.errors, closed.errors, rtol=1e-5)
+    assert found.rss == pytest.approx(closed.rss, rel=1e-8)
+    lka, lke = np.log(found.kinetics.ka), np.log(found.kinetics.ke)
+    np.testing.assert_allclose([lka, lke, *found.errors[:2]], [0.5752, -2.9196, 0.1728, 0.1709], atol=1e-4)
+    assert "ka          1.7774" in capsys.readouterr().out
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_theophylline_has_the_jacobian_of_the_closed_form(theophylline):
+    """By a complex step."""
+    data, p = theophylline.read(3), theophylline.START
+    columns = theophylline.model(data.times, 1e-10).jacobian(theophylline.Amounts(data.dose, 0.0), p, "p")
+    for name, column in zip(p._fields, columns, strict=True):
+        moved = p._replace(**{name: getattr(p, name) + 1e-100j})
+        exact = theophylline.bateman(data.times, data.dose, moved).imag / 1e-100
+        np.testing.assert_allclose(column, exact, rtol=1e-7, atol=1e-8 * np.abs(exact).max())
+    with pytest.raises(ValueError, match="13"):
+        theophylline.read(13)
+
+
+@pytest.fixture(scope="module")
+def flu():
+    return load("flu")
+
+
+def test_flu_reaches_the_optimum(flu, tmp_path, capsys):
+    """The numbers come from SciPy alone: DOP853 at 1e-12, and differences for derivatives."""
+    path = tmp_path / "flu.png"
+    found = flu.main(["--output", str(path)])
+    np.testing.assert_allclose(np.exp(found.flu), [1.78810587, 0.455700981, 2.09342905], rtol=1e-6)
+    assert found.rss == pytest.approx(3589.8506931735, rel=1e-9) and found.r0 == pytest.approx(3.92385785, rel=1e-6)
+    assert "R0        3.9239" in capsys.readouterr().out
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def stiff_reactions():
+    return load("stiff_reactions")
+
+
+def test_stiff_reactions_have_published_sensitivities(stiff_reactions):
+    """At t = 0.4, as CVODES prints them in its example cvsRoberts_FSA_dns, to its tolerances."""
+    found = stiff_reactions.sensitivities(stiff_reactions.stiff([0.4, 40.0]))
+    np.testing.assert_allclose(found.concentrations[0], [9.8517e-01, 3.3864e-05, 1.4794e-02], rtol=1e-4)
+    published = [
+        [-3.5595e-01, -1.5832e-11, 9.5428e-08],
+        [3.9025e-04, -5.2900e-13, -2.1310e-10],
+        [3.5556e-01, 1.6361e-11, -9.5218e-08],
+    ]
+    np.testing.assert_allclose(found.exact[0] / np.array(stiff_reactions.ROBERTSON), published, rtol=1e-4)
+    np.testing.assert_allclose(found.exact.sum(axis=1), 0.0, atol=1e-12)  # nothing is lost
+    scale = np.abs(found.exact).max(axis=2, keepdims=True)
+    assert np.all(np.abs(found.differences - found.exact) < 3e-5 * scale)
+    assert found.steps < 400 and "differences" in stiff_reactions.report(found, [0.4, 40.0])
+
+
+def test_stiff_reactions_are_too_stiff_for_explicit_steps(stiff_reactions):
+    implicit, explicit = stiff_reactions.steps_on_a_short_interval(2.0)
+    assert 10 * implicit < explicit
+
+
+@pytest.fixture(scope="module")
+def reaction_diffusion():
+    return load("reaction_diffusion")
+
+
+def test_reaction_diffusion_recovers_the_feed(reaction_diffusion, tmp_path, capsys):
+    path = tmp_path / "feed.png"
+    found = reaction_diffusion.main(["--cells", "24", "--time", "0.5", "--iterations", "25", "--output", str(path)])
+    printed = capsys.readouterr().out.splitlines()
+    assert found.misfits[-1] < 1e-4 * found.misfits[0]
+    truth = reaction_diffusion.problem(24, 0.5).truth.feed
+    assert np.abs(found.feed - truth).max() < 0.1 * np.abs(truth - 1.0).max()
+    rows = [line.split() for line in printed[3:9]]
+    assert [row[0] for row in rows] == ["feed[0]", "feed[8]", "feed[23]", "b", "d_u", "d_v"]
+    for _, gradient, differences in rows:
+        assert float(gradient) == pytest.approx(float(differences), rel=1e-3, abs=1e-8)
+    assert path.read_bytes().startswith(b"\x89PNG")

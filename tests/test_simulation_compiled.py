@@ -9,7 +9,7 @@ from layouts import LAYOUTS, laid_out, memory_of
 from models import Explicit
 
 import adjointsim as adj
-from adjointsim import engine, sweep
+from adjointsim import engine, kit, sweep
 from adjointsim.call import Call
 from adjointsim.derive.model import CompiledModel
 from adjointsim.python_engine import PythonExecutor
@@ -168,7 +168,7 @@ def test_known_counts():
 def test_generated_text_does_not_depend_on_what_was_derived_before(model):
     """Else a process that calls the verbs in another order would find nothing in the cache."""
     make, y0, p = model
-    first, then = (engine.model_of(Call(make(3), y0, p, "p").problem) for _ in range(2))
+    first, then = (kit.model_of(Call(make(3), y0, p, "p").problem) for _ in range(2))
     first, then = (CompiledModel(m.functions, m.y_spec, m.p_spec, m.active) for m in (first, then))
     run = then.text(reverse=False)
     assert first.text(reverse=True) == then.text(reverse=True)

@@ -12,7 +12,7 @@ from models import Explicit
 from routed import COPYING, FUNCTIONS, STEPS, Y0, P, simulation, value
 
 import adjointsim as adj
-from adjointsim import engine, sweep
+from adjointsim import engine, kit, sweep
 from adjointsim.call import Call
 from adjointsim.python_engine import PythonExecutor
 from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE
@@ -23,7 +23,7 @@ FEW = ["history", "swaps", "twins", "overwritten", "recorded"]  # where another 
 
 
 def summary(step):
-    return engine.model_of(Call(simulation(step, 3), Y0, P, ("y0", "p")).problem).full.summary.step
+    return kit.model_of(Call(simulation(step, 3), Y0, P, ("y0", "p")).problem).full.summary.step
 
 
 def close(ours, theirs):
@@ -269,6 +269,6 @@ def test_buffers_that_are_not_needed_are_not_made():
     assert copying.bytes_planned == copying.bytes_peak
     fields = 2 * 3 + 2 + 2 + 3 + 2 + 1  # slots and a spare one, the current state, y_N, .., and one for a turn from a slot
     assert 0 <= copying.bytes_planned - 8000 * fields < 8000
-    driver = engine.model_of(Call(adj.Simulation(leap, 3), y0, 0.5, ("y0", "p")).problem).text(True)
+    driver = kit.model_of(Call(adj.Simulation(leap, 3), y0, 0.5, ("y0", "p")).problem).text(True)
     advance = driver[driver.index("while row < count") : driver.index("elif kind == 2")]
     assert advance.count("copy_1") == 0  # neither a step nor a turn copies

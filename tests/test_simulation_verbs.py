@@ -9,7 +9,7 @@ import pytest
 from derived import ROD, RODS, SWING, SWINGS, Swing, Swings, bits, numbers, rod, rod_terminal, rods, swinging
 
 import adjointsim as adj
-from adjointsim import engine
+from adjointsim import kit
 from adjointsim.call import Call
 
 
@@ -71,7 +71,7 @@ def test_inputs_are_untouched():
 # ---------------------------------------------------------------------------------------------------------------- wrt
 def active(sim, y0, p, wrt):
     """The leaves of p whose cotangents the compiled sweep computes."""
-    text = engine.model_of(Call(sim, y0, p, wrt).problem).text(True)
+    text = kit.model_of(Call(sim, y0, p, wrt).problem).text(True)
     driver = text[text.index("def sweep(") :]
     return [name for k, name in enumerate(p._fields) if f"pb_{k}" in driver]
 
@@ -259,7 +259,7 @@ def test_captured_values_are_never_stale(monkeypatch):
     y0 = np.array([0.3, 0.5])
     here = globals()
     assert sim.value_and_grad(y0, 1.0)[1].y0 == pytest.approx([0.125, 0.25])
-    derived = len(engine._models)
+    derived = len(kit._models)
     monkeypatch.setitem(here, "FACTOR", 2.0)
     assert sim.value_and_grad(y0, 1.0)[1].y0 == pytest.approx([8.0, 16.0])
     monkeypatch.setitem(here, "WEIGHTS", np.array([3.0, 1.0]))
@@ -267,7 +267,7 @@ def test_captured_values_are_never_stale(monkeypatch):
     WEIGHTS[0] = 4.0  # in place
     value, grad = sim.value_and_grad(y0, 1.0)
     assert value == pytest.approx(8 * 1.7) and grad.y0 == pytest.approx([32.0, 8.0])
-    assert len(engine._models) == derived  # all this without another derivation
+    assert len(kit._models) == derived  # all this without another derivation
     monkeypatch.setitem(here, "gain", lambda x: x * x)
     value, grad = sim.value_and_grad(y0, 1.0)
     assert value == pytest.approx(4 * 0.3**8 + 0.5**8) and grad.y0 == pytest.approx([32 * 0.3**7, 8 * 0.5**7])

@@ -14,14 +14,14 @@ from typing import Any
 
 from .build import const, zero
 from .context import EXIT, HELD, RET, RETURN, Env
+from .forward import Forward
 from .ir import Alloc, Atom, Base, Block, Const, Dim, Let, Stmt, Var, defined, inner_defined, is_float, walk, written_by
-from .opaque import OpaqueCalls
 from .values import Listed, Maybe, Ref, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
 __all__ = ["Aliases"]
 
 
-class Aliases(OpaqueCalls):
+class Aliases(Forward):
     """Arrays that one name may stand for."""
 
     def _unify(

@@ -10,7 +10,7 @@ import builtins
 import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,8 @@ from .lanes import LanesError
 from .module import load_module
 from .native import STUBS, Program
 from .returned import ShapeSite
-from .scratch import Scratch, scratch_of
+from .roots import RootSite
+from .scratch import Memory, Scratch, scratch_of, zeros_of
 from .spec import Spec, leaf_specs, leaves_of
 from .stored import stored
 from .tangent import Tangent
@@ -37,6 +38,7 @@ __all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "longe
 Leaves = Sequence[np.ndarray]
 Bars = Sequence[np.ndarray | None]
 Env = dict[Base | Var, np.ndarray]
+T = TypeVar("T")
 
 #: functions that only generated code calls need no way in from Python
 INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -49,6 +51,8 @@ def raise_site(
     site = entry.sites[status - 1]
     if isinstance(site, ShapeSite):
         exc: BaseException = entry.shape_error(site, counters, arrays or {})
+    elif isinstance(site, RootSite):
+        exc = site.exception()
     else:
         exc = _user_exception(site, dict(entry.globals_of(site)))
     exc.add_note(f'adjointsim: raised in {site.function}, File "{site.filename}", line {site.lineno}')
@@ -171,6 +175,7 @@ class FunctionKernel:
             self.entry = lower_entry(fn, args, result=result)
             self._like = 0
         self.result_spec: Spec = self.entry.result_spec
+        self._memory: dict[Any, Any] = {}  # what was needed for inputs of some shapes
 
     def stale(self) -> bool:
         """Whether a name that the function uses from outside means something else than when it was lowered."""
@@ -226,33 +231,62 @@ class FunctionKernel:
         return Compiled(tangent_kernel(kernel, module, made), entry, [b for _, b in entry.leaves]), made
 
     # --------------------------------------------------------------------------------------------------------- calls
-    def _arguments(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray], list[np.ndarray], Env]:
-        """By-value ints, the leaves of the other arguments, the captures, and the last two by their bases."""
+    def _arguments(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray], list[np.ndarray]]:
+        """By-value ints, the leaves of the other arguments, and the captures."""
         counters = [int(leaf[0]) for leaf, on in zip(leaves, self._counted, strict=True) if on]
         rest = [leaf for leaf, on in zip(leaves, self._counted, strict=True) if not on]
-        captures = [c.value() for c in self.entry.captures]
-        env = {base: leaf for (_, base), leaf in zip(self.entry.leaves, rest, strict=True)}
-        env.update((c.base, value) for c, value in zip(self.entry.captures, captures, strict=True))
-        return counters, rest, captures, env
+        return counters, rest, [c.value() for c in self.entry.captures]
 
-    def _check(self, status: int, counters: Sequence[int], env: Env) -> None:
+    def _env(self, rest: Leaves, captures: Leaves) -> Env:
+        """The last two of :meth:`_arguments` by their bases; ``rest`` may have more at its end."""
+        env: Env = {base: leaf for (_, base), leaf in zip(self.entry.leaves, rest, strict=False)}
+        env.update((c.base, value) for c, value in zip(self.entry.captures, captures, strict=False))
+        return env
+
+    def _check(self, status: int, counters: Sequence[int], rest: Leaves, captures: Leaves) -> None:
         if status > 0:
-            raise raise_site(self.entry, status, counters, env)
+            raise raise_site(self.entry, status, counters, self._env(rest, captures))
 
     def result_shapes(self, leaves: Leaves) -> list[tuple[int, ...]]:
         """The shapes of the result leaves; StructureError if they are known only while it runs."""
-        _, rest, _, env = self._arguments(leaves)
-        return self._shapes(rest, env)
+        _, rest, captures = self._arguments(leaves)
+        return self._shapes(rest, captures)
 
-    def _results(self, rest: Leaves, env: Env) -> list[np.ndarray]:
-        """Memory for the result leaves, which is in ``env`` from here on."""
-        shapes = self._shapes(rest, env)
-        results = [np.zeros(shape, dtype=base.dt) for shape, (_, base) in zip(shapes, self.entry.results, strict=True)]
-        env.update((base, leaf) for (_, base), leaf in zip(self.entry.results, results, strict=True))
-        return results
+    def _remembered(self, key: tuple[Any, ...], arrays: Leaves, by_shape: bool, make: Callable[[], T]) -> T:
+        """What ``make`` says is needed: found once for arrays of some shapes, if it follows from these alone."""
+        if not by_shape:
+            return make()
+        key = (*key, *[a.shape for a in arrays])
+        found = self._memory.get(key)
+        if found is None:
+            if len(self._memory) >= 64:
+                self._memory.clear()
+            found = self._memory[key] = make()
+        return found
 
-    def _shapes(self, rest: Leaves, env: Env) -> list[tuple[int, ...]]:
-        shapes = [leaf.shape for leaf in rest[: self._like]] if self._like else self.entry.result_shapes(env)
+    def _results(self, rest: Leaves, captures: Leaves) -> list[np.ndarray]:
+        """Memory for the result leaves."""
+
+        def make() -> Memory:
+            return [(s, np.dtype(base.dt)) for s, (_, base) in zip(self._shapes(rest, captures), self.entry.results, strict=True)]
+
+        by_shape = bool(self._like) or self.entry.plan().by_shape
+        return zeros_of(self._remembered(("results",), [*rest, *captures], by_shape, make))
+
+    def _scratch(self, compiled: Compiled, rest: Leaves, captures: Leaves, results: Leaves) -> list[np.ndarray]:
+        """Scratch memory of a kernel with results and no cotangents."""
+        scratch = compiled.scratch
+        if not scratch.bases:
+            return []
+
+        def make() -> Memory:
+            bases = [base for _, base in self.entry.results]
+            return scratch.memory({**self._env(rest, captures), **dict(zip(bases, results, strict=True))})
+
+        return zeros_of(self._remembered((compiled,), [*rest, *captures, *results], scratch.by_shape, make))
+
+    def _shapes(self, rest: Leaves, captures: Leaves) -> list[tuple[int, ...]]:
+        shapes = [x.shape for x in rest[: self._like]] if self._like else self.entry.result_shapes(self._env(rest, captures))
         if shapes is None:
             raise StructureError(
                 f"{self.fn.__name__} returns an array whose shape is known only while it runs: return a scalar, "
@@ -262,23 +296,24 @@ class FunctionKernel:
 
     def value(self, leaves: Leaves) -> list[np.ndarray]:
         """Result leaves, fresh."""
-        counters, rest, captures, env = self._arguments(leaves)
-        results = self._results(rest, env)
-        status = self._primal.function(*counters, *rest, *captures, *results, *self._primal.scratch.allocate(env))
-        self._check(status, counters, env)
+        counters, rest, captures = self._arguments(leaves)
+        results = self._results(rest, captures)
+        scratch = self._scratch(self._primal, rest, captures, results)
+        status = self._primal.function(*counters, *rest, *captures, *results, *scratch)
+        self._check(status, counters, rest, captures)
         return results
 
     def vjp(self, leaves: Leaves, result_bars: Bars) -> list[np.ndarray | None]:
         """Cotangents of all leaves, fresh; None for inert ones.  ``result_bars`` are not modified."""
-        counters, rest, captures, env = self._arguments(leaves)
-        found = iter(self._back(self._vjp, counters, rest, captures, result_bars, env))
+        counters, rest, captures = self._arguments(leaves)
+        found = iter(self._back(self._vjp, counters, rest, captures, result_bars))
         return [None if counted else next(found) for counted in self._counted]
 
     def value_and_vjp(self, leaves: Leaves, result_bars: Bars) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """What :meth:`value` and :meth:`vjp` give, of a function that returns numbers, from one run of it."""
-        counters, rest, captures, env = self._arguments(leaves)
-        results = self._results(rest, env)
-        found = iter(self._back(self._value_and_vjp, counters, rest, [*captures, *results], result_bars, env))
+        counters, rest, captures = self._arguments(leaves)
+        results = self._results(rest, captures)
+        found = iter(self._back(self._value_and_vjp, counters, rest, [*captures, *results], result_bars))
         return results, [None if counted else next(found) for counted in self._counted]
 
     def _back(
@@ -288,7 +323,6 @@ class FunctionKernel:
         inputs: Leaves,
         others: Leaves,
         result_bars: Bars,
-        env: Env,
         lanes: tuple[int, ...] = (),
     ) -> list[np.ndarray | None]:
         """Run a VJP kernel, or one that is doubled or has ``lanes`` or results, with new memory; ``others`` are captures, and
@@ -301,11 +335,18 @@ class FunctionKernel:
             return [None if bar is None else np.zeros((*lanes, *leaf.shape), leaf.dtype) for bar, leaf in wanted]
 
         bars = fresh()
-        lengths = zip((*(base for _, base in pairs), *kernel.leaf_bars), (*(bar for bar, _ in pairs), *bars), strict=True)
-        env = {**env, **{base: bar for base, bar in lengths if base is not None and bar is not None}}
-        scratch = compiled.scratch.allocate(env)
+
+        def env() -> Env:
+            lengths = zip((*(base for _, base in pairs), *kernel.leaf_bars), (*(b for b, _ in pairs), *bars), strict=True)
+            known = {base: bar for base, bar in lengths if base is not None and bar is not None}
+            results = dict(zip([b for _, b in self.entry.results], others[len(self.entry.captures) :], strict=False))
+            return {**self._env(inputs, others), **results, **known}
+
+        shaped = [*inputs, *others, *(bar for bar, _ in pairs if bar is not None)]
+        make = compiled.scratch.memory
+        scratch = zeros_of(self._remembered((compiled, lanes), shaped, compiled.scratch.by_shape, lambda: make(env())))
         places = [ARENAS.index(arena_of(base)) for base in kernel.arenas]
-        tapes = new_tapes(compiled.tape.first(env), len(ARENAS) - 1 in places)
+        tapes = new_tapes(compiled.tape.first(env()), len(ARENAS) - 1 in places) if places else []
         while True:  # all anew if a tape was too short: it may have run out half-way back
             given = [np.array(bar, dtype=base.dt) for bar, base in pairs]
             memory = [*(b for b in bars if b is not None), *(tapes[k] for k in places), *scratch]
@@ -313,8 +354,8 @@ class FunctionKernel:
             if status != NEED:
                 break
             tapes, bars = longer(tapes), fresh()
-            compiled.tape.grew(env, (tapes[0].size, tapes[1].size))
-        self._check(status, counters, env)
+            compiled.tape.grew(env(), (tapes[0].size, tapes[1].size))
+        self._check(status, counters, inputs, others)
         return bars
 
     def vjps(self, leaves: Leaves, result_bars: Bars, lanes: int) -> list[np.ndarray | None]:
@@ -326,21 +367,21 @@ class FunctionKernel:
         if compiled is None or not any(b is not None for b in compiled.kernel.result_bars):
             each = [self.vjp(leaves, [None if b is None else b[k] for b in result_bars]) for k in range(lanes)]
             return [None if column[0] is None else np.stack(column) for column in zip(*each, strict=True)]  # type: ignore[arg-type]
-        counters, rest, captures, env = self._arguments(leaves)
-        found = iter(self._back(compiled, counters, rest, captures, result_bars, env, (lanes,)))
+        counters, rest, captures = self._arguments(leaves)
+        found = iter(self._back(compiled, counters, rest, captures, result_bars, (lanes,)))
         return [None if counted else next(found) for counted in self._counted]
 
     def hvp(
         self, leaves: Leaves, dots: Bars, result_bars: Bars, result_bar_dots: Bars | None = None
     ) -> tuple[list[np.ndarray | None], list[np.ndarray | None]]:
         """What :meth:`vjp` gives, and its derivative along ``dots`` (None: zero), and ``result_bar_dots`` unless these are 0."""
-        counters, rest, captures, env = self._arguments(leaves)
+        counters, rest, captures = self._arguments(leaves)
         compiled = self._seeded_hvp if result_bar_dots is not None else self._hvp
         given = [d for d, counted in zip(dots, self._counted, strict=True) if not counted]
         floats = [(d, leaf) for d, leaf in zip(given, rest, strict=True) if leaf.dtype.kind == "f"]
         inputs = [*rest, *(np.zeros_like(x) if d is None else np.ascontiguousarray(d, x.dtype) for d, x in floats)]
         seeds = [*result_bars, *(d for d in result_bar_dots or () if d is not None)]
-        bars = self._back(compiled, counters, inputs, captures, seeds, env)
+        bars = self._back(compiled, counters, inputs, captures, seeds)
         one, two = iter(bars[: len(rest)]), iter(bars[len(rest) :])
         first = [None if counted else next(one) for counted in self._counted]
         return first, [None if bar is None else next(two) for bar in first]
@@ -354,18 +395,24 @@ class FunctionKernel:
         return self._back_bytes(self._hvp, leaves, 2)
 
     def _back_bytes(self, compiled: Compiled, leaves: Leaves, order: int) -> tuple[int, bool]:
-        _, rest, _, env = self._arguments(leaves)
-        bars = sum(order * leaf.nbytes for bar, leaf in zip(compiled.kernel.leaf_bars, rest, strict=False) if bar is not None)
-        cells = compiled.tape.sizes(env)
-        floats, integers = compiled.tape.first(env)
-        tapes = 8 * (order * floats + integers + 2)
-        return bars + compiled.scratch.nbytes(env) + tapes, cells is not None and compiled.preallocated
+        _, rest, captures = self._arguments(leaves)
+
+        def make() -> tuple[int, bool]:
+            env, own = self._env(rest, captures), zip(compiled.kernel.leaf_bars, rest, strict=False)
+            bars = sum(order * leaf.nbytes for bar, leaf in own if bar is not None)
+            cells = compiled.tape.sizes(env)
+            floats, integers = compiled.tape.first(env)
+            tapes = 8 * (order * floats + integers + 2)
+            return bars + compiled.scratch.nbytes(env) + tapes, cells is not None and compiled.preallocated
+
+        by_shape = compiled.scratch.by_shape and not compiled.kernel.arenas
+        return self._remembered((compiled, order), [*rest, *captures], by_shape, make)
 
     def jvp(self, leaves: Leaves, dots: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """Result leaves and their tangents; ``dots`` has None (or anything) for inert leaves."""
-        counters, rest, captures, env = self._arguments(leaves)
+        counters, rest, captures = self._arguments(leaves)
         compiled, made = self._jvp
-        results = self._results(rest, env)
+        results = self._results(rest, captures)
         given: Env = {}
         inputs = [dot for dot, counted in zip(dots, self._counted, strict=True) if not counted]
         for dot, leaf, base in zip(inputs, rest, compiled.kernel.inputs, strict=True):
@@ -375,8 +422,9 @@ class FunctionKernel:
         out = [np.zeros_like(result) if is_float(base.dt) else None for result, base in zip(results, bases, strict=True)]
         given.update((base, dot) for base, dot in zip(bases, out, strict=True) if dot is not None)
         tangents = [given[p] for p in made.dots]  # type: ignore[index]
-        status = compiled.function(*counters, *rest, *captures, *results, *tangents, *compiled.scratch.allocate(env))
-        self._check(status, counters, env)
+        scratch = self._scratch(compiled, rest, captures, results)
+        status = compiled.function(*counters, *rest, *captures, *results, *tangents, *scratch)
+        self._check(status, counters, rest, captures)
         return results, out
 
     def source(self, kind: str = "vjp") -> str:

@@ -71,7 +71,7 @@ class Names:
 class _Scope:
     stmts: list[Stmt] = field(default_factory=list)
     lets: dict[tuple[object, ...], Var] = field(default_factory=dict)
-    loads: dict[tuple[Base, tuple[Atom, ...]], Atom] = field(default_factory=dict)
+    loads: dict[Base, dict[tuple[Atom, ...], Atom]] = field(default_factory=dict)
     barrier: bool = False  # loads known outside are not known here (a loop body, which may store)
 
 
@@ -138,8 +138,12 @@ class Builder:
     def _forget(self, base: Base, index: tuple[Atom, ...] | None = None) -> None:
         """Forget what is known of a base's cells: of those that an index may be, or of all."""
         for scope in self.scopes:
-            for key in [k for k in scope.loads if k[0] == base and (index is None or not apart(k[1], index))]:
-                del scope.loads[key]
+            if index is None:
+                scope.loads.pop(base, None)
+            elif base in scope.loads:
+                known = scope.loads[base]
+                for key in [k for k in known if not apart(k, index)]:
+                    del known[key]
 
     def add(self, s: Stmt) -> None:
         """Append a statement as it is."""
@@ -252,16 +256,16 @@ class Builder:
     def load(
         self, base: Base, index: tuple[Atom, ...], root: str | None = None, wrap: str = "maybe", var: Var | None = None
     ) -> Atom:
-        key = (base, index)
         if self.number:
             for scope in reversed(self.scopes):
-                if key in scope.loads:
-                    return scope.loads[key]
+                known = scope.loads.get(base)
+                if known is not None and index in known:
+                    return known[index]
                 if scope.barrier:
                     break
         var = var or self.names.var(root or f"{base.name.split('.')[0]}_", base.dt)
         self.scopes[-1].stmts.append(Load(var, base, index, wrap, self.line, self.part))
-        self.scopes[-1].loads[key] = var
+        self.scopes[-1].loads.setdefault(base, {})[index] = var
         return var
 
     def store(
@@ -271,7 +275,7 @@ class Builder:
         self._forget(base, index)
         self.scopes[-1].stmts.append(Store(base, index, value, mode, wrap, self.line, self.part, free))
         if mode == "set":
-            self.scopes[-1].loads[(base, index)] = value
+            self.scopes[-1].loads.setdefault(base, {})[index] = value
 
     def phi(self, test: Atom, then: list[Stmt], orelse: list[Stmt], pairs: list[tuple[str, Atom, Atom]]) -> list[Atom]:
         """Close an If; returns the merged values (a pair of equal atoms needs no phi)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import builtins
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ from .complexes import COMPLEX_CASTS
 from .complexpairs import is_complex
 from .expr import Expressions
 from .factorisations import LINALG
+from .inlined import Inlined
 from .ir import Atom, Const, Var, is_float
 from .iteration import RANGES
 from .registry import CustomFunction
 from .source import Source, plain_function, read
 from .values import Lazy, Listed, Ref, Static, Tup, Value, describe
+from .verbs import verb_of
 
 __all__ = ["Calls"]
 
@@ -56,6 +58,11 @@ class Calls(Expressions):
         custom = obj if isinstance(obj, CustomFunction) else _hashable_get(LINALG, obj)
         if custom is not None:
             return self.opaque(custom, node, root)
+        if isinstance(obj, Inlined):
+            return obj.lower(self, [self.value(a) for a in node.args])
+        verb = verb_of(obj)
+        if verb is not None:
+            return self.verb(verb, node, root)
         handler = _hashable_get(_CALLS, obj)
         found = self.complex_call(obj, node, handler, root) if callable(obj) else None
         if found is not None:
@@ -80,6 +87,9 @@ class Calls(Expressions):
     def opaque(self, custom: CustomFunction, node: ast.Call, root: str | None) -> Value:
         raise NotImplementedError
 
+    def verb(self, name: str, node: ast.Call, root: str | None) -> Value:
+        raise NotImplementedError
+
     def _arguments(self, fn: types.FunctionType, node: ast.Call) -> dict[str, Value]:
         """Bind positional, keyword and default arguments as Python does."""
         code = fn.__code__
@@ -99,6 +109,18 @@ class Calls(Expressions):
                 raise self.error(f"{fn.__name__}() got an unexpected or repeated argument '{keyword.arg}'", node)
             bound[keyword.arg] = self.held(self.value(keyword.value, keyword.arg))
         self.release(mark)
+        return self._with_defaults(fn, bound, node)
+
+    def bound(self, fn: types.FunctionType, values: Sequence[Value], node: ast.AST) -> dict[str, Value]:
+        """Values by the names of the arguments that they are given for by position."""
+        code = fn.__code__
+        if len(values) > code.co_argcount:
+            raise self.error(f"{fn.__name__}() takes {code.co_argcount} positional arguments but {len(values)} were given", node)
+        return self._with_defaults(fn, dict(zip(code.co_varnames, values, strict=False)), node)
+
+    def _with_defaults(self, fn: types.FunctionType, bound: dict[str, Value], node: ast.AST) -> dict[str, Value]:
+        code = fn.__code__
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         defaults = dict(
             zip(names[code.co_argcount - len(fn.__defaults__ or ()) : code.co_argcount], fn.__defaults__ or (), strict=True)
         )

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,15 @@ from .liveness import Liveness
 from .lower import Lowering
 from .opaque import Opaque
 from .outline import Helper, Helpers
+from .outside import Outside, resolve
 from .ranges import never_negative
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
-from .source import MISSING, Source, read
+from .source import Source, read
 from .spec import ArraySpec, ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec, leaf_specs, leaves_of, ones_of
 from .values import Ref, Static, Tup, Value, describe
 
-__all__ = ["Capture", "Entry", "lower_entry", "spec_of_capture"]
+__all__ = ["Capture", "Entry", "lower_entry", "outside_of", "spec_of_capture"]
 
 INT = ScalarSpec("i8")
 _AS_LEAF = ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]
@@ -53,7 +55,7 @@ class Capture:
 
     def now(self) -> Any:
         """What the name means now."""
-        obj = _resolve(self.source, self.path)
+        obj = resolve(self.source, self.path)
         for k in self.pick:
             obj = obj[k]
         return obj
@@ -61,6 +63,11 @@ class Capture:
     def value(self) -> np.ndarray:
         """What the name means now, as a leaf."""
         obj = self.now()
+        if type(obj) is np.ndarray and obj.dtype == self.base.dt and obj.ndim == self.base.rank and not self.ones:
+            if obj.ndim and obj.flags.c_contiguous and obj.flags.aligned:
+                return obj  # as below, in less time
+        elif type(obj) is float and self.base.dt == "f8" and self.base.rank == 1 and not self.ones:
+            return np.array([obj])
         if np.asarray(obj).dtype.kind == "c":
             array = np.require(obj, "c16" if self.base.dt == "f8" else "c8", _AS_LEAF)
             obj = array.reshape(-1).view(self.base.dt).reshape(*np.shape(obj), 2)
@@ -102,18 +109,11 @@ class Entry:
         number of another type (another *value* is no matter: it is an input).
 
         Raises ArgumentError for a value that a custom function has frozen."""
-        for opaque in self.opaques:
-            opaque.check_unchanged()
-        for (source, path), then in self.outside.items():
-            try:
-                now = _resolve(source, path)
-            except (NameError, KeyError):
-                return True
-            if now is not then:
-                spec = spec_of_capture(then)
-                if spec is None or spec != spec_of_capture(now):
-                    return True
-        return False
+        return self._outside.changed()
+
+    @cached_property
+    def _outside(self) -> Outside:
+        return outside_of([self])
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -133,15 +133,20 @@ class Entry:
 
         Lengths may depend on the contents of ``fixed`` inputs only, which are all inputs unless it is given.
         """
-        key = None if fixed is None else frozenset(fixed)
-        plan = self._probes.get(key)
-        if plan is None:
-            plan = self._probes[key] = self._probe(fixed)
+        plan = self.plan(fixed)
         results = [b for _, b in self.results]
         if any(b not in plan.bases for b in results):
             return None
         found = dict(zip(plan.bases, plan.shapes(arrays), strict=True))
         return [found[b] for b in results]
+
+    def plan(self, fixed: Collection[Base] | None = None) -> Scratch:
+        """What :meth:`result_shapes` are found by."""
+        key = None if fixed is None else frozenset(fixed)
+        plan = self._probes.get(key)
+        if plan is None:
+            plan = self._probes[key] = self._probe(fixed)
+        return plan
 
     def _probe(self, fixed: Collection[Base] | None) -> Scratch:
         """The lengths of the result leaves."""
@@ -188,21 +193,10 @@ def spec_of_capture(obj: Any) -> Spec | None:
     return None
 
 
-def _resolve(source: Source, path: str) -> Any:
-    if path.startswith("default:"):
-        name = path.removeprefix("default:")
-        fn = source.fn
-        code = fn.__code__
-        positional = code.co_varnames[: code.co_argcount]
-        defaults = dict(zip(positional[len(positional) - len(fn.__defaults__ or ()) :], fn.__defaults__ or (), strict=True))
-        return {**defaults, **(fn.__kwdefaults__ or {})}[name]
-    first, *rest = path.split(".")
-    obj = source.lookup(first)
-    for attr in rest:
-        obj = getattr(obj, attr, MISSING)
-    if obj is MISSING:
-        raise NameError(f"name '{path}' is not defined (read by {source.name}, {source.filename})")
-    return obj
+def outside_of(entries: Iterable[Entry]) -> Outside:
+    """What names from outside meant to all of some entries."""
+    found = [(source, path, then) for entry in entries for (source, path), then in entry.outside.items()]
+    return Outside(found, [opaque for entry in entries for opaque in entry.opaques], spec_of_capture)
 
 
 class _Captures:
@@ -371,7 +365,7 @@ def _lower(
         low.sites += helper.sites
     opaques = helpers.used_opaques(body)
     for opaque in opaques:
-        opaque.first = len(low.sites)
+        opaque.number_sites(len(low.sites))
         low.sites += opaque.sites
     known = never_negative(body, set(by_value), [x.fn for x in (*opaques, *used)])
     used = [replace(h, nonnegative=frozenset(known[h.fn.name])) for h in used]

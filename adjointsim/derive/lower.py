@@ -19,7 +19,7 @@ from .complexpairs import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
 from .ir import ZERO, Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness
-from .outline import Outlining
+from .roots import Roots
 from .source import read
 from .values import Lazy, Listed, Maybe, Ref, Static, Tup, Value, atoms_in, describe, rebuild, refs_in, shape_of
 from .views import Part
@@ -27,7 +27,7 @@ from .views import Part
 __all__ = ["Lowering"]
 
 
-class Lowering(Outlining):
+class Lowering(Roots):
     """Lowers one entry function, or a helper of its own, into one block of IR; calls are in :mod:`.outline`, or inlined."""
 
     # ---------------------------------------------------------------------------------------------------- functions

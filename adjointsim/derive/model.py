@@ -13,11 +13,12 @@ from .byvalue import by_value
 from .control import DRIVER_VERBS
 from .doubled import Doubled, doubled, padded
 from .driver import driver_text
-from .entry import Entry, lower_entry
+from .entry import Entry, lower_entry, outside_of
 from .ir import Base, is_float
 from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .native import STUBS
+from .outside import Outside
 from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
 from .stored import stored
 from .summary import Leaf, Route, StepSummary, SweepSummary, bar_modes, calling, routes_of
@@ -211,7 +212,11 @@ class CompiledModel:
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when they were derived."""
-        return any(entry.stale() for entry in self.entries.values())
+        return self._outside.changed()
+
+    @cached_property
+    def _outside(self) -> Outside:
+        return outside_of([*self.entries.values()])
 
     @cached_property
     def march(self) -> Any:

@@ -73,7 +73,7 @@ class Rule:
 class Opaque:
     """A custom function for arguments of given types; the parameters of ``fn`` are arguments, results, captures of rules."""
 
-    custom: CustomFunction
+    name: str
     fn: Fn
     args: tuple[Param, ...]
     out: tuple[Param, ...]
@@ -82,6 +82,8 @@ class Opaque:
     jvp: Rule | None = None
     captures: tuple[Base, ...] = ()
     first: int = 0  # of its sites among those of the entry function
+    silent: frozenset[int] = frozenset()  # places of arguments that have no cotangent, and need none
+    own_sites: tuple[RaiseSite, ...] = ()  # of ``fn``, where it is code like any
 
     @property
     def rules(self) -> list[Rule]:
@@ -89,11 +91,17 @@ class Opaque:
 
     @property
     def sites(self) -> tuple[RaiseSite, ...]:
-        return tuple(site for rule in self.rules for site in rule.sites)
+        return (*self.own_sites, *(site for rule in self.rules for site in rule.sites))
+
+    def number_sites(self, first: int) -> None:
+        """Say where its sites are among those of the entry function."""
+        self.first = first
+        self.fn = replace(self.fn, body=with_sites(self.fn.body, first))
 
     def first_site(self, rule: Rule) -> int:
         """The number of a rule's first site in the entry function."""
-        return self.first + (len(self.vjp.sites) if rule is self.jvp and self.vjp is not None else 0)
+        before = len(self.vjp.sites) if rule is self.jvp and self.vjp is not None else 0
+        return self.first + len(self.own_sites) + before
 
     def check_unchanged(self) -> None:
         """ArgumentError if a value that foreign code uses from outside has changed since it was compiled."""
@@ -104,7 +112,7 @@ class Opaque:
     def missing(self, what: str, why: str = "") -> DerivationError:
         """The error for a derivative that no rule gives."""
         e = self.no_rule
-        name = self.custom.function.__name__
+        name = self.name
         message = f"the {what} of {name} {why}" if why else f"{name} has no {what}: give it one with @{name}.{what}"
         return type(e)(message, e.filename, e.lineno, e.offset, e.text)
 
@@ -289,7 +297,7 @@ class OpaqueCalls(Calls):
         params = (*args, *(p for _, p in arrays))
         fn = Fn(self.helpers.name(custom.function), params, (foreign,), tuple(p for _, p in numbers))
         missing = self.error("", node)
-        made = self.helpers.opaques[key] = Opaque(custom, fn, args, out, missing)  # its rules may call it
+        made = self.helpers.opaques[key] = Opaque(custom.function.__name__, fn, args, out, missing)  # its rules may call it
         if custom.vjp_rule is not None:
             made.vjp = self._rule(made, custom.vjp_rule, specs, each, whole, "vjp", node)
         if custom.jvp_rule is not None:
@@ -315,7 +323,7 @@ class OpaqueCalls(Calls):
         try:
             return self._foreign_rule(given, specs, results, whole, kind)
         except TypeError as error:
-            name = made.custom.function.__name__
+            name = made.name
             raise self.error(f"{fn.__name__}, a rule of {name}: {error} (and it is not derived: {why})", node) from None
 
     def _rule_params(

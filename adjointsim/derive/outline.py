@@ -46,7 +46,7 @@ from .opaque import Opaque
 from .source import Source, read
 from .values import Listed, Maybe, Ref, Static, Tup, Value, atoms_in, rebuild, refs_in, shape_of
 
-__all__ = ["Helper", "Helpers", "Outlining", "reachable"]
+__all__ = ["Helper", "Helpers", "Misfit", "Outlining", "Parameters", "parts_of", "reachable"]
 
 SMALL = 25  #: statements below which a function without loops is inlined wherever it is called
 #: statements that inlining may add to a program; a pair of functions for the way back costs about as much to compile
@@ -120,7 +120,7 @@ class Helpers:
             for s in walk(todo.pop()):
                 if isinstance(s, Call) and s.fn in by_name and s.fn not in found:
                     found[s.fn] = by_name[s.fn]
-                    todo += [rule.fn.body for rule in by_name[s.fn].rules]
+                    todo += [by_name[s.fn].fn.body, *(rule.fn.body for rule in by_name[s.fn].rules)]
         return [o for name, o in by_name.items() if name in found]
 
     def not_worth_it(self, body: Block) -> frozenset[Hashable]:
@@ -145,11 +145,11 @@ def reachable(body: Block, fns: Iterable[Fn]) -> list[Fn]:
     return [fn for fn in fns if fn.name in names]
 
 
-class _Misfit(Exception):
+class Misfit(Exception):
     """A function cannot be one of its own."""
 
 
-def _parts(value: Value) -> Iterator[Atom | Base]:
+def parts_of(value: Value) -> Iterator[Atom | Base]:
     """The arguments that a value is passed as, repeated arrays included."""
     if isinstance(value, (Var, Const)):
         if isinstance(value, Var) or is_float(value.dt):
@@ -157,13 +157,13 @@ def _parts(value: Value) -> Iterator[Atom | Base]:
     elif isinstance(value, Ref):
         yield value.base
         for a in atoms_in(value):
-            yield from _parts(a)
+            yield from parts_of(a)
     elif isinstance(value, Tup):
         for item in value.items:
-            yield from _parts(item)
+            yield from parts_of(item)
 
 
-class _Parameters:
+class Parameters:
     """Makes the parameters of a helper from its arguments; arrays in ``written`` (by number) may be written."""
 
     def __init__(self, names: Names, written: set[int]) -> None:
@@ -198,30 +198,29 @@ class Outlining(Loops):
 
     helpers: Helpers
     callers: tuple[types.FunctionType, ...] = ()  # functions whose helper this lowers
-    whole_program = False  # everything is inlined
 
     def function(self, fn: types.FunctionType, args: dict[str, Value], node: Any = None) -> Value:
         raise NotImplementedError
 
     def alloc(self, root: str, dt: str, dims: tuple[Atom, ...], fill: str) -> Ref:
         if self.callers:
-            raise _Misfit  # memory belongs to the entry function
+            raise Misfit  # memory belongs to the entry function
         return super().alloc(root, dt, dims, fill)
 
     def alone(self) -> None:
         if self.callers:
-            raise _Misfit
+            raise Misfit
 
     def outlined(self, fn: types.FunctionType, args: dict[str, Value]) -> Value | None:
         """The value of a call of ``fn`` as a function of its own; None if it must be inlined."""
         if self.whole_program:
             return None
         if fn in self.callers:
-            raise _Misfit  # recursion: refused where inlined code comes back to the function
+            raise Misfit  # recursion: refused where inlined code comes back to the function
         args = {name: args[name] for name in fn.__code__.co_varnames if name in args}  # keywords come in any order
         try:
             kind = self._kind_of(fn, args)
-        except _Misfit:
+        except Misfit:
             return None
         if kind in self.helpers.inlined:
             return None
@@ -247,16 +246,16 @@ class Outlining(Loops):
         if isinstance(value, Tup):
             return (value.cls, tuple(self._kind(item, bases) for item in value.items))
         if isinstance(value, (Listed, Maybe)) or value.obj is NEVER or value.obj is UNBOUND:
-            raise _Misfit
+            raise Misfit
         try:
             hash(value.obj)
         except TypeError:
-            raise _Misfit from None
+            raise Misfit from None
         return (type(value.obj), value.obj)
 
     def _called(self, helper: Helper, args: dict[str, Value]) -> Value | None:
         given: list[Atom | Base] = []
-        for part in (p for value in args.values() for p in _parts(value)):
+        for part in (p for value in args.values() for p in parts_of(value)):
             if not (isinstance(part, Base) and part in given):
                 given.append(part)
         given += helper.captures
@@ -276,7 +275,7 @@ class Outlining(Loops):
             child = type(self)(Names(), self.capture)
             child.helpers, child.outside, child.seen = self.helpers, self.outside, self.seen
             child.callers = (*self.callers, *(frame.source.fn for frame in self.frames))
-            params = _Parameters(child.names, written)
+            params = Parameters(child.names, written)
             try:
                 source = read(fn)
                 child.b.line = source.node.lineno
@@ -290,7 +289,7 @@ class Outlining(Loops):
                     return None
                 written.update(places)
                 continue
-            except (DerivationError, _Misfit):
+            except (DerivationError, Misfit):
                 return None
             break
         if any(True for _ in refs_in(value)) or (isinstance(value, Static) and value.obj is NEVER):
@@ -302,7 +301,7 @@ class Outlining(Loops):
             return None
         return replace(helper, fn=replace(helper.fn, name=self.helpers.name(fn)))
 
-    def _finished(self, child: Outlining, value: Value, params: _Parameters, source: Source) -> Helper:
+    def _finished(self, child: Outlining, value: Value, params: Parameters, source: Source) -> Helper:
         body = tuple(child.b.stmts)
         captures = dict.fromkeys(b for s in walk(body) for b in bases_of(s) if b not in params.all)
         own = {b: Base(child.names.fresh(b.name), b.dt, b.rank, b.role) for b in captures}

@@ -41,7 +41,7 @@ from .ir import Atom, Const
 from .typing_table import DTYPES, RESULTS
 
 __all__ = [
-    "BINARY", "BOOLEAN", "CASTS", "COMPARE", "CONSTANTS", "FIXED", "FUNCTIONS", "OPS", "UNARY", "Build", "Op", "Term",
+    "BINARY", "BOOLEAN", "CASTS", "COMPARE", "CONSTANTS", "FIXED", "FUNCTIONS", "OPS", "TYPED", "UNARY", "Build", "Op", "Term",
     "apply_term", "result_dtype", "text",
 ]  # fmt: skip
 
@@ -220,10 +220,16 @@ rule("gamma", "x", "math.gamma({0})", x=strong("y * polygamma(0, x)"))
 rule("lgamma", "x", "math.lgamma({0})", x=strong("polygamma(0, x)"))
 rule("polygamma", "m x", "special.polygamma({0}, {1})", x=strong("polygamma(m + 1, x)"))
 
+# random numbers: functions of integers, see adjointsim.random
+rule("normal", "seed n i", "special.normal({0}, {1}, {2})")
+rule("uniform", "seed n i", "special.uniform({0}, {1}, {2})")
+
 #: where the second argument is a literal that keeps a ``strong`` coefficient finite, the plain product is as good
 _FINITE: dict[str, Callable[[float], bool]] = {"div": bool, "powi": lambda n: n >= 0, "pow": lambda e: e == 0 or e >= 1}
 #: arguments of one dtype only: (which, dtype).  Those that are not the condition of ``select`` must be literal integers
 FIXED = {"powi": (1, "i8"), "polygamma": (0, "i8"), "roundn": (1, "i8"), "select": (0, "b1")}
+#: operations of arguments of one kind: (dtypes, dtype of the result)
+TYPED = dict.fromkeys(("normal", "uniform"), (("i8", "i8", "i8"), "f8"))
 
 #: what a step may call, by the object it calls; casts (float, int, np.float32 ..) are statements, not entries.  A ufunc has the
 #: types of its operation: float64 for a float32 with an integer, though Numba's ufuncs (not its operators) keep float32
@@ -259,6 +265,8 @@ def result_dtype(op: str, dts: tuple[str, ...]) -> str:
     """The dtype that Numba gives to ``op`` of arguments of dtypes ``dts``; a literal integer is an "i8"."""
     if op == "copy":
         return dts[0]
+    if op in TYPED and dts == TYPED[op][0]:
+        return TYPED[op][1]
     place, only = FIXED.get(op, (-1, ""))
     free = [dt for i, dt in enumerate(dts) if i != place]
     found = ""

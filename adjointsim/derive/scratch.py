@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,9 +13,10 @@ import numpy as np
 from . import interp
 from .ir import Alloc, Atom, Base, Call, Dim, Fn, If, Let, Load, Stmt, Var, bases_of, defined, free_vars, walk, written_by
 
-__all__ = ["Scratch", "scratch_of"]
+__all__ = ["Memory", "Scratch", "scratch_of", "size_of", "zeros_of"]
 
 Shapes = list[tuple[int, ...]]
+Memory = Sequence[tuple[tuple[int, ...], np.dtype]]  # shape and dtype of each array
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Scratch:
         """The inputs whose contents matter."""
         loaded = (b for s in walk(self.program.body) if isinstance(s, (Load, Call)) for b in bases_of(s))
         return frozenset([*loaded, *(p for p in self.program.params if isinstance(p, Var))])
+
+    @property
+    def by_shape(self) -> bool:
+        """Whether the lengths follow from the inputs' shapes alone, whatever is in them."""
+        return not self.bases or not self._read
 
     def shapes(self, arrays: Mapping[Base | Var, np.ndarray]) -> Shapes:
         """The shapes of the bases; numbers that go by value are given as arrays of one cell."""
@@ -55,12 +61,23 @@ class Scratch:
         lengths = iter(interp.run({**self.fns, "shapes": self.program}, "shapes", args))
         return [tuple(max(0, int(next(lengths))) for _ in range(rank)) for rank in self.ranks]
 
-    def allocate(self, arrays: Mapping[Base | Var, np.ndarray]) -> list[np.ndarray]:
-        return [np.zeros(shape, dtype=base.dt) for base, shape in zip(self.bases, self.shapes(arrays), strict=True)]
+    def memory(self, arrays: Mapping[Base | Var, np.ndarray]) -> Memory:
+        """Shapes and dtypes of the arrays to allocate."""
+        return [(shape, np.dtype(base.dt)) for base, shape in zip(self.bases, self.shapes(arrays), strict=True)]
 
     def nbytes(self, arrays: Mapping[Base | Var, np.ndarray]) -> int:
-        """The bytes that :meth:`allocate` takes."""
-        return sum(math.prod(shape) * np.dtype(b.dt).itemsize for b, shape in zip(self.bases, self.shapes(arrays), strict=True))
+        """The bytes that these take."""
+        return size_of(self.memory(arrays))
+
+
+def zeros_of(memory: Memory) -> list[np.ndarray]:
+    """New arrays, zero."""
+    return [np.zeros(shape, dtype) for shape, dtype in memory]
+
+
+def size_of(memory: Memory) -> int:
+    """The bytes of such arrays."""
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in memory)
 
 
 def scratch_of(fn: Fn, fixed: Collection[Base | Var], fns: Iterable[Fn]) -> Scratch:

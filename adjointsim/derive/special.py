@@ -1,4 +1,4 @@
-"""Compiled special functions that Numba does not have; generated code calls them by name."""
+"""Compiled functions that Numba does not have, special ones and random numbers; generated code calls them by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import numpy as np
 from numba import njit
 
+from .philox import normal, uniform
 from .sealed import seal
 
-__all__ = ["polygamma"]
+__all__ = ["normal", "polygamma", "uniform"]
 
 # the only zero of digamma at x > 0, in two parts, and the Taylor series there: polygamma(n, root) / n!, n = 1, 2, ...
 _ROOT, _ROOT_REST = 1.4616321449683622, 9.549995429965697e-17

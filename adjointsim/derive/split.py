@@ -61,6 +61,7 @@ from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import Reverser, bar_name
 from .setting import set_instead
+from .tangent import outs_of
 
 if TYPE_CHECKING:
     from .entry import Entry
@@ -135,6 +136,11 @@ class Calls:
         key = call.fn, active
         if key not in self._varied:
             fn = self.bodies[call.fn]
+            if call.fn in self.opaques:
+                outs = outs_of(fn) if active - self.opaques[call.fn].silent else ()
+                found = ([k for k, x in enumerate(xs) if x in outs] for xs in (fn.results, fn.params))
+                self._varied[key] = tuple(map(frozenset, found))  # type: ignore[assignment]
+                return self._varied[key]
             bases, given = _split_params(fn, active)
             scalars, memory = varied(fn.body, bases, given=given, callees=self)
             results = frozenset(k for k, r in enumerate(fn.results) if r in scalars)
@@ -235,8 +241,11 @@ class Calls:
     def _reverse_opaque(self, back: Reverser, s: Call, opaque: Opaque, bars: list[Atom | None], active: Places) -> list[Stmt]:
         """The reverse of a call of a custom function: a call of its rule.  What the rule reads and somebody overwrites later
         is kept on the tape, and taken from there into memory of its own."""
-        wanted = {k for k, p in enumerate(opaque.args) if k in active and is_float(p.dt)}
+        wanted = {k for k, p in enumerate(opaque.args) if k in active - opaque.silent and is_float(p.dt)}
         if not wanted:
+            for b in (s.args[k] for k in s.writes):
+                if b in back.memory:
+                    back.zero_shadow(b)  # type: ignore[arg-type]
             return [s]
         rule, fn = opaque.vjp, self._rule(opaque, frozenset(wanted))
         assert rule is not None

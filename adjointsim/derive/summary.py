@@ -11,6 +11,7 @@ written into a spare buffer, which the buffer that falls out at um replaces.  A 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,7 +111,7 @@ class StepSummary:
     def __post_init__(self) -> None:
         assert not any(bar == "set" and k in self.heirs for k, bar in enumerate(self.bars))
 
-    @property
+    @cached_property
     def floats(self) -> list[int]:
         """The leaves that have cotangents."""
         return [k for k, leaf in enumerate(self.y) if not leaf.inert]
@@ -158,12 +159,17 @@ class StepSummary:
         return tuple(found)
 
     @cached_property
+    def period(self) -> int:
+        """After so many steps all buffers are where they were."""
+        return math.lcm(*(chain.period for chain in self.chains))
+
+    @cached_property
     def spares(self) -> tuple[int, ...]:
         """The leaves with a second place, where the next state's is put: arrays that are new or copied, computed numbers."""
         heads = [chain.leaves[0] for chain in self.chains if not chain.closed]
         return tuple(sorted([*heads, *(k for k in self.written if self.y[k].scalar)]))
 
-    @property
+    @cached_property
     def bar_spares(self) -> tuple[int, ...]:
         """The array leaves whose cotangents have a second place."""
         return tuple(k for k in self.spares if not self.y[k].scalar and not self.y[k].inert)

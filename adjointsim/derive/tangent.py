@@ -22,7 +22,7 @@ from .build import Builder, Names, zero
 from .ir import Atom, Base, Block, Const, Fn, Stmt, Var, is_float
 from .rules import OPS, apply_term
 
-__all__ = ["FreshNames", "Tangent", "Tangents", "tangent"]
+__all__ = ["FreshNames", "Tangent", "Tangents", "Written", "outs_of", "tangent", "written"]
 
 Param = Var | Base
 
@@ -78,6 +78,8 @@ class Tangents:
         key = fn.name, active
         if key not in self._active:
             found: set[Param] = {p for p in fn.params if p.name in active}
+            if found and fn.name in self.rules:
+                found.update(outs_of(fn))
             size = -1
             while size != len(found):  # carries, and memory that is stored to late and loaded early, take another round
                 size = len(found)
@@ -132,11 +134,30 @@ class Tangents:
             found.update(v for r, v in zip(callee.results, s.results) if r in inner)
 
 
+@dataclass(frozen=True)
+class Written:
+    """Statements with their tangents; ``values`` and ``memory`` are the tangents of what is active."""
+
+    block: Block
+    values: Mapping[Var, Atom]
+    memory: Mapping[Base, Base]
+
+
+def written(module: Tangents, fn: Fn, names: FreshNames) -> Written:
+    """The statements of ``fn``, whose parameters are all active, followed by their tangents, among statements of others:
+    what is new has ``names``."""
+    made = _Pass(module, fn, module.activity(fn, frozenset(p.name for p in fn.params)), names)
+    made.run(fn.name)
+    return Written(tuple(made.stmts), made.values, made.memory)
+
+
 class _Pass(Builder):
     """Writes the tangent of one function."""
 
-    def __init__(self, module: Tangents, fn: Fn, active: set[Param]) -> None:
-        super().__init__(FreshNames(fn))
+    names: FreshNames
+
+    def __init__(self, module: Tangents, fn: Fn, active: set[Param], names: FreshNames | None = None) -> None:
+        super().__init__(names or FreshNames(fn))
         self.module, self.fn, self.active = module, fn, active
         self.values: dict[Var, Atom] = {}  # the tangents that are not known to be 0
         self.memory: dict[Base, Base] = {}
@@ -236,7 +257,7 @@ class _Pass(Builder):
 
     def do_Call(self, s: ir.Call) -> None:
         passed = self.module.passed(s, self.active)
-        if not passed:
+        if not passed or (s.fn in self.module.rules and not outs_of(self.module.callee(s))):
             self.add(s)
             return
         made = self.module.of(self.module.callee(s), passed)
@@ -301,6 +322,12 @@ class _Pass(Builder):
 
     def leaving(self, results: Sequence[Var], where: list[int]) -> tuple[Var, ...]:
         return (*results, *(self.double(results[k]) for k in where))
+
+
+def outs_of(fn: Fn) -> set[Param]:
+    """What a custom function writes and returns that can have a derivative."""
+    found = {p for p in fn.params if isinstance(p, Base) and p.role == "inout"} | {r for r in fn.results if isinstance(r, Var)}
+    return {x for x in found if is_float(x.dt)}
 
 
 class FreshNames(Names):

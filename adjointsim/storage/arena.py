@@ -7,11 +7,13 @@ import weakref
 
 import numpy as np
 
-from adjointsim.leaves import Leaves
+from adjointsim.leaves import Leaves, nbytes
 
 __all__ = ["borrow_slots", "kept_bytes"]
 
-_Key = tuple[tuple[tuple[int, ...], str], ...]
+_SMALL = 2**16  # bytes that the heap has at hand
+
+_Key = tuple[tuple[tuple[int, ...], np.dtype], ...]
 
 
 class _Pool:
@@ -41,7 +43,9 @@ def borrow_slots(owner: object, y: Leaves, slots: int) -> tuple[np.ndarray, ...]
 
     Raises MemoryError if there is not as much.
     """
-    key = tuple(((slots, *leaf.shape), leaf.dtype.str) for leaf in y)
+    key = tuple(((slots, *leaf.shape), leaf.dtype) for leaf in y)
+    if slots * nbytes(y) <= _SMALL:
+        return tuple(np.empty(shape, dtype) for shape, dtype in key)
     arrays = _pool.take(key)
     if arrays is None:
         arrays = tuple(np.empty(shape, dtype) for shape, dtype in key)

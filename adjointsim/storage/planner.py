@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from adjointsim.errors import ArgumentError
@@ -143,9 +144,15 @@ def choose(
         if schedule.disk_slots and disk is None:
             raise ArgumentError(f"Got a schedule with {schedule.disk_slots} slots on a disk, but no directory=")
         return schedule
-    sizes = Sizes(n_steps, state_bytes, working_bytes, memory, disk)
+    return _chosen(Sizes(n_steps, state_bytes, working_bytes, memory, disk), checkpoints, times)
+
+
+@lru_cache(maxsize=16, typed=True)
+def _chosen(sizes: Sizes, checkpoints: int | None, times: Times | None) -> Schedule:
+    """The best schedule; many calls ask for the same."""
+    n_steps = sizes.n_steps
     if checkpoints is not None:
         slots = min(checked("checkpoints", checkpoints, 1), max(n_steps, 1))
         return candidates(sizes, slots)[0] if sizes.disk_slots and n_steps >= 2 else Binomial(n_steps, slots)
     found = candidates(sizes, sizes.slots, times)
-    return found[0] if times is None or memory is None else fastest(sizes, found, times)
+    return found[0] if times is None or sizes.memory is None else fastest(sizes, found, times)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import mpmath as mp
 import numpy as np
@@ -351,8 +352,9 @@ def frozen_vjp(y, y_bar, x):
     ],
 )
 def test_refused(f, args, words):
-    with pytest.raises(UnsupportedError, match=words) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         adj.grad(f)(*args)
+    assert re.search(words, caught.value.msg), caught.value.msg  # (the whole text has the line, and so these words, in it)
     assert caught.value.filename == __file__ and caught.value.lineno
 
 

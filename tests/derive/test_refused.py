@@ -16,6 +16,7 @@ import pytest
 from refused import REFUSED, Refused
 from refused_custom import CUSTOM
 from refused_expressions import ARGS, EXPRESSIONS
+from refused_verbs import VERBS
 from strategies import load
 
 import adjointsim as adj
@@ -32,7 +33,7 @@ from adjointsim.leaves import spec_of
 
 from .harness import Derived, functions
 
-PROGRAMS = [*REFUSED, *EXPRESSIONS, *CUSTOM]
+PROGRAMS = [*REFUSED, *EXPRESSIONS, *CUSTOM, *VERBS]
 #: refusals that no program reaches: the beginnings of their messages
 UNREACHED = {
     "entry.py": ("an array that is made in a loop is used after it",),  # a guard: who lets such an array out is refused before

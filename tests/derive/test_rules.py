@@ -169,7 +169,7 @@ def names_in(coef: str) -> tuple[set[str], set[str]]:
 LOCALLY_CONSTANT = {
     "floordiv", "lt", "le", "gt", "ge", "eq", "ne", "land", "lor", "lxor", "lnot", "band", "bor", "bxor", "invert", "lshift",
     "rshift", "isnan", "isinf", "isfinite", "floor", "ceil", "trunc", "rint", "around", "roundn", "ifloor", "iceil", "itrunc",
-    "round_", "sign",
+    "round_", "sign", "normal", "uniform",
 }  # fmt: skip
 
 
@@ -322,6 +322,8 @@ def test_the_text_of_an_operation_compiles_to_what_the_interpreter_does(name):
         cases = [(a, b)[: len(op.params)] for a in (5, -6, 2**62) for b in (1, 3)]
     elif name in ("ifloor", "iceil", "itrunc", "round_"):
         cases = [(a,) for a in (-2.5, -0.5, 0.5, 1.5, 2.0, 7.9)]
+    elif name in ("normal", "uniform"):
+        cases = [(1, 2, 3), (0, 0, 0), (-5, 2**62, -(2**62))]
     elif name == "roundn":
         cases = [(1.2345, 2), (-7.456, 1)]
     elif len(op.params) == 1:

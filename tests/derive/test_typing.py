@@ -14,12 +14,12 @@ import pytest
 from numba.core import compiler, compiler_machinery, errors, typed_passes
 
 from adjointsim.derive import special, typing_table
-from adjointsim.derive.rules import FIXED, FUNCTIONS, OPS, result_dtype
+from adjointsim.derive.rules import FIXED, FUNCTIONS, OPS, TYPED, result_dtype
 
 NUMBA = {"b1": numba.boolean, "i4": numba.int32, "i8": numba.int64, "u8": numba.uint64, "f4": numba.float32, "f8": numba.float64}
 DTYPES = tuple(NUMBA)
-#: operations whose type is not asked for: an identity, and the type of its target
-UNTYPED = {"copy", "cast"}
+#: operations whose type is not asked for: an identity, the type of its target, and what takes arguments of one kind only
+UNTYPED = {"copy", "cast", *TYPED}
 FILE = pathlib.Path(typing_table.__file__)
 
 
@@ -120,6 +120,9 @@ def test_result_dtype_answers():
     assert result_dtype("select", ("b1", "f8", "f4")) == "f8"
     assert result_dtype("polygamma", ("i8", "f8")) == "f8"
     assert result_dtype("copy", ("i4",)) == "i4"
+    assert result_dtype("normal", ("i8", "i8", "i8")) == "f8"
+    with pytest.raises(TypeError, match="normal has no value"):
+        result_dtype("normal", ("f8", "i8", "i8"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,211 @@
+"""Factorise once, solve many times: primitives of implicit methods, for use inside steps.
+
+    factors = lu_factor(a)                       factors = banded_factor(bands, lower)
+    x = lu_solve(a, factors, b, 0)               x = banded_solve(bands, factors, b, lower, 0)
+
+The derivative with respect to the matrix goes through ``a`` (``bands``), which the solver takes for that alone; ``factors`` are
+inert.  They are integers, in which the bits of the numbers and the pivots are kept: so no derivative of any order can see
+them.  On the way back the same factors serve for the transposed system, and nothing is factorised again.
+
+Matrices are real, float64 or float32, and right sides of the same dtype; the factors are float64 in any case.  Bands are as
+in ``scipy.linalg.solve_banded``: ``bands[upper + i - j, j]`` is A[i, j], of ``lower + 1 + upper`` rows.  With a last argument
+of 1 in place of 0 the transposed system is solved.
+
+A matrix that is singular to working precision raises a ValueError: a pivot that is 0, or is what rounding left of a sum that
+cancels (it is smaller than 16 units of rounding of the absolute values of the terms; for bands, than 16 units of the largest
+number of its column).  Unlike an estimate of the condition this does not depend on how rows and columns are scaled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs
+from .registry import CustomFunction, Kinds
+from .spec import ArraySpec, Spec
+
+__all__ = ["banded_factor", "banded_solve", "factorised", "factorised_bands", "lu_factor", "lu_solve", "solved", "solved_bands"]
+
+_NOISE = 16 * np.finfo(float).eps
+
+
+def _reals(kinds: Kinds, *ranks: int) -> None:
+    """TypeError unless the arguments are numbers or real arrays of these ranks."""
+    for (dt, rank), wanted in zip(kinds, ranks, strict=False):
+        if rank != wanted or dt not in ("f8", "f4"):
+            raise TypeError(f"an argument is a {rank}-d array of {np.dtype(dt)}, and it takes {wanted}-d arrays of floats")
+
+
+def _factors(kinds: Kinds) -> Spec:
+    _reals(kinds, 2)
+    return ArraySpec("i8", 2)
+
+
+def _like_right_side(kinds: Kinds) -> Spec:
+    _reals(kinds, 2)
+    _reals(kinds[2:], 1)
+    if kinds[0][0] != kinds[2][0]:
+        raise TypeError("a matrix and a right side must have one dtype")
+    return ArraySpec(kinds[2][0], 1)
+
+
+# ------------------------------------------------------------------------------------------------------------ dense matrices
+@njit(error_model="numpy")
+def factorised(a):
+    """The factors, and whether the matrix is regular."""
+    n = len(a)
+    if a.shape[1] != n:
+        raise ValueError("a matrix that is factorised must be square")
+    lu, pivots = np.empty((n, n)), np.empty(n, np.int32)
+    for i in range(n):
+        for j in range(n):
+            lu[j, i] = a[i, j]
+    regular = n == 0 or dgetrf(lu, pivots) == 0
+    for k in range(n):  # of the terms of pivot k: row k of L times column k of U
+        total = abs(lu[k, k])
+        for m in range(k):
+            total += abs(lu[m, k] * lu[k, m])
+        regular = regular and abs(lu[k, k]) > _NOISE * total  # not if NaN
+    kept = np.empty((n + 1, n))
+    kept[:n] = lu
+    factors = kept.view(np.int64)
+    for k in range(n):
+        factors[n, k] = pivots[k]
+    return factors, regular
+
+
+@njit(error_model="numpy")
+def solved(factors, b, transposed):
+    """The solution for factors of a regular matrix."""
+    n = len(b)
+    if factors.shape[1] != n:
+        raise ValueError("the right side of a system must be as long as its matrix")
+    x, pivots = np.empty(n), np.empty(n, np.int32)
+    for k in range(n):
+        x[k], pivots[k] = b[k], factors[n, k]
+    if n:
+        dgetrs(transposed, factors[:n].view(np.float64), pivots, x)
+    return x.astype(b.dtype)
+
+
+def _lu_factor(a):
+    factors, regular = factorised(a)
+    if not regular:
+        raise ValueError("the matrix is singular to working precision")
+    return factors
+
+
+def _lu_solve(a, factors, b, transposed):
+    return solved(factors, b, transposed != 0)
+
+
+lu_factor = CustomFunction(_lu_factor, lambda a: (a.shape[0] + 1, a.shape[0]), _factors)
+lu_solve = CustomFunction(_lu_solve, lambda a, factors, b, transposed: b.shape, _like_right_side)
+
+
+@lu_solve.defvjp
+def lu_solve_vjp(x, x_bar, a, factors, b, transposed):
+    w = lu_solve(a, factors, x_bar, 1 - transposed)
+    if transposed == 0:
+        a_bar = -np.outer(w, x)
+    else:
+        a_bar = -np.outer(x, w)
+    return a_bar, None, w, None
+
+
+@lu_solve.defjvp
+def lu_solve_jvp(x, args, args_dot):
+    a, factors, b, transposed = args
+    a_dot, _, b_dot, _ = args_dot
+    if transposed == 0:
+        change = a_dot @ x
+    else:
+        change = x @ a_dot
+    return lu_solve(a, factors, b_dot - change, transposed)
+
+
+# ----------------------------------------------------------------------------------------------------------- banded matrices
+@njit(error_model="numpy")
+def factorised_bands(bands, lower):
+    """The factors, and whether the matrix is regular."""
+    rows, n = bands.shape
+    upper = rows - 1 - lower
+    if lower < 0 or upper < 0:
+        raise ValueError("a banded matrix needs rows for all diagonals: lower + 1 + upper")
+    lu, pivots, largest = np.zeros((n, 2 * lower + upper + 1)), np.empty(n, np.int32), np.zeros(n)
+    for j in range(n):
+        for k in range(rows):
+            if 0 <= j + k - upper < n:
+                lu[j, lower + k] = bands[k, j]
+                largest[j] = max(largest[j], abs(bands[k, j]))
+    regular = n == 0 or dgbtrf(lower, upper, lu, pivots) == 0
+    for j in range(n):
+        regular = regular and abs(lu[j, lower + upper]) > _NOISE * largest[j]  # not if NaN
+    kept = np.empty((n, 2 * lower + upper + 2))
+    kept[:, 1:] = lu
+    factors = kept.view(np.int64)
+    for j in range(n):
+        factors[j, 0] = pivots[j]
+    return factors, regular
+
+
+@njit(error_model="numpy")
+def solved_bands(factors, b, lower, transposed):
+    """The solution for factors of a regular matrix."""
+    n = len(b)
+    if len(factors) != n:
+        raise ValueError("the right side of a system must be as long as its matrix")
+    x, pivots = np.empty(n), np.empty(n, np.int32)
+    for k in range(n):
+        x[k], pivots[k] = b[k], factors[k, 0]
+    if n:
+        lu = factors[:, 1:].copy().view(np.float64)
+        dgbtrs(transposed, lower, lu.shape[1] - 1 - 2 * lower, lu, pivots, x)
+    return x.astype(b.dtype)
+
+
+def _banded_factor(bands, lower):
+    factors, regular = factorised_bands(bands, lower)
+    if not regular:
+        raise ValueError("the banded matrix is singular to working precision")
+    return factors
+
+
+def _banded_solve(bands, factors, b, lower, transposed):
+    return solved_bands(factors, b, lower, transposed != 0)
+
+
+banded_factor = CustomFunction(_banded_factor, lambda bands, lower: (bands.shape[1], bands.shape[0] + lower + 1), _factors)
+banded_solve = CustomFunction(_banded_solve, lambda bands, factors, b, lower, transposed: b.shape, _like_right_side)
+
+
+@banded_solve.defvjp
+def banded_solve_vjp(x, x_bar, bands, factors, b, lower, transposed):
+    w = banded_solve(bands, factors, x_bar, lower, 1 - transposed)
+    upper = bands.shape[0] - 1 - lower
+    bands_bar = np.zeros_like(bands)
+    for j in range(len(x)):
+        for i in range(max(0, j - upper), min(len(x), j + lower + 1)):
+            if transposed == 0:
+                bands_bar[upper + i - j, j] = -w[i] * x[j]
+            else:
+                bands_bar[upper + i - j, j] = -x[i] * w[j]
+    return bands_bar, None, w, None, None
+
+
+@banded_solve.defjvp
+def banded_solve_jvp(x, args, args_dot):
+    bands, factors, b, lower, transposed = args
+    bands_dot, _, b_dot, _, _ = args_dot
+    upper = bands.shape[0] - 1 - lower
+    right = np.zeros_like(b)
+    for i in range(len(b)):
+        right[i] = b_dot[i]
+    for j in range(len(x)):
+        for i in range(max(0, j - upper), min(len(x), j + lower + 1)):
+            if transposed == 0:
+                right[i] -= bands_dot[upper + i - j, j] * x[j]
+            else:
+                right[j] -= bands_dot[upper + i - j, j] * x[i]
+    return banded_solve(bands, factors, right, lower, transposed)

@@ -1,0 +1,220 @@
+"""Newton's method for ``adj.root``: the parts that are lowered with a residual, and the parts that are compiled as they are.
+
+In what is lowered, ``residual(x)`` and ``tangent(x, x_dot)`` (the Jacobian times ``x_dot``) stand for code that is written out
+there.  A dense Jacobian is found column by column, a banded one by as many tangents as it has diagonals (A. Curtis, M. Powell,
+J. Reid, "On the estimation of sparse Jacobian matrices", 1974), and by one more, which shows whether it is as narrow as it is
+said to be.
+
+An update is the last one, and is made, if one of these holds (u is the unit of rounding of x's dtype, 2.2e-16 for float64, and
+the *change* of an iteration is the largest of the relative changes of the unknowns, each in units of its own new value):
+
+* the change is at most ``tol``, which is 64 u unless the user says otherwise;
+* ``change**2 <= u * min(1, the change before)``: as it shrinks, the next change would be lost in rounding;
+* every residual is at most 64 u times the sum of |dr_i/dx_j x_j| over j: it is what rounding leaves of its terms, and the
+  update is as good as can be had, whatever the condition of the system (W. Oettli, W. Prager, 1964).
+
+None of these depends on the units of unknowns and equations.  As Newton's method converges quadratically, what is left after
+that update is rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .factored import banded_factor, banded_solve, factorised, factorised_bands, lu_factor, lu_solve, solved, solved_bands
+from .lapack import remember
+from .registry import CustomFunction, Kinds
+from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
+
+__all__ = [
+    "BANDS", "DONE", "LIMIT", "NOT_FINITE", "SINGULAR", "banded_newton", "banded_solution", "dense_newton", "dense_solution",
+]  # fmt: skip
+
+GO_ON, DONE, LIMIT, NOT_FINITE, SINGULAR, BANDS = range(6)
+
+
+# ------------------------------------------------------------------------------------------------------ compiled as it is
+@njit(error_model="numpy")
+def moved(x, dx):
+    """x - dx, and the change."""
+    new, change = x.copy(), 0.0
+    for i in range(len(x)):
+        new[i] = x[i] - dx[i]
+        if dx[i] != 0.0:
+            own = abs(dx[i]) / abs(new[i])
+            change = max(change, own) if np.isfinite(own) else np.inf
+    return new, change
+
+
+@njit(error_model="numpy")
+def state_after(change, before, noise, tol, unit):
+    return DONE if noise or change <= tol or change * change <= unit * min(before, 1.0) else GO_ON
+
+
+@njit(error_model="numpy")
+def size_of(r):
+    """The largest residual, NaN if one is."""
+    size = 0.0
+    for i in range(len(r)):
+        size = max(size, abs(r[i])) if not np.isnan(r[i]) else np.nan
+        if np.isnan(size):
+            break
+    return size
+
+
+def _advance(jac, r, x, before, tol, unit):
+    """The next x, the change, the largest residual, and how it stands."""
+    size = size_of(r)
+    if not np.isfinite(size):
+        return x.copy(), np.nan, size, NOT_FINITE
+    factors, regular = factorised(jac)
+    if not regular:
+        return x.copy(), np.nan, size, SINGULAR
+    noise = True
+    for i in range(len(x)):
+        terms = 0.0
+        for j in range(len(x)):
+            terms += abs(jac[i, j] * x[j])
+        noise = noise and abs(r[i]) <= 64.0 * unit * terms
+    new, change = moved(x, solved(factors, r, False))
+    return new, change, size, state_after(change, before, noise, tol, unit)
+
+
+def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
+    """The same with a banded Jacobian; ``probed`` is the whole Jacobian times ``probe``."""
+    size = size_of(r)
+    if not np.isfinite(size):
+        return x.copy(), np.nan, size, NOT_FINITE
+    n, upper = len(x), bands.shape[0] - 1 - lower
+    noise = True
+    for i in range(n):
+        found, most, terms = 0.0, 0.0, 0.0
+        for j in range(max(0, i - lower), min(n, i + upper + 1)):
+            a = bands[upper + i - j, j]
+            found += a * probe[j]
+            most = max(most, abs(a * probe[j]))
+            terms += abs(a * x[j])
+        if abs(found - probed[i]) > min(np.sqrt(unit), 65536.0 * unit) * max(most, abs(probed[i])):
+            return x.copy(), np.nan, size, BANDS
+        noise = noise and abs(r[i]) <= 64.0 * unit * terms
+    factors, regular = factorised_bands(bands, lower)
+    if not regular:
+        return x.copy(), np.nan, size, SINGULAR
+    new, change = moved(x, solved_bands(factors, r, lower, False))
+    return new, change, size, state_after(change, before, noise, tol, unit)
+
+
+def _report(state, size, updates):
+    return remember(state, size, updates)
+
+
+def _advanced(x: int) -> object:
+    def types(kinds: Kinds) -> Spec:
+        return TupleSpec((ArraySpec(kinds[x][0], 1), ScalarSpec("f8"), ScalarSpec("f8"), ScalarSpec("i8")))
+
+    return types
+
+
+advance = CustomFunction(_advance, lambda jac, r, x, before, tol, unit: (x.shape,), _advanced(2))  # type: ignore[arg-type]
+advance_banded = CustomFunction(
+    _advance_banded,
+    lambda bands, lower, probe, probed, r, x, before, tol, unit: (x.shape,),
+    _advanced(5),  # type: ignore[arg-type]
+)
+report = CustomFunction(_report, None, lambda kinds: ScalarSpec("i8"))
+
+
+# -------------------------------------------------------------------------------------------------- lowered with a residual
+def fill(tangent, x, jac):
+    """The dense Jacobian."""
+    seed = np.zeros_like(x)
+    for j in range(len(x)):
+        seed[j] = 1.0
+        column = tangent(x, seed)
+        for i in range(len(x)):
+            jac[i, j] = column[i]
+        seed[j] = 0.0
+
+
+def fill_bands(tangent, x, lower, upper, bands):
+    """The banded Jacobian."""
+    n = len(x)
+    width = lower + upper + 1
+    seed = np.zeros_like(x)
+    for first in range(min(width, n)):
+        for j in range(first, n, width):
+            seed[j] = 1.0
+        column = tangent(x, seed)
+        for j in range(first, n, width):
+            seed[j] = 0.0
+            for i in range(max(0, j - upper), min(n, j + lower + 1)):
+                bands[upper + i - j, j] = column[i]
+
+
+def dense_newton(residual, tangent, x, tol, unit, limit):
+    """Move ``x`` to a root; returns DONE, or what went wrong."""
+    n = len(x)
+    jac = np.empty((n, n))
+    r = np.empty(n)
+    updates = np.zeros(limit)
+    state = 0
+    k = 0
+    change = 0.0
+    size = 0.0
+    while state == 0:
+        r[:] = residual(x)
+        fill(tangent, x, jac)
+        new, change, size, state = advance(jac, r, x, change, tol, unit)
+        x[:] = new
+        updates[k] = change
+        k += 1
+        if state == 0 and k == limit:
+            state = 2
+    if state != 1:
+        state = report(state, size, updates[:k])
+    return state
+
+
+def banded_newton(residual, tangent, x, lower, upper, tol, unit, limit):
+    """The same with a banded Jacobian."""
+    n = len(x)
+    bands = np.zeros((lower + upper + 1, n))
+    r = np.empty(n)
+    probe = np.empty_like(x)
+    for j in range(n):
+        probe[j] = 1.0 + 0.25 * (j * j % 7)
+    probed = np.empty(n)
+    updates = np.zeros(limit)
+    state = 0
+    k = 0
+    change = 0.0
+    size = 0.0
+    while state == 0:
+        r[:] = residual(x)
+        fill_bands(tangent, x, lower, upper, bands)
+        probed[:] = tangent(x, probe)
+        new, change, size, state = advance_banded(bands, lower, probe, probed, r, x, change, tol, unit)
+        x[:] = new
+        updates[k] = change
+        k += 1
+        if state == 0 and k == limit:
+            state = 2
+    if state != 1:
+        state = report(state, size, updates[:k])
+    return state
+
+
+def dense_solution(tangent, x, b, transposed):
+    """The solution of the system of the Jacobian at ``x``, or of the transposed one."""
+    n = len(x)
+    jac = np.empty((n, n))
+    fill(tangent, x, jac)
+    return lu_solve(jac, lu_factor(jac), b.astype(np.float64), transposed)
+
+
+def banded_solution(tangent, x, lower, upper, b, transposed):
+    """The same with a banded Jacobian."""
+    bands = np.zeros((lower + upper + 1, len(x)))
+    fill_bands(tangent, x, lower, upper, bands)
+    return banded_solve(bands, banded_factor(bands, lower), b.astype(np.float64), lower, transposed)

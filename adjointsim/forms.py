@@ -1,0 +1,108 @@
+"""What is known of a value before its numbers: its structure and the shapes of its leaves, found once for values that look alike.
+
+A :class:`Form` is found by what a value looks like (types, dtypes, shapes), which takes less time than its structure does.  Equal
+forms are one object as long as they are remembered, so that what is made for one may be kept by it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, differentiable, leaves_of
+from adjointsim.leaves import Leaves, Shapes, leaves_in, shapes_of, spec_of
+
+__all__ = ["Form", "form_of", "read"]
+
+_KEPT = 1024
+
+
+class Kind:
+    """A structure, of which there is one as long as it is remembered: what is made for it may be kept by it."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+
+@lru_cache(maxsize=_KEPT)
+def _kind(spec: Spec) -> Kind:
+    return Kind(spec)
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A structure with the shapes of its leaves."""
+
+    spec: Spec
+    shapes: Shapes
+    kind: Kind  # what forms of the same structure have in common
+
+    @cached_property
+    def leaves(self) -> tuple[ScalarSpec | ArraySpec, ...]:
+        """The structures of the leaves."""
+        return tuple(leaves_of(self.spec))
+
+    @cached_property
+    def floats(self) -> tuple[bool, ...]:
+        """Which leaves can carry a derivative."""
+        return tuple(map(differentiable, self.leaves))
+
+    @cached_property
+    def memory(self) -> tuple[tuple[tuple[int, ...], np.dtype], ...]:
+        """Shape and dtype of each leaf."""
+        return tuple((shape, np.dtype(leaf.dt)) for shape, leaf in zip(self.shapes, self.leaves, strict=True))
+
+    @cached_property
+    def nbytes(self) -> int:
+        """The bytes of the leaves."""
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.memory)
+
+
+@lru_cache(maxsize=_KEPT)
+def form_of(spec: Spec, shapes: Shapes) -> Form:
+    """The form of leaves of a structure."""
+    return Form(spec, shapes, _kind(spec))
+
+
+_seen: dict[Any, Form] = {}
+
+
+def read(value: Any, path: str, *, copy: bool = False) -> tuple[Form, Leaves]:
+    """The form of a value and its leaves, as :func:`.leaves.flatten` gives them; ``path`` is its name in errors."""
+    try:
+        key = _look(value)
+    except _Unusual:
+        spec = spec_of(value, path)
+        leaves = leaves_in(value, spec, copy)
+        return form_of(spec, shapes_of(leaves)), leaves
+    form = _seen.get(key)
+    if form is not None:
+        return form, leaves_in(value, form.spec, copy)
+    spec = spec_of(value, path)
+    leaves = leaves_in(value, spec, copy)
+    if len(_seen) >= _KEPT:
+        _seen.clear()
+    form = _seen[key] = form_of(spec, shapes_of(leaves))
+    return form, leaves
+
+
+class _Unusual(Exception):
+    """A value whose looks do not tell its structure."""
+
+
+def _look(value: Any) -> Any:
+    """What a value looks like: values that look the same have the same form."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return np.ndarray, value.dtype, value.shape
+    if kind is float or value is None or kind is bool or kind is np.float64:
+        return kind
+    if kind is int and -(2**63) <= value < 2**63:
+        return kind
+    if isinstance(value, tuple):
+        return kind, *map(_look, value)
+    raise _Unusual

@@ -1,0 +1,295 @@
+"""The kernels of a problem, what they read from outside, and the memory that a sweep needs for them.
+
+What follows from the functions and from structures is made once and kept until a name that the functions use means something
+else; what follows from shapes, once for some shapes.  Numbers are looked at in every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from adjointsim.derive.api import Compiled
+from adjointsim.derive.cache import Cache
+from adjointsim.derive.control import DRIVER_VERBS
+from adjointsim.derive.ir import Base
+from adjointsim.derive.model import CompiledModel
+from adjointsim.derive.scratch import Memory, Scratch, size_of, zeros_of
+from adjointsim.derive.source import plain_function
+from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, leaf_specs, leaves_of
+from adjointsim.derive.summary import StepSummary, carries_tangents
+from adjointsim.errors import StructureError
+from adjointsim.executor import Problem, Working
+from adjointsim.forms import Form
+from adjointsim.kernels import INDEX, DoubledScalar, FlagKernel, ScalarKernel
+from adjointsim.leaves import Leaves, with_dots, with_tangent
+
+__all__ = ["Arrays", "Given", "Kit", "kit_of", "model_of", "stand_ins"]
+
+_models: Cache[CompiledModel] = Cache(64)
+_KEPT = 16  # shapes that a kit remembers
+
+Arrays = tuple[np.ndarray, ...]
+
+
+def model_of(problem: Problem) -> CompiledModel:
+    """The kernels for a problem; derived once for each set of functions, structures and active leaves."""
+    functions = {"step": plain_function(problem.step)}
+    for verb in ("running", "observe", "misfit", "until"):
+        fn = getattr(problem, verb)
+        if fn is not None:
+            functions[verb] = plain_function(fn)
+            if functions[verb] is None:
+                raise StructureError(f"Got {verb}={fn!r}, but expected a Python function, a lambda or an @njit function")
+    first = problem.first or problem
+    y_spec, p_spec = first.y_spec, first.p_spec
+
+    def derive() -> CompiledModel:
+        active = [path for (path, _), on in zip(leaf_specs(p_spec, "p"), first.p_active, strict=True) if on]
+        model = CompiledModel(functions, y_spec, p_spec, tuple(active), problem.first is not None)  # type: ignore[arg-type]
+        for verb in ("running", "misfit"):
+            if verb in functions:  # says what is wrong with a cost's result
+                seen: Spec = y_spec if verb == "running" else model.observation_spec
+                ScalarKernel(functions[verb], (INDEX, seen, p_spec), verb)  # type: ignore[arg-type]
+        if "until" in functions:
+            FlagKernel(functions["until"], (INDEX, y_spec, p_spec), "until")  # type: ignore[arg-type]
+        model.entries  # noqa: B018 - derived here, where errors belong to the model that has them
+        return model
+
+    return _models.get((*functions.items(), y_spec, p_spec, first.p_active, problem.first is not None), derive)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What memory kernels take besides what they are given: one observation, scratch of each kernel, the first tapes."""
+
+    observation: Memory
+    scratch: tuple[Memory, ...]
+    cells: tuple[int, int]  # of the tapes, which all kernels share
+    known: bool  # whether these will do
+
+    @cached_property
+    def seen(self) -> Memory:
+        """The floats of an observation."""
+        return [o for o in self.observation if o[1].kind == "f"]
+
+    @cached_property
+    def seen_bytes(self) -> int:
+        return size_of(self.seen)
+
+    @cached_property
+    def scratch_bytes(self) -> int:
+        return sum(map(size_of, self.scratch))
+
+
+def stand_ins(memory: Memory, axes: int = 0) -> Memory:
+    """The least arrays of the same types, with ``axes`` more, for a compiled function that will not touch them."""
+    return [((1,) * (len(shape) + axes), dtype) for shape, dtype in memory]
+
+
+class _States:
+    """The memory of states of one form besides the current one, and of cotangents; and how long steps take."""
+
+    def __init__(self, step: StepSummary, y: Form) -> None:
+        self.spares = [y.memory[k] for k in step.spares]
+        self.bars, self.bar_spares = [y.memory[k] for k in step.floats], [y.memory[k] for k in step.bar_spares]
+        self.spare_bytes, self.bar_bytes = size_of(self.spares), size_of(self.bars) + size_of(self.bar_spares)
+        self.stand_ins = stand_ins(self.bars), stand_ins(self.bar_spares)
+        self.budget = max(1, min(16, 2**20 // max(y.nbytes, 1)))  #: steps until a driver returns, at first
+
+
+class Kit:
+    """The kernels of a problem, for all numbers of steps and all shapes; several threads may use one."""
+
+    def __init__(self, problem: Problem, reverse: bool) -> None:
+        self.reverse, self.compiled = reverse, model_of(problem)
+        self.model = self.compiled.full if reverse else self.compiled.forward
+        kernels = self.model.kernels
+        self.kernels: dict[str, Compiled] = {verb: kernels[verb] for verb in DRIVER_VERBS if verb in kernels}
+        self.step = self.model.summary.step
+        self.floats = self.step.floats
+        self.last = self.step.last(1)  # where the leaves of y_N are, if there is a step
+        first, self.second = problem.first or problem, problem.first is not None
+        self.own, self.given = len(first.y.leaves), len(first.p.leaves)  # leaves that are no tangents
+        self.terminal: ScalarKernel | None = None
+        if problem.terminal is not None:
+            kind = DoubledScalar if self.second else ScalarKernel
+            self.terminal = kind(problem.terminal, (first.y_spec, first.p_spec), "terminal")
+        self.tangents = carries_tangents(self.model.summary)
+        self.preallocated = all(k.preallocated for k in self.kernels.values())
+        self.pure = not any(kernel.entry.opaques for kernel in self.kernels.values())  # what it is made of is known
+        self.raises = any(call.raises for call in self.model.summary.calls.values())
+        self.observed_spec: Spec | None = None  #: the structure of one observation
+        self.observed_leaves: list[ScalarSpec | ArraySpec] = []
+        if "observe" in self.kernels:
+            spec = self.kernels["observe"].entry.result_spec
+            self.observed_spec = with_tangent(spec) if self.second else spec
+            self.observed_leaves = leaves_of(self.observed_spec)
+        self.measured = self._measured(len(problem.p.leaves))
+        self.sizes: dict[Hashable, _Sizes] = {}
+        self._states: dict[Form, _States] = {}
+        self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
+
+    def stale(self) -> bool:
+        """Whether a name that the functions use from outside means something else than when this was made."""
+        return self.compiled.stale() or (self.terminal is not None and self.terminal.kernel.stale())
+
+    @cached_property
+    def driver(self) -> Any:
+        """The compiled function that carries out actions."""
+        return self.compiled.sweep if self.reverse else self.compiled.march
+
+    def states(self, y: Form) -> _States:
+        """The memory for states of a form."""
+        found = self._states.get(y)
+        if found is None:
+            if len(self._states) >= _KEPT:
+                self._states.clear()
+            found = self._states[y] = _States(self.step, y)
+        return found
+
+    def _measured(self, count: int) -> list[int] | None:
+        """Of which of the ``count`` leaves of p the shapes matter for the sizes of memory; None if contents of inputs do, too."""
+        plans: list[tuple[Scratch, Sequence[Base | None]]] = []
+        for k in self.kernels.values():
+            if k.kernel.arenas:
+                return None
+            if k.scratch.bases:
+                plans += [(k.scratch, k.kernel.inputs[-count:])]
+                plans += [(k.scratch, k.kernel.leaf_bars[-count:])] * bool(k.kernel.leaf_bars)
+        if "observe" in self.kernels:
+            entry = self.kernels["observe"].entry
+            plans.append((entry.plan(self._fixed()), [b for _, b in entry.leaves[self.own :]]))
+        if not all(scratch.by_shape for scratch, _ in plans):
+            return None
+        pairs = [(j, b in scratch.program.params) for scratch, bases in plans for j, b in enumerate(bases)] if count else []
+        return sorted({j for j, used in pairs if used})
+
+    def sizes_of(self, given: Given) -> _Sizes:
+        """What memory the kernels take for these inputs."""
+        if self.measured is None:
+            return given.measure()
+        captured = [c.shape for captures in given.captures.values() for c in captures]
+        key = given.problem.y, *[given.p[j].shape for j in self.measured], *captured
+        found = self.sizes.get(key)
+        if found is None:
+            if len(self.sizes) >= _KEPT:
+                self.sizes.clear()
+            found = self.sizes[key] = given.measure()
+        return found
+
+    def _fixed(self) -> list[Base]:
+        """The inputs of an observation whose contents are known before the run."""
+        entry = self.kernels["observe"].entry
+        return [b for _, b in entry.leaves[self.own :]] + [c.base for c in entry.captures]
+
+    def one_observation(self, y0: Leaves, p: Leaves, captures: Arrays) -> Memory:
+        """Shapes and dtypes of one observation's leaves."""
+        if "observe" not in self.kernels:
+            return []
+        entry = self.kernels["observe"].entry
+        leaves = dict(zip([b for _, b in entry.leaves], [*y0[: self.own], *p[: self.given]], strict=True))
+        known = zip(entry.captures, captures, strict=True)
+        shapes = entry.result_shapes({**leaves, **{c.base: value for c, value in known}}, self._fixed())
+        if shapes is None:
+            text = "observe returns an array whose shape is known only while it runs: let it follow from y's shape or p"
+            raise StructureError(text)
+        one = [(shape, np.dtype(b.dt)) for shape, (_, b) in zip(shapes, entry.results, strict=True)]
+        return with_dots(one, [o for o in one if o[1].kind == "f"] if self.second else [])
+
+    def order(self, bars: bool, turns: int) -> tuple[list[int], list[int]]:
+        """Where the leaves of a state, or of its cotangent, are after buffers have moved on so often, and where the spare places
+        are: places among the buffers and then the spare ones."""
+        turns %= self.step.period
+        found = self._orders.get((bars, turns))
+        if found is None:
+            step = self.step
+            own, others = (step.floats, step.bar_spares) if bars else (range(len(step.y)), step.spares)
+            count = len(own)
+            held, spare = {k: j for j, k in enumerate(own)}, {k: j for j, k in enumerate(others, count)}
+            now, free = step.placed(held, spare, turns)
+            if len(self._orders) >= 64:
+                self._orders.clear()
+            found = self._orders[bars, turns] = [now[k] for k in own], [free[k] for k in others]
+        return found
+
+
+_kits: Cache[Kit] = Cache(64)
+
+
+def kit_of(problem: Problem, reverse: bool) -> Kit:
+    """The kit of a problem; without ``reverse`` there is no way back."""
+    given = problem.step, problem.running, problem.observe, problem.misfit, problem.until, problem.terminal
+    functions = [None if f is None else plain_function(f) for f in given]
+    if any(plain is None and f is not None for plain, f in zip(functions, given, strict=True)):
+        return Kit(problem, reverse)  # which says what is wrong with it
+    key = *functions, problem.y.kind, problem.p.kind, problem.p_active, problem.first is not None, reverse
+    return _kits.get(key, lambda: Kit(problem, reverse))
+
+
+class Given:
+    """A kit with the numbers of one call: what the kernels read from outside now, and the memory that this takes."""
+
+    def __init__(self, kit: Kit, problem: Problem, y0: Leaves, p: Leaves) -> None:
+        self.kit, self.problem, self.y0, self.p = kit, problem, y0, p
+        self.captures = {verb: tuple([c.value() for c in k.entry.captures]) for verb, k in kit.kernels.items()}
+        self.states = kit.states(problem.y)
+        self.p_bars = [leaf for leaf, on in zip(problem.p.memory, problem.p_active, strict=True) if on]
+        self.sizes = kit.sizes_of(self)
+
+    @cached_property
+    def observation(self) -> Memory:
+        """Shapes and dtypes of one observation's leaves."""
+        return self.kit.one_observation(self.y0, self.p, self.captures.get("observe", ()))
+
+    def measure(self) -> _Sizes:
+        """The memory that the kernels take."""
+        scratch = [k.scratch.memory(self.arrays(verb)) if k.scratch.bases else [] for verb, k in self.kit.kernels.items()]
+        tapes = [(k.tape, self.arrays(verb)) for verb, k in self.kit.kernels.items() if k.kernel.arenas]
+        cells = [tape.first(arrays) for tape, arrays in tapes]
+        known = all(tape.sizes(arrays) is not None for tape, arrays in tapes)
+        most = max((f for f, _ in cells), default=0), max((i for _, i in cells), default=0)
+        return _Sizes(self.observation, tuple(scratch), most, known)
+
+    def arrays(self, verb: str) -> dict[Base, np.ndarray]:
+        """Arrays of the right shapes for a kernel's parameters; those of p and the captures have their contents, too."""
+        seen = zeros_of(self.observation) if verb.startswith(("observe", "misfit")) else []
+        inputs: Sequence[np.ndarray] = seen if verb.startswith("misfit") else self.y0
+        results: Sequence[np.ndarray] = [np.zeros(1)]
+        if verb.startswith(("step", "observe")):
+            results = self.y0 if verb.startswith("step") else seen
+        return self.kit.kernels[verb].arrays([*inputs, *self.p], self.captures[verb], results)
+
+    def scratch(self) -> list[Arrays]:
+        """The driver's last arguments: captures and scratch memory of each kernel."""
+        out: list[Arrays] = []
+        for captures, memory in zip(self.captures.values(), self.sizes.scratch, strict=True):
+            out += [captures, tuple(zeros_of(memory))]
+        return out
+
+    def grew(self, tapes: list[np.ndarray]) -> None:
+        """Remember the tapes that a run needed for the next one."""
+        for verb, k in self.kit.kernels.items():
+            if k.kernel.arenas:
+                k.tape.grew(self.arrays(verb), (tapes[0].size, tapes[1].size))
+
+    @cached_property
+    def terminal_bytes(self) -> tuple[int, bool]:
+        """What the derivative of the terminal cost takes while it is computed, and whether that is exact."""
+        return self.kit.terminal.vjp_bytes([*self.y0, *self.p]) if self.kit.terminal is not None else (0, True)
+
+    def working(self) -> Working:
+        """All memory but the slots."""
+        kit, problem, sizes = self.kit, self.problem, self.sizes
+        total = problem.state_bytes + self.states.spare_bytes  # the current state and the next
+        total += 8 * (sum(sizes.cells) + sizes.cells[0] * kit.tangents + 2) + sizes.seen_bytes + sizes.scratch_bytes
+        exact = sizes.known and kit.preallocated
+        if kit.reverse:  # y_N, a spare slot, cotangents with theirs; and the terminal's derivatives, later the observations'
+            total += 2 * problem.state_bytes + self.states.bar_bytes + size_of(self.p_bars)
+            total += max(self.terminal_bytes[0], len(problem.observe_at) * sizes.seen_bytes)
+            exact = exact and self.terminal_bytes[1]
+        return Working(total, exact)

@@ -1,0 +1,90 @@
+"""Events as text: how they are noticed and located where steps are chosen, and the steps that end with one.
+
+A condition c(t, y, p) that changes its sign in an accepted step has an event there.  Its time t* is where c(t*, y(t*)) = 0 for
+y(t*) = the step of length t* - t from the same state: no interpolation.  In a gradient that length is a root of the equation
+(implicit function theorem), and the time of all that follows moves with it: so the jump of the sensitivities at an event (their
+*saltation*; P. Mueller, "Calculation of Lyapunov exponents for dynamic systems with discontinuities", 1995; W. Galan, W. Feehery,
+P. Barton, "Parametric sensitivity functions for hybrid discrete/continuous systems", 1999) comes out by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["EventText", "event_text", "notice", "sides"]
+
+_TEXT = """
+def moment_{k}(s, t, y, p):
+    z = advanced(t, t + s, s, y, p)
+    return condition_{k}(t + s, z{own}, p)
+
+def side_{k}(fired, t, y, rates, p):
+    c = condition_{k}(t, y{own}, p)
+    if fired or c == 0.0:
+        c = jvp(condition_{k}, (t, y{own}, p), (1.0, {rates}, None))[1]
+    return c
+
+def located_{k}(t, h, y, side, p):
+    a = 0.0
+    b = h
+    fa = side
+    fb = moment_{k}(h, t, y, p)
+    for iteration in range(200):
+        if fb == 0.0 or abs(b - a) <= 4e-16 * abs(b) + 1e-16 * abs(t):
+            break
+        s = b - fb * (b - a) / (fb - fa)
+        if a == 0.0 or iteration % 3 == 2 or not (min(a, b) < s < max(a, b)):
+            s = 0.5 * (a + b)
+        fs = moment_{k}(s, t, y, p)
+        if (fs > 0.0) == (side > 0.0) and fs != 0.0:
+            a = s
+            fa = fs
+        else:
+            b = s
+            fb = fs
+    return b
+"""
+
+#: after an attempt that is good enough, with y_next at ``landing``
+_NOTICE = """
+next_{k} = condition_{k}(landing, y_next{own}, c.p)
+if {crossed}:
+    length_{k} = located_{k}(at, h, y, side_{k}_before, c.p)
+    if hit >= 0 and abs(length_{k} - hit_length) <= 1e-9 * abs(h):
+        status = {together}
+    if hit < 0 or abs(length_{k}) < abs(hit_length):
+        hit = {k}
+        hit_length = length_{k}
+"""
+
+
+@dataclass(frozen=True)
+class EventText:
+    """An event: the direction in which its condition must cross 0 (0: either), lines that change y, whether it ends the run."""
+
+    direction: int
+    effect: tuple[str, ...]
+    stop: bool
+
+
+def event_text(k: int, own: str, rates: str) -> str:
+    """Functions for event k; ``own`` is the path of the user's y in the state, ``rates`` its derivative made of ``rates``."""
+    return _TEXT.format(k=k, own=own, rates=rates)
+
+
+def notice(directions: Sequence[int], own: str, together: int) -> str:
+    """Lines that find the first event of a step."""
+    lines = ["hit = -1", "hit_length = h"]
+    for k, direction in enumerate(directions):
+        # one that has just happened does so again only on the far side: a step of length 0 to a knot leaves it at 0
+        touched = f"next_{k} == 0.0 and fired != {k}"
+        up, down = (f"side_{k}_before {before} 0.0 and (next_{k} {after} 0.0 or ({touched}))" for before, after in ("<>", "><"))
+        crossed = up if direction > 0 else down if direction < 0 else f"({up}) or ({down})"
+        lines.append(_NOTICE.strip().format(k=k, own=own, crossed=crossed, together=together))
+    return "\n".join(lines)
+
+
+def sides(count: int) -> str:
+    """Lines that remember on which side of every condition the state is."""
+    return "\n".join(f"side_{k}_before = side_{k}(fired == {k}, at, y, k1, c.p)" for k in range(count))

@@ -1,0 +1,81 @@
+"""Explicit Runge-Kutta methods as text: one step, and one attempt with an estimate of its error.
+
+    k_i = f(t + c_i h, y + h sum_j a_ij k_j),    y_next = y + h sum_i b_i k_i
+
+(E. Hairer, S. Norsett, G. Wanner, Solving Ordinary Differential Equations I, 2nd edition 1993, section II.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .norms import Norm
+from .tableaus import ExplicitTableau
+
+__all__ = ["Explicit"]
+
+
+class Explicit:
+    """Writes the formulas of a tableau for states of one structure.
+
+    ``rate(t, y, p)`` is the derivative.  All lines are for y at ``begin`` and a step of ``h``; stage times at 1 are ``end``.
+    """
+
+    def __init__(self, tableau: ExplicitTableau, norm: Norm) -> None:
+        self.tableau, self.norm, self.tree = tableau, norm, norm.tree
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the right-hand side in an attempt, the first apart, which the step before may have made."""
+        return self.tableau.stages - 1
+
+    def step(self, begin: str, end: str, p: str) -> list[str]:
+        """Lines that give ``y_next``."""
+        count = max((k + 1 for k, w in enumerate(self.tableau.b) if w), default=0)  # some last stages are for the error only
+        return [f"k1 = rate({begin}, y, {p})", *self._stages(count, begin, end, p), f"y_next = {self._sum(self.tableau.b)}"]
+
+    def attempt(self, begin: str, end: str, p: str) -> list[str]:
+        """Lines that give ``y_next`` and the ``norm`` of its error, from k1."""
+        t = self.tableau
+        lines = [*self._stages(t.stages - t.fsal, begin, end, p), f"y_next = {self._sum(t.b)}"]
+        if t.fsal:
+            lines.append(f"k{t.stages} = rate({end}, y_next, {p})")
+        return [*lines, *self._error()]
+
+    @property
+    def last(self) -> str | None:
+        """The name of the derivative at y_next, if an attempt computes it."""
+        return f"k{self.tableau.stages}" if self.tableau.fsal else None
+
+    def _stages(self, count: int, begin: str, end: str, p: str) -> list[str]:
+        """Stages from the second on."""
+        t, lines = self.tableau, []
+        for i in range(1, count):
+            time = end if t.c[i] == 1 else f"{begin} + {float(t.c[i])!r} * h" if t.c[i] else begin
+            lines.append(f"k{i + 1} = rate({time}, {self._sum(t.a[i])}, {p})")
+        return lines
+
+    def _sum(self, weights: Iterable[object]) -> str:
+        """y + h sum_i w_i k_i."""
+        return self.tree.of(lambda path: f"y{path} + h * ({_weighted(weights, path)})")
+
+    def _error(self) -> list[str]:
+        """The norm of the error.
+
+        Of DOP853's two estimates, of orders 5 and 3, the first is made smaller by its ratio to the second (section II.10,
+        equation 10.21 of the same book): |h| |e5|^2 / sqrt(|e5|^2 + 0.01 |e3|^2).
+        """
+        t = self.tableau
+        lines = self.norm.squares("squares", lambda path: _weighted(t.error, path), "y", "y_next")
+        if t.error_low is None:
+            return [*lines, f"norm = abs(h) * np.sqrt(squares / ({self.norm.count}))"]
+        lines += self.norm.squares("others", lambda path: _weighted(t.error_low, path), "y", "y_next")
+        lines.append("bound = squares + 0.01 * others")
+        lines.append(f"norm = abs(h) * squares / np.sqrt(bound * ({self.norm.count})) if bound != 0.0 else 0.0")
+        return lines
+
+
+def _weighted(weights: Iterable[object], path: str) -> str:
+    """sum_i w_i k_i, without what is 0."""
+    terms = [f"{float(w)!r} * k{i + 1}{path}" for i, w in enumerate(weights) if w]  # type: ignore[arg-type]
+    return " + ".join(terms)

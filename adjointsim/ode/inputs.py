@@ -1,0 +1,70 @@
+"""What a generated step and a generated integration are given besides the state: fixed structures with the user's p inside."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["EVENT", "FIXED", "LANDS", "Control", "Inputs", "Timed", "WithCost"]
+
+#: kinds of steps: of a fixed length, as long as it takes to the target, and from here on to an event
+FIXED, LANDS, EVENT = 0, 1, 2
+
+
+class Inputs(NamedTuple):
+    """The parameters of a generated step: the user's, and the steps to take.  What is not needed is None.
+
+    Step n goes from ``time[n]`` over ``length[n]`` to ``time[n + 1]``; the right-hand side sees ``begin[n]`` and ``end[n]``
+    there, which lie between the two where it may jump at one of them.  A step with ``fire[n]`` other than 0 stands still, and
+    has the effects of the jumps whose bits are set.
+
+    Where the state carries the time (:class:`Timed`), step n goes over ``length[n]`` if its ``kind`` is FIXED, to
+    ``target[n]`` if it is LANDS, and else until the condition of event kind - EVENT is 0, which is after about ``length[n]``;
+    ``begin`` and ``end`` are then what is added to the times for the right-hand side.
+    """
+
+    p: Any
+    time: np.ndarray | None
+    length: np.ndarray
+    begin: np.ndarray | None = None
+    end: np.ndarray | None = None
+    fire: np.ndarray | None = None
+    kind: np.ndarray | None = None
+    target: np.ndarray | None = None
+    seed: int | None = None  # of the noise that steps draw
+
+
+class Control(NamedTuple):
+    """What an adaptive integration is given: the user's p, the times to step onto, and what bounds a step.
+
+    ``room`` and ``marks`` say by their lengths how many steps may be recorded in one call.
+    """
+
+    p: Any
+    knots: np.ndarray  # the times to step onto, from t0 on
+    begins: np.ndarray  # the same as the right-hand side sees them after,
+    ends: np.ndarray  # ... and before
+    fire: np.ndarray  # the jumps there, a bit each
+    fresh: np.ndarray  # 1 where the right-hand side or the state jumps, else 0
+    sign: float  # of the direction of time
+    rtol: Any
+    atol: Any
+    longest: float
+    room: np.ndarray
+    marks: np.ndarray
+    shortest: float = 0.0  # between two events of one kind
+
+
+class WithCost(NamedTuple):
+    """A state, and the integral of the running cost up to it."""
+
+    y: Any
+    cost: Any
+
+
+class Timed(NamedTuple):
+    """A state (with its cost, if there is one) and its time, which depends on what events were."""
+
+    y: Any
+    t: Any

@@ -1,0 +1,91 @@
+"""Runs the generated integration, which finds the sizes of steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from adjointsim.forms import Form
+from adjointsim.leaves import Leaves
+
+from .control import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
+from .program import Program
+from .times import Knots, Steps
+
+__all__ = ["MOST_STEPS", "Found", "integrate"]
+
+#: accepted and rejected steps, unless the user says another number
+MOST_STEPS = 100_000
+
+_SLICE = 0.1  # seconds between two looks at the keyboard
+_ROOM = 4096  # steps recorded between two returns
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The steps of an integration, or of its beginning if it could not go on from (t, y): then ``failed`` says why.
+
+    ``evaluations`` of the right-hand side, ``rejected`` steps; ``h`` is the size of the step that would be next.
+    """
+
+    steps: Steps
+    evaluations: int
+    rejected: int
+    failed: str | None = None
+    t: float = np.nan
+    h: float = np.nan
+    y: Leaves | None = None
+    stopped: bool = False  # by a terminal event
+    stuck: bool = False  # by what the right-hand side is like
+
+
+def integrate(
+    program: Program, knots: Knots, y: Leaves, p: Leaves, control: Leaves, c_form: Form, first: float, most: int
+) -> Found:
+    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``: the leaves of a
+    :class:`.Control` whose p is None, of form ``c_form``.
+
+    ``first`` is the size of the first step, 0 to find it.
+    """
+    kernel = program.integration(c_form)
+    t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
+    records: list[Leaves] = []
+    rejected = evaluations = used = 0
+    tries = program.tries
+    failed = None
+    while True:
+        tries = max(1, min(tries, most - used))
+        began = time.perf_counter()
+        numbers = [np.array([x]) for x in (t, guess, before, last)] + [np.array([k], np.int64) for k in (knot, tries, fired)]
+        out = kernel.value([*numbers, *y, *p, *control])
+        took = time.perf_counter() - began
+        status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
+        t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
+        knot, fired, y, logs = int(out[8][0]), int(out[9][0]), out[10:-3], out[-3:]
+        records.append([log[:rows].copy() for log in logs])
+        rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
+        if status == TOO_SMALL:
+            failed = "the step size became too small for the time to change"
+        elif status == NOT_FINITE:
+            failed = "the right-hand side is not finite there"
+        elif status == TOGETHER:
+            failed = "two events happen at the same time: what both do is not defined"
+        elif status == ACCUMULATE:
+            failed = "events accumulate: there are ever more of them in ever shorter times"
+        stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE)
+        if failed is None and not stopped and knot < len(knots.times) and used >= most:
+            failed = f"max_steps={most} steps were tried"
+        if failed is not None or stopped or knot >= len(knots.times):
+            break
+        if rows + refused >= tries:
+            tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
+    program.tries = max(tries, program.tries)
+    ends, lengths, landed = (np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*records, strict=True))
+    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
+
+
+def room() -> tuple[np.ndarray, np.ndarray]:
+    """What says how many steps are recorded in one call."""
+    return np.zeros(_ROOM), np.zeros(_ROOM, np.int64)

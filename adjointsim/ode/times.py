@@ -1,0 +1,171 @@
+"""The times that an integration steps onto, and the steps between them; numbers only, no model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from adjointsim.errors import ArgumentError, StructureError
+
+__all__ = ["Knots", "Steps", "fixed_steps", "knots_of", "times_of"]
+
+
+def times_of(name: str, given: Any, least: int = 1) -> np.ndarray:
+    """Finite times as a new float64 vector; ArgumentError or StructureError for anything else."""
+    try:
+        times = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise StructureError(f"Got {name} as a {type(given).__name__}, but expected a vector of times") from None
+    times = np.atleast_1d(times)
+    if times.ndim != 1 or len(times) < least:
+        raise StructureError(f"Got {name} of shape {times.shape}, but expected a vector of times, at least {least}")
+    wrong = np.flatnonzero(~np.isfinite(times))
+    if len(wrong):
+        raise ArgumentError(f"Got {name}[{wrong[0]}]={times[wrong[0]]}, but expected finite times")
+    return times
+
+
+@dataclass(frozen=True, eq=False)
+class Knots:
+    """Times in the order in which they are reached, the first being t0; ``fire`` has a bit for each jump that happens there.
+
+    The right-hand side sees ``ends`` on the way to a knot and ``begins`` on the way from it: neighbouring numbers where it may
+    jump there.  ``observed`` are the knots of the observations.
+    """
+
+    times: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    fire: np.ndarray
+    observed: np.ndarray
+
+    @property
+    def sign(self) -> float:
+        """The direction of time."""
+        return -1.0 if self.times[-1] < self.times[0] else 1.0
+
+    @cached_property
+    def smooth(self) -> bool:
+        """Whether the right-hand side sees the times as they are."""
+        return np.array_equal(self.begins, self.times) and np.array_equal(self.ends, self.times)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether steps only land there, and nothing else happens."""
+        return self.smooth and not self.fire.any()
+
+    def upto(self, count: int) -> Knots:
+        """The first of them."""
+        parts = (self.times, self.begins, self.ends, self.fire)
+        return Knots(*(part[:count] for part in parts), self.observed[self.observed < count])
+
+
+def knots_of(t0: float, t_eval: np.ndarray, jumps: Sequence[np.ndarray], discontinuities: np.ndarray) -> Knots:
+    """All times to step onto.
+
+    ArgumentError for times of observation that do not go one way from t0, and for a jump before t0.  What lies after the last
+    observation does not matter.
+    """
+    forward = bool(t_eval[-1] >= t0) if len(t_eval) == 1 else bool(t_eval[-1] > t_eval[0])
+    sign = 1.0 if forward else -1.0
+    wrong = np.flatnonzero(np.diff(sign * t_eval) <= 0.0)
+    if len(wrong):
+        k = int(wrong[0])
+        raise ArgumentError(
+            f"Got t_eval[{k}]={t_eval[k]!r} and t_eval[{k + 1}]={t_eval[k + 1]!r}, but expected times that increase "
+            "(or all decrease, to integrate backward)"
+        )
+    if sign * (t_eval[0] - t0) < 0.0:
+        raise ArgumentError(f"Got t0={t0!r} and t_eval[0]={t_eval[0]!r}, but expected t0 at the first of t_eval or before it")
+    for j, times in enumerate(jumps):
+        early = times[sign * (times - t0) < 0.0]
+        if len(early):
+            raise ArgumentError(f"Got a time {early[0]!r} of jumps[{j}], but expected times from t0={t0!r} on")
+    last = t_eval[-1]
+    inside = [times[(sign * (times - t0) >= 0.0) & (sign * (times - last) <= 0.0)] for times in (*jumps, discontinuities)]
+    times = np.unique(np.concatenate([[t0], t_eval, *inside]))[:: int(sign)].copy()
+    fire = np.zeros(len(times), np.int64)
+    broken = np.zeros(len(times), np.bool_)
+    for j, own in enumerate(inside):
+        at = np.isin(times, own)
+        broken |= at
+        if j < len(jumps):
+            fire[at] |= 1 << j
+    begins, ends = times.copy(), times.copy()
+    begins[broken] = np.nextafter(times[broken], sign * math.inf)
+    ends[broken] = np.nextafter(times[broken], -sign * math.inf)
+    where = {float(t): k for k, t in enumerate(times)}
+    return Knots(times, begins, ends, fire, np.array([where[float(t)] for t in t_eval], np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The steps of an integration: step n goes from ``time[n]`` over ``length[n]`` to ``time[n + 1]``, and stands still where
+    ``fire[n]`` is not 0.  ``state`` is the number of the state at each knot, when the jumps there have happened.
+
+    ``landed[n]`` is the knot on which step n lands, -1 if it lands on none, and -2 - k if it ends with event k.
+    """
+
+    time: np.ndarray
+    length: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    fire: np.ndarray
+    state: np.ndarray
+    landed: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.length)
+
+    @classmethod
+    def of(cls, knots: Knots, time: np.ndarray, length: np.ndarray, landed: np.ndarray) -> Steps:
+        """From the ends and lengths of the moving steps, and what they land on."""
+        at = np.flatnonzero(landed >= 0)
+        if knots.plain:
+            whole = np.concatenate([knots.times[:1], time])
+            state = np.concatenate([[0], at + 1])
+            return cls(whole, length, whole[:-1], whole[1:], np.zeros(len(time), np.int64), state, landed)
+        reached = landed[at]  # knots 1, 2, ..
+        before = np.concatenate([knots.times[:1], time[:-1]]) if len(time) else time
+        begin, end = before.copy(), time.copy()
+        end[at] = knots.ends[reached]
+        follows = at[at + 1 < len(time)]
+        begin[follows + 1] = knots.begins[landed[follows]]
+        if len(begin):
+            begin[0] = knots.begins[0]
+        fire = np.zeros(len(time), np.int64)
+        stands = at[knots.fire[reached] != 0]
+        places, what = stands + 1, knots.fire[landed[stands]]
+        if knots.fire[0]:
+            places, what = np.concatenate([[0], places]), np.concatenate([knots.fire[:1], what])
+        state = np.concatenate([[0], at + 1])
+        moments = np.concatenate([knots.times[:1], time])[places]
+        state = state + np.searchsorted(places, state, side="right")
+        return cls(
+            np.concatenate([knots.times[:1], np.insert(time, places, moments)]), np.insert(length, places, 0.0),
+            np.insert(begin, places, moments), np.insert(end, places, moments), np.insert(fire, places, what), state,
+            np.insert(landed, places, -1),
+        )  # fmt: skip
+
+
+def fixed_steps(knots: Knots, dt: float, most: int) -> Steps:
+    """Equal steps of at most ``dt`` from knot to knot; ArgumentError if these are more than ``most``."""
+    spans = np.diff(knots.times)
+    counts = np.maximum(np.ceil(np.abs(spans) / dt * (1.0 - 1e-12)), 1.0)
+    if counts.sum() > most:
+        raise ArgumentError(f"Got dt={dt!r}, which takes {counts.sum():.0f} steps, but expected at most max_steps={most}")
+    times, lengths, landed = [], [], []
+    for k, (span, count) in enumerate(zip(spans, counts.astype(np.int64), strict=True)):
+        h = span / count
+        times.append(np.append(knots.times[k] + h * np.arange(1, count), knots.times[k + 1]))
+        lengths.append(np.full(count, h))
+        landed.append(np.append(np.full(count - 1, -1), k + 1))
+    empty = np.empty(0)
+    parts = [np.concatenate([empty, *part]) for part in (times, lengths, landed)]
+    return Steps.of(knots, parts[0], parts[1], parts[2].astype(np.int64))

@@ -1,0 +1,157 @@
+"""Factorised once, solved several times: against ``np.linalg.solve``, which factorises every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import adjointsim as adj
+from adjointsim.derive.factored import banded_factor, banded_solve, lu_factor, lu_solve
+from adjointsim.derive.ir import Call, walk
+from adjointsim.derive.verify import verify
+from adjointsim.errors import UnsupportedError
+
+from .harness import Derived, assert_close, functions
+
+RNG = np.random.default_rng(5)
+A = RNG.standard_normal((4, 4)) + 3.0 * np.eye(4)
+B = RNG.standard_normal(4)
+BANDS = RNG.standard_normal((4, 6))
+BANDS[1] += 4.0
+RIGHT = RNG.standard_normal(6)
+
+
+def stages(a, b):
+    """As a Rosenbrock method has them; the matrix is overwritten afterwards, and one system is transposed."""
+    factors = lu_factor(a)
+    x = lu_solve(a, factors, b, 0)
+    for _ in range(2):
+        x = lu_solve(a, factors, np.sin(x) + b, 0) + 0.1 * x
+    y = lu_solve(a, factors, x * b, 1)
+    a[:] = y[0]
+    return y, a
+
+
+def stages_plainly(a, b):
+    x = np.linalg.solve(a, b)
+    for _ in range(2):
+        x = np.linalg.solve(a, np.sin(x) + b) + 0.1 * x
+    y = np.linalg.solve(a.T, x * b)
+    a[:] = y[0]
+    return y, a
+
+
+def banded(bands, b):
+    factors = banded_factor(bands, 2)
+    x = banded_solve(bands, factors, b, 2, 0)
+    x = banded_solve(bands, factors, np.sin(x) + b, 2, 0)
+    return banded_solve(bands, factors, x * b, 2, 1)
+
+
+def banded_plainly(bands, b):
+    n = len(b)
+    a = np.zeros((n, n))
+    for j in range(n):
+        for i in range(max(0, j - 1), min(n, j + 3)):
+            a[i, j] = bands[1 + i - j, j]
+    x = np.linalg.solve(a, b)
+    x = np.linalg.solve(a, np.sin(x) + b)
+    return np.linalg.solve(a.T, x * b)
+
+
+@pytest.mark.parametrize(
+    ("fn", "plainly", "args"),
+    [
+        (stages, stages_plainly, (A, B)),
+        (banded, banded_plainly, (BANDS, RIGHT)),
+        (banded, banded_plainly, (BANDS[:, :2], RIGHT[:2])),
+    ],
+)
+def test_all_verbs(fn, plainly, args):
+    derived, plain = Derived(fn, args), Derived(plainly, args)
+    derived.__dict__.update(expected=plain.expected, bars=plain.bars)
+    for level in (0, 1):
+        for kernel in (derived.primal(level), derived.vjp(level), derived.second(level).kernel):
+            for f in functions(kernel).values():
+                verify(f, functions(kernel))
+        assert_close(derived.run_primal(derived.primal(level), derived.leaves), plain.expected)
+        bars = plain.run_vjp(plain.vjp(0), plain.leaves, plain.bars)
+        assert_close(derived.run_vjp(derived.vjp(level), derived.leaves, derived.bars), bars)
+        second = derived.run_second(derived.second(level).kernel, derived.leaves)
+        for ours, theirs in zip(second, plain.run_second(plain.second(0).kernel, plain.leaves), strict=True):
+            assert_close(ours, theirs)
+    assert_close(derived.run_jvp(derived.leaves, derived.dots), plain.run_jvp(plain.leaves, plain.dots))
+
+
+def test_one_factorisation():
+    """On the way back nothing is factorised again."""
+    kernel = Derived(stages, (A, B)).second().kernel
+    called = [s.fn for fn in functions(kernel).values() for s in walk(fn.body) if isinstance(s, Call)]
+    assert sum("lu_factor" in name for name in called) == 1 and sum("lu_solve" in name for name in called) > 8
+
+
+def test_compiled():
+    for fn, plainly, args in ((stages, stages_plainly, (A, B)), (banded, banded_plainly, (BANDS, RIGHT))):
+        (out, pullback), (same, back) = adj.vjp(fn, *args), adj.vjp(plainly, *args)
+        assert_close(np.atleast_1d(out[0]), np.atleast_1d(same[0]))
+        for a, b in zip(pullback(out), back(same), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_float32():
+    a, b = A.astype(np.float32), B.astype(np.float32)
+    f = lambda a, b: lu_solve(a, lu_factor(a), b, 0)  # noqa: E731
+    out, pullback = adj.vjp(f, a, b)
+    assert out.dtype == np.float32 and [x.dtype for x in pullback(b)] == [np.float32] * 2
+    np.testing.assert_allclose(out, np.linalg.solve(A, B), rtol=1e-5)
+
+
+def unfit(a, b):
+    return np.sum(lu_solve(a, lu_factor(a), b, 0))
+
+
+def unfit_bands(a, b):
+    return np.sum(banded_solve(a, banded_factor(a, 1), b, 1, 0))
+
+
+NOISY = np.array([[0.1, 0.3], [0.3, 0.9]])  # singular, and no pivot is 0
+
+
+@pytest.mark.parametrize(
+    ("f", "a", "b", "words"),
+    [
+        (unfit, np.zeros((2, 2)), B[:2], "the matrix is singular to working precision"),
+        (unfit, NOISY, B[:2], "the matrix is singular to working precision"),
+        (unfit, A * np.nan, B, "the matrix is singular to working precision"),
+        (unfit, A[:3], B[:3], "must be square"),
+        (unfit, A, B[:3], "right side of a system must be as long as its matrix"),
+        (unfit_bands, np.zeros((3, 4)), B, "the banded matrix is singular"),
+        (unfit_bands, BANDS[:1], RIGHT, "needs rows for all diagonals"),
+        (unfit_bands, BANDS[:3], B, "right side of a system must be as long as its matrix"),
+    ],
+)
+def test_what_cannot_be_solved(f, a, b, words):
+    with pytest.raises(ValueError, match=words):
+        adj.vjp(f, a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (A.astype(complex), B, "complex"),
+        (A.astype(int), B, "int64"),
+        (A, B.astype(np.float32), "one dtype"),
+        (A, A, "it takes 1-d arrays"),
+    ],
+)
+def test_refused(a, b, words):
+    with pytest.raises(UnsupportedError) as caught:
+        adj.vjp(unfit, a, b)
+    assert words in caught.value.msg
+
+
+def test_scaling_is_not_singular():
+    """Rows and columns of any size: as good as without."""
+    rows, columns = 10.0 ** np.array([30, -40, 0, 12]), 10.0 ** np.array([-25, 18, 3, -60])
+    x = adj.vjp(lambda a, b: lu_solve(a, lu_factor(a), b, 0), rows[:, None] * A * columns, rows * B)[0]
+    np.testing.assert_allclose(x * columns, np.linalg.solve(A, B), rtol=1e-12)
