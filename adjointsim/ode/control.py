@@ -164,9 +164,10 @@ def control_text(
 ) -> str:
     """The text of ``control``.
 
-    It goes on at (t, y) towards ``c.knots[knot]`` and tries steps of the size ``guess`` (0: to be found), ``tries`` of them or until
-    one is accepted, so that the steps do not depend on how many are tried in a call; it returns how it ended, what it recorded
-    and where it is.  ``jumps`` are lines for what happens at ``c.knots[knot]``; ``own`` is the path of the user's y in the state.
+    It goes on at (t, y) towards ``c.knots[knot]`` and tries steps of the size ``guess`` (0: to be found), ``tries`` of them or
+    until one is accepted, so that the steps do not depend on how many are tried in a call; it returns how it ended, what it
+    recorded and where it is.  ``jumps`` are lines for what happens at ``c.knots[knot]``; ``own`` is the path of the user's y in
+    the state.
     """
     t, norm, tree = method.tableau, method.norm, method.tree
     assert t.control_order is not None
