@@ -47,7 +47,10 @@ def last(y, p):
 
 @pytest.mark.parametrize(
     "how",
-    [{"method": "rodas5p", "rtol": 1e-9, "atol": 1e-11}, {"method": "implicit_euler", "dt": 1e-4}],
+    [
+        {"method": "rodas5p", "rtol": 1e-9, "atol": 1e-11},
+        pytest.param({"method": "implicit_euler", "dt": 1e-4}, marks=pytest.mark.heavy),
+    ],
     ids=["rodas5p", "implicit_euler"],
 )
 def test_an_algebraic_variable_in_closed_form(how):

@@ -184,6 +184,7 @@ def dose(t, y, p):
     return y + 0.25
 
 
+@pytest.mark.heavy
 def test_events_that_never_happen_change_nothing():
     plain = adj.ODE(decay, [0.0, 1.0], method="bosh3", terminal=lambda y, p: y)
     other = adj.ODE(decay, [0.0, 1.0], method="bosh3", terminal=lambda y, p: y, events=adj.Event(level, turn))

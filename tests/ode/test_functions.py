@@ -42,6 +42,7 @@ def end(y, p):
     return y.u[0] * y.v + y.u[1]
 
 
+@pytest.mark.heavy
 def test_a_function_that_overwrites_its_y_does_not_change_the_state():
     y0 = Pair(np.array([1.0, 0.5]), 0.7)
     found = []

@@ -15,7 +15,14 @@ from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.ode.tableaus import TABLEAUS, DirkTableau, RosenbrockTableau
 from ode import systems
 
+
+def heavy(name):
+    """A case that runs with CORPUS=all."""
+    return pytest.param(name, marks=pytest.mark.heavy)
+
+
 IMPLICIT = [name for name, t in TABLEAUS.items() if isinstance(t, (DirkTableau, RosenbrockTableau))]
+QUICK = ["implicit_euler", "crank_nicolson", "trbdf2", "rodas5p"]
 #: compiled for gradients; the others have the same text with other numbers
 SAMPLE = ["implicit_euler", "crank_nicolson", "sdirk2", "rodas5p"]
 
@@ -24,7 +31,7 @@ def end(y, p):
     return y[1] * p[0] + y[0]
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", [heavy(n) if n in ("implicit_euler", "sdirk2") else n for n in SAMPLE])
 def test_gradients_are_those_of_the_same_steps_at_fifty_digits(name):
     y0, p = systems.PAIR
     ode = adj.ODE(systems.pair, [0.0, 1.0], method=name, dt=0.25, terminal=end)
@@ -69,7 +76,7 @@ def test_the_discrete_sensitivity_of_crank_nicolson():
     assert grad.p.c == pytest.approx(-3.372151404556135, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", [n for n in IMPLICIT if n not in ("kvaerno5", "kencarp4")])
+@pytest.mark.parametrize("name", [n if n in QUICK else heavy(n) for n in IMPLICIT])
 def test_order(name):
     order = TABLEAUS[name].order
     y0, p = systems.PAIR
@@ -106,6 +113,7 @@ def reference():
     return found.y[:3].T, found.y[3:].T.reshape(2, 3, 3)
 
 
+@pytest.mark.heavy
 def test_robertson(reference):
     y0, p = ROBERTSON
     states, sensitivities = reference
