@@ -1,6 +1,7 @@
 """The examples at a reduced size, with the numbers they must reach."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -230,6 +231,8 @@ def test_stiff_reactions_have_published_sensitivities(stiff_reactions):
     assert found.steps < 400 and "differences" in stiff_reactions.report(found, [0.4, 40.0])
 
 
+@pytest.mark.heavy
+@pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="compiles for a minute: CORPUS=all")
 def test_stiff_reactions_are_too_stiff_for_explicit_steps(stiff_reactions):
     implicit, explicit = stiff_reactions.steps_on_a_short_interval(2.0)
     assert 10 * implicit < explicit
@@ -240,6 +243,8 @@ def reaction_diffusion():
     return load("reaction_diffusion")
 
 
+@pytest.mark.heavy
+@pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="compiles for a minute: CORPUS=all")
 def test_reaction_diffusion_recovers_the_feed(reaction_diffusion, tmp_path, capsys):
     path = tmp_path / "feed.png"
     found = reaction_diffusion.main(["--cells", "24", "--time", "0.5", "--iterations", "25", "--output", str(path)])

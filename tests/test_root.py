@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import mpmath as mp
@@ -88,6 +89,8 @@ def _flat(x):
     return [leaf for item in x for leaf in _flat(item)] if isinstance(x, tuple) else [np.zeros(0) if x is None else np.asarray(x)]
 
 
+@pytest.mark.heavy
+@pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="compiles for a minute: CORPUS=all")
 def test_complex_step():
     p, bar = np.array([0.4, 3.0, 1.1]), np.array([1.0, -2.0, 0.7])
     _, pullback = adj.vjp(lambda u, p: adj.root(euler, u, (u, 0.1, p)), U, p)
