@@ -1,4 +1,4 @@
-"""Calls of ``adj.jvp`` and ``adj.root`` that are refused: data only, as in :mod:`refused`.
+"""Calls of ``adj.jvp``, ``adj.root`` and ``adj.random`` that are refused: data only, as in :mod:`refused`.
 
 Each program calls one of them in the last line, which is blamed.
 """
@@ -139,3 +139,6 @@ refuse("a float for max_iter", "adj.root(euler, u, (u, 0.1, u), max_iter=3.0)", 
 refuse("one bandwidth", "adj.root(euler, u, (u, 0.1, u), bandwidth=2)", "bandwidth of adj.root is a pair")
 refuse("root with a list", "adj.root(euler, u, (u, 0.1, [x]))", "neither a number, an array, a tuple nor a function")
 refuse("root of itself", "adj.root(itself, u)", "recursion is not supported: the residual", "return adj.root(itself, x)")
+
+# ------------------------------------------------------------------------------------------------------------ random numbers
+refuse("a float for a seed", "u * adj.random.normal(0.5, 1, 2)", "seed of adj.random.normal is a float: pass an integer")
