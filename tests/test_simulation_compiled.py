@@ -173,3 +173,21 @@ def test_generated_text_does_not_depend_on_what_was_derived_before(model):
     run = then.text(reverse=False)
     assert first.text(reverse=True) == then.text(reverse=True)
     assert first.text(reverse=False) == run
+
+
+def scaled(n, y, p):
+    return y * p
+
+
+def product(y, p):
+    return y[0] * y[1]
+
+
+def test_one_function_for_two_precisions(tmp_path, monkeypatch):
+    """Their texts are the same, and nothing of one is used for the other: d (y0 p^3)(y1 p^3) / dy0 = y1 p^6."""
+    monkeypatch.setenv("ADJOINTSIM_CACHE_DIR", str(tmp_path))  # nothing is known of them
+    sim = adj.Simulation(scaled, 3, terminal=product)
+    for dtype in (np.float64, np.float32, np.float64):
+        _, grad = sim.value_and_grad(np.array([0.5, 0.25], dtype), 0.5)
+        assert grad.y0.dtype == dtype
+        np.testing.assert_array_equal(grad.y0, np.array([0.25, 0.5], dtype) * 0.5**6)

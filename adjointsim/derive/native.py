@@ -70,8 +70,14 @@ class Program:
 
     @classmethod
     def of(cls, fn: Fn, scratch: Sequence[Base], text: str, bare: bool) -> Program:
-        """The program of a function: its key is a hash of its text."""
-        return cls(fn, (*fn.params, *scratch), hashlib.sha256(text.encode()).hexdigest()[:32], bare)
+        """The program of a function.
+
+        Its key is a hash of its text and of the types of its parameters and results: Numba finds types anew wherever it meets a text, this is made
+        for one set of them.
+        """
+        params = (*fn.params, *scratch)
+        known = "\0".join([text, *(p.dt for p in (*params, *fn.results))])
+        return cls(fn, params, hashlib.sha256(known.encode()).hexdigest()[:32], bare)
 
     def stub(self, options: Mapping[str, object]) -> str:
         """The text of the function in its module."""
