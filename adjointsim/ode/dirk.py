@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .flat import Flat
+from .formulas import added, stage_time, weighted
 from .norms import Norm
 from .tableaus import DirkTableau
 
@@ -91,7 +92,7 @@ class Dirk:
         first += ["s1 = packed(k1)"] if t.explicit_first else []
         lines = self._lines(begin, end, first, solved)
         implicit = range(2 if t.explicit_first else 1, t.stages + 1)
-        error = flat.vector.of(lambda path: f"h * ({_weighted(t.error or (), path)})")
+        error = flat.vector.of(lambda path: f"h * ({weighted(t.error or (), 's', path)})")
         return [
             *lines, f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []),
             f"error = unpacked({flat.solve('matrix', 'factors', 'raw')}, y)",
@@ -106,20 +107,14 @@ class Dirk:
         for i in range(1, t.stages + 1):
             if i == 1 and t.explicit_first:
                 continue
-            base = of(lambda path, i=i: f"v{path}{_plus('h', _weighted(t.a[i - 1][: i - 1], path))}")  # type: ignore[misc]
-            c = t.c[i - 1]
-            time = end if c == 1 else f"{begin} + {float(c)!r} * h" if c else begin
-            lines += [f"base = {base}", *solved(i, guess, time)]
+            base = of(lambda path, i=i: f"v{path}{self._moved(t.a[i - 1][: i - 1], path)}")  # type: ignore[misc]
+            lines += [f"base = {base}", *solved(i, guess, stage_time(t.c[i - 1], begin, end))]
             lines.append(f"s{i} = {of(lambda path, i=i: f'(x{i}{path} - base{path}) / weight')}")  # type: ignore[misc]
             guess = f"x{i}"
-        last = f"x{t.stages}" if t.stiffly_accurate else of(lambda path: f"v{path}{_plus('h', _weighted(t.b, path))}")
+        last = f"x{t.stages}" if t.stiffly_accurate else of(lambda path: f"v{path}{self._moved(t.b, path)}")
         return [*lines, f"v_next = {last}", "y_next = unpacked(v_next, y)"]
 
-
-def _weighted(weights: Iterable[object], path: str) -> str:
-    """sum_i w_i k_i, without what is 0."""
-    return " + ".join(f"{float(w)!r} * s{i + 1}{path}" for i, w in enumerate(weights) if w)  # type: ignore[arg-type]
-
-
-def _plus(h: str, text: str) -> str:
-    return f" + {h} * ({text})" if text else ""
+    @staticmethod
+    def _moved(weights: Iterable[object], path: str) -> str:
+        """h sum_i w_i k_i, to be added."""
+        return added(weighted(weights, "s", path), "h * ")

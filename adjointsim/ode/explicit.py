@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .formulas import stage_time, weighted
 from .norms import Norm
 from .tableaus import ExplicitTableau
 
@@ -51,13 +52,12 @@ class Explicit:
         """Stages from the second on."""
         t, lines = self.tableau, []
         for i in range(1, count):
-            time = end if t.c[i] == 1 else f"{begin} + {float(t.c[i])!r} * h" if t.c[i] else begin
-            lines.append(f"k{i + 1} = rate({time}, {self._sum(t.a[i])}, {p})")
+            lines.append(f"k{i + 1} = rate({stage_time(t.c[i], begin, end)}, {self._sum(t.a[i])}, {p})")
         return lines
 
     def _sum(self, weights: Iterable[object]) -> str:
         """y + h sum_i w_i k_i."""
-        return self.tree.of(lambda path: f"y{path} + h * ({_weighted(weights, path)})")
+        return self.tree.of(lambda path: f"y{path} + h * ({weighted(weights, 'k', path)})")
 
     def _error(self) -> list[str]:
         """The norm of the error.
@@ -66,16 +66,10 @@ class Explicit:
         equation 10.21 of the same book): |h| |e5|^2 / sqrt(|e5|^2 + 0.01 |e3|^2).
         """
         t = self.tableau
-        lines = self.norm.squares("squares", lambda path: _weighted(t.error, path), "y", "y_next")
+        lines = self.norm.squares("squares", lambda path: weighted(t.error, "k", path), "y", "y_next")
         if t.error_low is None:
             return [*lines, f"norm = abs(h) * np.sqrt(squares / ({self.norm.count}))"]
-        lines += self.norm.squares("others", lambda path: _weighted(t.error_low, path), "y", "y_next")
+        lines += self.norm.squares("others", lambda path: weighted(t.error_low, "k", path), "y", "y_next")
         lines.append("bound = squares + 0.01 * others")
         lines.append(f"norm = abs(h) * squares / np.sqrt(bound * ({self.norm.count})) if bound != 0.0 else 0.0")
         return lines
-
-
-def _weighted(weights: Iterable[object], path: str) -> str:
-    """sum_i w_i k_i, without what is 0."""
-    terms = [f"{float(w)!r} * k{i + 1}{path}" for i, w in enumerate(weights) if w]  # type: ignore[arg-type]
-    return " + ".join(terms)

@@ -10,9 +10,8 @@ through J: it takes second derivatives of the right-hand side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from .flat import Flat
+from .formulas import added, stage_time, weighted
 from .norms import Norm
 from .tableaus import RosenbrockTableau
 
@@ -41,7 +40,7 @@ class Rosenbrock:
         t = self.tableau
         return [
             *self._lines(begin, end, p),
-            f"error = unpacked({self.flat.vector.of(lambda path: _weighted(t.error or (), path))}, y)",
+            f"error = unpacked({self.flat.vector.of(lambda path: weighted(t.error or (), 'u', path))}, y)",
             *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"),
         ]
 
@@ -54,17 +53,17 @@ class Rosenbrock:
             if i == 0:
                 lines.append("f1 = first_rate")
             else:
-                at = flat.vector.of(lambda path, i=i: f"v{path}{_after(_weighted(t.a[i], path))}")  # type: ignore[misc]
-                time = end if t.alpha[i] == 1 else f"{begin} + {float(t.alpha[i])!r} * h" if t.alpha[i] else begin
-                lines.append(f"f{i + 1} = flat_rate({time}, {at}, y, {p})")
+                at = flat.vector.of(lambda path, i=i: f"v{path}{added(weighted(t.a[i], 'u', path))}")  # type: ignore[misc]
+                lines.append(f"f{i + 1} = flat_rate({stage_time(t.alpha[i], begin, end)}, {at}, y, {p})")
             if any(t.c[i]):
-                lines.append(f"earlier = {flat.vector.of(lambda path, i=i: _weighted(t.c[i], path))}")  # type: ignore[misc]
+                earlier = flat.vector.of(lambda path, i=i: weighted(t.c[i], "u", path))  # type: ignore[misc]
+                lines.append(f"earlier = {earlier}")
                 if flat.mass:
                     lines.append("earlier = massed(earlier)")
             right = flat.vector.of(lambda path, i=i: self._right(i, path))  # type: ignore[misc]
             lines.append(f"u{i + 1} = {flat.solve('matrix', 'factors', right)}")
-        lines.append(f"v_next = {flat.vector.of(lambda path: f'v{path}{_after(_weighted(t.m, path))}')}")
-        return [*lines, "y_next = unpacked(v_next, y)"]
+        after = flat.vector.of(lambda path: f"v{path}{added(weighted(t.m, 'u', path))}")
+        return [*lines, f"v_next = {after}", "y_next = unpacked(v_next, y)"]
 
     def _right(self, i: int, path: str) -> str:
         t = self.tableau
@@ -74,12 +73,3 @@ class Rosenbrock:
         if t.gamma_t[i]:
             text += f" + h * ({float(t.gamma_t[i])!r} * change{path})"
         return text
-
-
-def _weighted(weights: Iterable[object], path: str) -> str:
-    """sum_i w_i U_i, without what is 0."""
-    return " + ".join(f"{float(w)!r} * u{i + 1}{path}" for i, w in enumerate(weights) if w)  # type: ignore[arg-type]
-
-
-def _after(text: str) -> str:
-    return f" + ({text})" if text else ""

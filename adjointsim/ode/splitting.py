@@ -13,6 +13,7 @@ from fractions import Fraction
 from adjointsim.derive.spec import TupleSpec
 from adjointsim.errors import StructureError
 
+from .formulas import stage_time
 from .tableaus import SplittingTableau
 from .trees import Tree, items
 
@@ -42,7 +43,7 @@ class Splitting:
         t, lines, time = self.tableau, ["y_next = y"], Fraction(0)
         at = begin
         for i, kick in enumerate(t.kick):
-            at = end if i == len(t.drift) else f"{begin} + {float(time)!r} * h" if time else begin
+            at = end if i == len(t.drift) else stage_time(time, begin, end)
             lines += self._part(self.v, kick, at, p)
             if i < len(t.drift):
                 lines += self._part(self.q, t.drift[i], at, p)

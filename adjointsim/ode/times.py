@@ -59,11 +59,6 @@ class Knots:
         """Whether steps only land there, and nothing else happens."""
         return self.smooth and not self.fire.any()
 
-    def upto(self, count: int) -> Knots:
-        """The first of them."""
-        parts = (self.times, self.begins, self.ends, self.fire)
-        return Knots(*(part[:count] for part in parts), self.observed[self.observed < count])
-
 
 def knots_of(t0: float, t_eval: np.ndarray, jumps: Sequence[np.ndarray], discontinuities: np.ndarray) -> Knots:
     """All times to step onto.
