@@ -72,8 +72,8 @@ class Program:
     def of(cls, fn: Fn, scratch: Sequence[Base], text: str, bare: bool) -> Program:
         """The program of a function.
 
-        Its key is a hash of its text and of the types of its parameters and results: Numba finds types anew wherever it meets a text, this is made
-        for one set of them.
+        Its key is a hash of its text and of the types of its parameters and results: Numba finds types anew wherever it meets a
+        text, this is made for one set of them.
         """
         params = (*fn.params, *scratch)
         known = "\0".join([text, *(p.dt for p in (*params, *fn.results))])

@@ -7,6 +7,7 @@
     times             the times to step onto, and the steps between them
     program           the functions that are generated for a structure of y and p
     integration       runs the choice of step sizes
+    solve             one call of a verb: steps, simulation, words
     ode               the verbs
     stochastic, sde   the same for stochastic equations
 """

@@ -117,35 +117,8 @@ class Program:
         cost = f"running(t, {self._given(functions.running)}, p)" if self.own else ""
         self.rate = self._define(self._field("rate", "rhs", self.rhs, rate, whose, cost))
         self.tries = 64  #: steps to try until one looks at the keyboard, at first
-        self.method: Explicit | Splitting | Rosenbrock | Dirk | Stochastic
-        self.drawn = ""  #: what a step is told besides, to draw noise
-        if isinstance(tableau, SplittingTableau):
-            if functions.running is not None:
-                raise StructureError(f"Got running= with the method {tableau.name!r}, but it integrates pairs (q, v) only: "
-                                     "sum a cost of observations instead, observe= and misfit=")  # fmt: skip
-            self.method = Splitting(tableau, self.tree)
-        elif isinstance(tableau, StochasticMethod):
-            diffusion = self._unlisted(functions.diffusion)
-            self.namespace.update(diffusion=diffusion, normal=normal)
-            whose = f"the diffusion {_name(functions.diffusion)}"
-            spread, vectors = self._like_y(diffusion, specs, arguments, whose)
-            lengths.update({f"{self.own}{path}": n for path, n in vectors.items()})
-            self._define(self._field("spread", "diffusion", diffusion, spread, whose, "0.0"))
-            shapes = {path: shape for (path, _), shape in zip(paths(y_spec), shapes_of(y), strict=True)}
-            self.method, self.drawn = Stochastic(tableau, self.tree, shapes, self.own), ", seed, n"
-        elif isinstance(tableau, ExplicitTableau):
-            self.method = Explicit(tableau, Norm(self.tree, each, skip, self.own))
-        else:
-            norm = Norm(self.tree, each, skip, self.own)
-            flat = Flat(self.tree, tableau.name, bandwidth, 0 if mass is None else mass.ndim)
-            self.namespace["mass"] = mass
-            self.namespace.update(IMPLICIT)
-            self._define(flat.text())
-            if isinstance(tableau, RosenbrockTableau):
-                self.method = Rosenbrock(tableau, norm, flat)
-            else:
-                self.method = Dirk(tableau, norm, flat)
-                self._define(self.method.text())
+        norm = Norm(self.tree, each, skip, self.own)
+        self.method = self._method_of(tableau, norm, arguments, bandwidth, mass)
         lines = [*self.method.step("begin", "end", "p"), "return y_next"]
         self._define(f"def advanced(begin, end, h, y, p{self.drawn}):\n" + indent("\n".join(lines), "    "))
         for k in range(len(functions.events)):
@@ -160,6 +133,41 @@ class Program:
         self._initial: tuple[Any, FunctionType] | None = None
         self._simulation: Simulation | None = None
         self._integration: tuple[Kind, FunctionKernel] | None = None
+
+    @property
+    def drawn(self) -> str:
+        """What a step is told besides, to draw noise."""
+        return ", seed, n" if isinstance(self.method, Stochastic) else ""
+
+    def _method_of(
+        self, tableau: Any, norm: Norm, arguments: Leaves, bandwidth: tuple[int, int] | None, mass: np.ndarray | None
+    ) -> Explicit | Splitting | Rosenbrock | Dirk | Stochastic:
+        """What writes the step; the functions that it refers to are defined."""
+        functions = self.functions
+        if isinstance(tableau, SplittingTableau):
+            if functions.running is not None:
+                raise StructureError(f"Got running= with the method {tableau.name!r}, but it integrates pairs (q, v) only: "
+                                     "sum a cost of observations instead, observe= and misfit=")  # fmt: skip
+            return Splitting(tableau, self.tree)
+        if isinstance(tableau, StochasticMethod):
+            diffusion = self._unlisted(functions.diffusion)
+            self.namespace.update(diffusion=diffusion, normal=normal)
+            whose = f"the diffusion {_name(functions.diffusion)}"
+            spread, vectors = self._like_y(diffusion, self.specs, arguments, whose)
+            self.tree.lengths.update({f"{self.own}{path}": n for path, n in vectors.items()})
+            self._define(self._field("spread", "diffusion", diffusion, spread, whose, "0.0"))
+            shapes = {path: leaf.shape for (path, _), leaf in zip(paths(self.y_spec), arguments[1:], strict=False)}
+            return Stochastic(tableau, self.tree, shapes, self.own)
+        if isinstance(tableau, ExplicitTableau):
+            return Explicit(tableau, norm)
+        flat = Flat(self.tree, tableau.name, bandwidth, 0 if mass is None else mass.ndim)
+        self.namespace.update(IMPLICIT, mass=mass)
+        self._define(flat.text())
+        if isinstance(tableau, RosenbrockTableau):
+            return Rosenbrock(tableau, norm, flat)
+        method = Dirk(tableau, norm, flat)
+        self._define(method.text())
+        return method
 
     def _unlisted(self, f: Any) -> Any:
         """The function, or one that makes an array of the list of numbers that it returns."""
@@ -275,11 +283,8 @@ class Program:
         begin, end = ("q.begin[n]", "q.end[n]") if self.broken else ("q.time[n]", "q.time[n + 1]")
         drawn = ", q.seed, n" if self.drawn else ""
         lines = [f"y_next = advanced({begin}, {end}, q.length[n], y, q.p{drawn})"]
-        if self.functions.effects:
-            jumps = self._jumps("fire", "q.time[n]", "q.p")
-            lines = ["fire = q.fire[n]", "y_next = y", "if fire == 0:", *(f"    {line}" for line in lines), "else:",
-                     *(f"    {line}" for line in jumps), "    y_next = y"]  # fmt: skip
-        return "def step(n, y, q):\n" + indent("\n".join([*lines, "return y_next"]), "    ")
+        lines = [*self._or_jumps(lines, "q.time[n]"), "return y_next"]
+        return "def step(n, y, q):\n" + indent("\n".join(lines), "    ")
 
     def _timed_step(self) -> str:
         """The step of a state that carries its time."""
@@ -294,12 +299,16 @@ class Program:
             if self.functions.events[k].effect is not None:
                 happens = ["y = y_next", *self._happens(k, "t_next", "q.p"), "y_next = y"]
                 lines += [f"if kind == {EVENT + k}:", *(f"    {line}" for line in happens)]
-        if self.functions.effects:
-            jumps = self._jumps("fire", "t", "q.p")
-            lines = ["fire = q.fire[n]", "t_next = t", "y_next = y", "if fire == 0:", *(f"    {line}" for line in lines), "else:",
-                     *(f"    {line}" for line in jumps), "    y_next = y"]  # fmt: skip
-        whole = ["y = z.y", "t = z.t", *lines, "return Timed(y_next, t_next)"]
+        whole = ["y = z.y", "t = z.t", *self._or_jumps(lines, "t", "t_next = t"), "return Timed(y_next, t_next)"]
         return "def step(n, z, q):\n" + indent("\n".join(whole), "    ")
+
+    def _or_jumps(self, lines: list[str], time: str, *still: str) -> list[str]:
+        """Lines for a step that moves, unless there are jumps in it: then it stands ``still``, and has their effects."""
+        if not self.functions.effects:
+            return lines
+        jumps = [*self._jumps("fire", time, "q.p"), "y_next = y"]
+        moving, jumping = ([f"    {line}" for line in block] for block in (lines, jumps))
+        return ["fire = q.fire[n]", *still, "y_next = y", "if fire == 0:", *moving, "else:", *jumping]
 
     def _effect(self, name: str, effect: Any, whose: str, specs: tuple[Spec, ...], arguments: Leaves) -> None:
         """Define an effect whose shapes are checked."""

@@ -7,7 +7,7 @@ the compiler sees numbers and no loops: ``np.array([y[0] + h * (a21 * k1[0]), y[
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from adjointsim.derive.spec import ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
@@ -25,7 +25,7 @@ class Tree:
     ``namespace`` has what the text refers to: the classes of NamedTuples, and NumPy.
     """
 
-    def __init__(self, spec: Spec, lengths: Mapping[str, int], namespace: dict[str, Any]) -> None:
+    def __init__(self, spec: Spec, lengths: dict[str, int], namespace: dict[str, Any]) -> None:
         self.spec, self.lengths, self.namespace = spec, lengths, namespace
 
     def of(self, formula: Callable[[str], str]) -> str:

@@ -1,0 +1,222 @@
+"""One call of a verb of an ODE: it finds the steps, makes the simulation that takes them, and speaks to both in their words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjointsim.derive.spec import ScalarSpec, differentiable, leaf_specs, leaves_of, measured, shapeless
+from adjointsim.errors import ArgumentError, IntegrationError, NonFiniteError, StructureError
+from adjointsim.forms import form_of, read
+from adjointsim.kernels import kernel_of
+from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
+from adjointsim.nonfinite import check_given
+from adjointsim.results import Gradient
+from adjointsim.simulation import Simulation
+
+from .dae import check_index
+from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost
+from .integration import Found, integrate
+from .solution import ODESolution
+from .times import fixed_steps
+
+if TYPE_CHECKING:
+    from .ode import ODE
+
+__all__ = ["Solve"]
+
+Wrt = str | Sequence[str]
+
+
+class Solve:
+    """One call of a verb: the steps, and the simulation that takes them."""
+
+    def __init__(self, ode: ODE, y0: Any, p: Any) -> None:
+        self.ode, self.p = ode, p
+        if isinstance(y0, list):
+            y0 = np.array(y0, dtype=np.float64)
+        p_form, p_leaves = read(p, "p", copy=True)
+        self.p_spec = p_form.spec
+        check_given(p_leaves, self.p_spec, "p")
+        if callable(y0):
+            initial = kernel_of(y0, (self.p_spec,), role="function")
+            leaves = initial.value(p_leaves)
+            y_form = form_of(measured(initial.result_spec, shapes_of(leaves)), shapes_of(leaves))
+        else:
+            y_form, leaves = read(y0, "y0", copy=True)
+        self.y_spec = y_form.spec
+        if not sum(leaf.size for leaf in leaves):
+            raise StructureError(f"Got y0={self.y_spec}, but expected a state of at least one number")
+        check_given(leaves, self.y_spec, "y0")
+        rtol, atol = (self._tolerance(name, leaves) for name in ("rtol", "atol"))
+        self.program = ode.program(y_form, leaves, p_form, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
+        self.own, self.timed = bool(self.program.own), self.program.timed
+        if ode.mass is not None:
+            check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
+        self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
+        if ode.dt is not None:
+            steps = fixed_steps(ode.knots, ode.dt, ode.max_steps)
+            evaluations = steps.count * (self.program.method.evaluations + 1)
+            self.found = Found(steps, evaluations, 0)
+        else:
+            start = [*leaves, np.zeros(1)] if self.own else leaves
+            c_form, control = ode.control(rtol, atol)
+            self.found = integrate(
+                self.program, ode.knots, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
+            )  # fmt: skip
+        self.simulation = self._simulation(self.found)
+        if self.found.failed is not None:
+            raise self._failure(p_leaves)
+
+    def _tolerance(self, name: str, y: Leaves) -> Any:
+        given = getattr(self.ode, name)
+        if isinstance(given, float):
+            return given
+        spec = spec_of(given, name)
+        if str(shapeless(spec)) != str(shapeless(self.y_spec)):
+            raise StructureError(f"Got {name}={spec}, but expected a number, or the structure of y0, {self.y_spec}")
+        leaves = flatten(given, spec, name, copy=True)
+        for (path, _), own, leaf in zip(leaf_specs(self.y_spec, ""), leaves, y, strict=True):
+            if own.shape != leaf.shape:
+                raise StructureError(f"Got {name}{path} of shape {own.shape}, but expected that of y0{path}, {leaf.shape}")
+        return unflatten(spec, leaves)
+
+    def _simulation(self, found: Found) -> Simulation:
+        """The simulation of the steps found; ``q`` are its parameters."""
+        program, steps, functions = self.program, found.steps, self.ode.functions
+        broken, jumps = program.broken, bool(functions.effects)
+        self.q = Inputs(
+            self.p, steps.time, steps.length, steps.begin if broken else None, steps.end if broken else None,
+            steps.fire if jumps else None, seed=self.ode.seed,
+        )  # fmt: skip
+        if self.timed:
+            kind = np.where(steps.landed >= 0, LANDS, np.where(steps.landed == -1, FIXED, EVENT - 2 - steps.landed))
+            target = np.where(steps.landed >= 0, steps.time[1:], 0.0)
+            nudges = (steps.begin - steps.time[:-1], steps.end - steps.time[1:]) if broken else (None, None)
+            self.q = self.q._replace(time=None, kind=kind, target=target, begin=nudges[0], end=nudges[1])
+        observed = self.ode.knots.observed
+        at = steps.state[observed[observed < len(steps.state)]]
+        self.t = self.ode.t_eval[: len(at)]
+        return program.simulation(self.ode._bounds).of_steps(steps.count, at)
+
+    def _failure(self, p: Leaves) -> IntegrationError:
+        """The error of an integration that could not go on, with what was reached."""
+        found, ode = self.found, self.ode
+        assert found.y is not None
+        name, why = self._culprit(found.t, found.y, p) if found.stuck else ("", "")
+        counts = f"after {found.steps.count} steps and {found.rejected} rejected"
+        message = f"{ode.tableau.name}: {found.failed} at t={found.t!r} (forward), {counts}"
+        partial = None
+        try:
+            sim = Simulation(
+                self.program.step, found.steps.count, observe=self.program.observe, observe_at=self.simulation.observe_at
+            )
+            partial = self.solution(sim.run(self.y0, self.q), -1, message)
+        except (ArithmeticError, ValueError):  # what stopped the integration may stop this, too: then there is no part to keep
+            pass
+        return IntegrationError(f"{message}; {why}" if why else message, t=found.t, component=name, solution=partial)
+
+    def _culprit(self, t: float, y: Leaves, p: Leaves) -> tuple[str, str]:
+        """The component that is to blame, and words for it: one whose rate is not finite, else the one that reacts most to a
+        small change of all components."""
+        kernel = kernel_of(self.program.whole_rate, (ScalarSpec("f8"), self.program.spec, self.p_spec), role="function")
+        scales = [np.abs(leaf) + 1e-9 for leaf in y]
+        rates, dots = kernel.jvp([np.full(1, t), *y, *p], [np.zeros(1), *scales, *(None for _ in p)])
+        worst, name, value = -1.0, "y", 0.0
+        for (path, spec), scale, rate, dot in zip(leaf_specs(self.program.spec, "y"), scales, rates, dots, strict=True):
+            if dot is None or not rate.size:
+                continue
+            reaction = np.where(np.isfinite(rate), np.abs(dot) / scale, np.inf)
+            reaction[np.isnan(reaction)] = np.inf
+            k = int(reaction.argmax())
+            if reaction.reshape(-1)[k] > worst:
+                index = ", ".join(map(str, np.unravel_index(k, rate.shape)))
+                worst, value = float(reaction.reshape(-1)[k]), float(rate.reshape(-1)[k])
+                name = self._words(path if isinstance(spec, ScalarSpec) else f"{path}[{index}]")
+        if not math.isfinite(value):
+            return name, f"the derivative of {name} is {value} there: the solution may leave the domain of the right-hand side"
+        return name, (
+            f"{name} reacts most to small changes, at a rate of {worst:.3g} per unit of time: if the solution exists beyond, the "
+            'problem may be stiff, which takes an implicit method ("rodas5p", "kvaerno5"), or rtol and atol may be too small, or '
+            "max_steps"
+        )
+
+    # ------------------------------------------------------------------------------------------ the user's side of things
+    def state(self, y: Any, cost: float | None = None, t: float | None = None) -> Any:
+        """A state, or a cotangent of it, of the simulation."""
+        y = WithCost(y, cost) if self.own else y
+        return Timed(y, t) if self.timed else y
+
+    def part(self, y: Any) -> Any:
+        """The user's part of it."""
+        for _ in range(self.own + self.timed):
+            y = None if y is None else y.y
+        return y
+
+    def directions(self, y0_dot: Any, p_dot: Any) -> tuple[Any, Any]:
+        """Tangents for the simulation."""
+        y_dot = None if y0_dot is None else self.state(y0_dot)
+        return y_dot, None if p_dot is None else Inputs(p_dot, None, None)  # type: ignore[arg-type]
+
+    def wrt(self, names: Wrt) -> Any:
+        """What these names of y0 and p are called in the simulation."""
+
+        def translated(name: str) -> str:
+            if re.match(r"p\b", name):
+                return f"p.{name}"
+            return f"y0{'.y' * (self.own + self.timed)}{name[2:]}" if re.match(r"y0\b", name) else name
+
+        if isinstance(names, str):
+            names = (names,)
+        if not any(map(differentiable, leaves_of(self.p_spec))):  # nothing to ask for
+            names = tuple(name for name in names if name != "p") or ("y0",)
+        return tuple(map(translated, names))
+
+    def gradient(self, gradient: Gradient) -> Gradient:
+        return Gradient(self.part(gradient.y0), None if gradient.p is None else gradient.p.p, gradient.ledger)
+
+    def solution(self, solution: Any, status: int = 0, message: str = "the end of t_eval is reached") -> ODESolution:
+        found = self.found
+        if found.stopped and status == 0:
+            status, message = 1, f"an event ended the integration at t={found.t!r}"
+        own = {f.name: getattr(solution, f.name) for f in fields(solution)}
+        own["y"] = self.part(own["y"])
+        moving = int(np.count_nonzero(found.steps.length)) if found.steps.count else 0
+        stats = {"accepted": moving, "rejected": found.rejected, "nfev": found.evaluations, "njev": 0, "nlu": 0}
+        return ODESolution(
+            **own, t=self.t.copy(), nfev=found.evaluations, status=status, message=message, stats=stats,
+            steps=found.steps.time.copy(), events=self._events(),
+        )  # fmt: skip
+
+    def _events(self) -> tuple[np.ndarray, ...]:
+        landed, ends = self.found.steps.landed, self.found.steps.time[1:]
+        return tuple(ends[landed == -2 - k] for k in range(len(self.ode.events)))
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Errors of the simulation in the words of the user: names of his structures, times besides step numbers."""
+        try:
+            yield
+        except NonFiniteError as error:
+            raise NonFiniteError(
+                self._words(str(error)) + self._when(error.step), step=error.step, n_steps=error.n_steps,
+                leaf=self._words(error.leaf), index=error.index, direction=error.direction,
+            ) from None  # fmt: skip
+        except (ArgumentError, StructureError) as error:
+            raise type(error)(self._words(str(error))) from None
+
+    def _words(self, text: str) -> str:
+        text = re.sub(r"\bp\.p\b", "p", text)
+        for _ in range(self.own + self.timed):
+            text = re.sub(r"\b(y|y0|y_dot|y_bar)\.y\b", r"\1", text)
+        return text
+
+    def _when(self, step: int | None) -> str:
+        time = self.found.steps.time
+        return "" if step is None or not 0 <= step < len(time) else f" (t={float(time[step])!r})"
