@@ -55,3 +55,25 @@ def interrupted(monkeypatch, sim, args, k):
 def left_by(sim, tmp_path, monkeypatch, args, k=30):
     assert interrupted(monkeypatch, sim, args, k) is not None
     assert {path.name for path in tmp_path.iterdir()} >= {"adjointsim.record.0", "adjointsim.record.1", "adjointsim.states"}
+
+
+#: the beginning of a program that commits a record as often as it can
+ROD_PROGRAM = """
+import sys
+import numpy as np
+import adjointsim as adj
+from adjointsim import resume
+
+resume.SECONDS, resume._SHARE = 0.01, 1e9
+
+@adj.step
+def step(n, u, p):
+    out = np.empty_like(u)
+    out[0], out[-1] = u[0], u[-1]
+    for i in range(1, len(u) - 1):
+        out[i] = u[i] + p * (u[i - 1] - 2.0 * u[i] + u[i + 1]) + 1e-3 * np.sin(u[i])
+    return out
+
+def last(u, p):
+    return np.sum(u * u)
+"""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from derived import ROD, RODS, SWING, SWINGS, bits, rods, swinging
-from interrupted import EVERYTHING, all_bits, interrupted
+from interrupted import EVERYTHING, ROD_PROGRAM, all_bits, interrupted
 
 import adjointsim as adj
 from adjointsim.schedules import StoreAll, TwoLevel
@@ -108,25 +108,7 @@ def test_what_is_left_uses_the_disk(tmp_path, monkeypatch, often):
 
 
 # ---------------------------------------------------------------------------------------------------------------- processes
-PROGRAM = """
-import sys
-import numpy as np
-import adjointsim as adj
-from adjointsim import resume
-
-resume.SECONDS, resume._SHARE = 0.01, 1e9
-
-@adj.step
-def step(n, u, p):
-    out = np.empty_like(u)
-    out[0], out[-1] = u[0], u[-1]
-    for i in range(1, len(u) - 1):
-        out[i] = u[i] + p * (u[i - 1] - 2.0 * u[i] + u[i + 1]) + 1e-3 * np.sin(u[i])
-    return out
-
-def last(u, p):
-    return np.sum(u * u)
-
+PROGRAM = ROD_PROGRAM + """
 sim = adj.Simulation(step, 3000, terminal=last, checkpoints=20, directory=sys.argv[1] or None)
 print("ready", flush=True)
 value, grad = sim.value_and_grad(np.sin(np.linspace(0.0, 3.0, 3000)), 0.2)

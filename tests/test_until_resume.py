@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from derived import bits
-from interrupted import EVERYTHING, interrupted
+from interrupted import EVERYTHING, ROD_PROGRAM, interrupted
 from schedules.machine import Machine
 from test_disk import Kept
 from test_until import BOUND, MODELS, model  # noqa: F401  a fixture
@@ -240,25 +240,7 @@ def test_no_record_of_a_length_that_is_not_known(tmp_path, monkeypatch, often, f
     assert found == {(False, BOUND), (True, 30)}
 
 
-PROGRAM = """
-import sys
-import numpy as np
-import adjointsim as adj
-from adjointsim import resume
-
-resume.SECONDS, resume._SHARE = 0.01, 1e9
-
-@adj.step
-def step(n, u, p):
-    out = np.empty_like(u)
-    out[0], out[-1] = u[0], u[-1]
-    for i in range(1, len(u) - 1):
-        out[i] = u[i] + p * (u[i - 1] - 2.0 * u[i] + u[i + 1]) + 1e-3 * np.sin(u[i])
-    return out
-
-def last(u, p):
-    return np.sum(u * u)
-
+PROGRAM = ROD_PROGRAM + """
 def ended(n, u, p):
     return u[1500] > 1.7
 

@@ -25,7 +25,7 @@ from adjointsim.derive.verify import verify
 from adjointsim.errors import OverlapWarning
 from adjointsim.leaves import flatten, spec_of, unflatten, unflatten_bar
 
-__all__ = ["Derived", "assert_close", "functions", "interpreter"]
+__all__ = ["Derived", "assert_close", "assert_same_function", "functions", "interpreter"]
 
 Arrays = list[np.ndarray]
 Bars = list[np.ndarray | None]
@@ -247,3 +247,22 @@ def _flat(bar: Any, spec: Spec) -> Bars:
     if isinstance(spec, TupleSpec) and bar is not None:
         return [leaf for b, s in zip(bar, spec.items, strict=True) for leaf in _flat(b, s)]
     return [None if bar is None else np.atleast_1d(np.asarray(bar, float)) for _ in leaves_of(spec)]
+
+
+def assert_same_function(fn: Callable[..., Any], plainly: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Derived, Derived]:
+    """Both functions have the same values, cotangents, tangents and tangents of cotangents: ``fn`` at both levels, interpreted
+    and verified, ``plainly`` at the lowest one."""
+    derived, plain = Derived(fn, args), Derived(plainly, args)
+    derived.__dict__.update(expected=plain.expected, bars=plain.bars)
+    for level in (0, 1):
+        for kernel in (derived.primal(level), derived.vjp(level), derived.second(level).kernel):
+            for f in functions(kernel).values():
+                verify(f, functions(kernel))
+        assert_close(derived.run_primal(derived.primal(level), derived.leaves), plain.expected)
+        bars = plain.run_vjp(plain.vjp(0), plain.leaves, plain.bars)
+        assert_close(derived.run_vjp(derived.vjp(level), derived.leaves, derived.bars), bars)
+        second = derived.run_second(derived.second(level).kernel, derived.leaves)
+        for ours, theirs in zip(second, plain.run_second(plain.second(0).kernel, plain.leaves), strict=True):
+            assert_close(ours, theirs)
+    assert_close(derived.run_jvp(derived.leaves, derived.dots), plain.run_jvp(plain.leaves, plain.dots))
+    return derived, plain
