@@ -46,7 +46,8 @@ class Online:
     for up to 60 slots.  Beyond, the rule is a heuristic, at most 1.12 G(n, s) with two slots, 1.06 with three and 1.05 with
     more for all n <= 5000 counted, and closer for longer runs.  (Wang's levels, counted in the same way, come to 1.25.)
 
-    A stream costs O(slots) memory and O(slots) time a state stored.  ``n_max`` bounds the length.  See :class:`OnlineStream`.
+    A stream costs O(slots) memory and at most O(slots) time a state stored, less where that replaces one near the end.
+    ``n_max`` bounds the length.  See :class:`OnlineStream`.
     """
 
     name: ClassVar[str] = "online"
@@ -66,10 +67,10 @@ class Online:
     def stream(self) -> OnlineStream:
         """A new stream at y_0."""
         s = self.slots
-        head = np.zeros(_ARRAYS + 2 * s + 3 * (s + 1), np.int64)
+        head = np.zeros(_ARRAYS + _LISTS * s + 3 * (s + 1), np.int64)
         head[_SLOTS], head[_MOST] = s, self.n_max
         segment = binomial_state(self.n_max, s)
-        segment[NUMBERS], segment[STRIDE] = _ARRAYS + 2 * s, s + 1
+        segment[NUMBERS], segment[STRIDE] = _ARRAYS + _LISTS * s, s + 1
         return OnlineStream(fill_online, np.concatenate([head, segment]))
 
 
@@ -121,7 +122,7 @@ class OnlineStream(Stream):
         count = min(int(state[_COUNT]), n)  # fewer only on the way through RECORD
         state[_BACK], state[_COUNT], state[_LEFT] = 1, count, n
         slots = int(state[_SLOTS])
-        first = _ARRAYS + 2 * slots + 1
+        first = _ARRAYS + _LISTS * slots + 1
         state[first : first + slots - count] = np.arange(count, slots)
         state[_FREE] = slots - count
 
@@ -132,8 +133,8 @@ class OnlineStream(Stream):
         return super().fill(out)
 
 
-# The state of a stream: this head, the n of the stored states, their slots, the slot of the segment at hand and then those that
-# are free (in order), which neighbours these have, and the stream of the segment.
+# The state of a stream: this head, the n of the stored states, their slots, three lists of _cheapest, the slot of the segment at
+# hand and then those that are free (in order), which neighbours these have, and the stream of the segment.
 _SLOTS = 0
 _MOST = 1  # n_max
 _BACK = 2  # 1 from stop() on
@@ -145,6 +146,7 @@ _LEFT = 7  # steps left
 _INSIDE = 8  # 1 while a segment is reversed
 _NEXT = 9  # which stored state the current one will replace
 _ARRAYS = 10
+_LISTS = 5  # of a number a slot
 
 
 @njit(cache=True, error_model="numpy")
@@ -157,30 +159,41 @@ def _least(n: int, s: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _cheapest(at: np.ndarray, count: int) -> tuple[int, int]:
+def _cheapest(lists: np.ndarray, since: int) -> tuple[int, int]:
     """Which stored state but the first and the last is missed least, and what its loss costs; all slots are in use.
 
-    Without the j-th, two segments are one, and those behind it (the one at the end apart) have a slot more.
+    Without the j-th, two segments are one, and those behind it (the one at the end apart) have a slot more:
+
+        loss_j = own_j + sum_{i > j} gain_i = (own_j - sum_{i <= j} gain_i) + sum_i gain_i.
+
+    ``lists`` are rows: the n of the states, their slots, the sum of gains up to each, the least bracket up to each, and whose
+    that is.  What is before the states that changed ``since`` the last call (from that index on) is still true: as those that
+    are replaced are mostly near the end, little is to be done.
     """
-    best, lowest = -1, 0
-    behind = 0  # what the segments from j+1 on, but the last, gain
-    for j in range(count - 2, 0, -1):
+    at, gains, least, whose = lists[0], lists[2], lists[3], lists[4]
+    count = at.size
+    if count < 3:
+        return -1, 0
+    for j in range(max(since - 1, 1), count - 1):
         left, right, free = at[j] - at[j - 1], at[j + 1] - at[j], count - j
-        own = _least(right, free)
-        loss = _least(left + right, free + 1) - _least(left, free + 1) - own + behind
-        if best < 0 or loss <= lowest:
-            best, lowest = j, loss
-        behind += _least(right, free + 1) - own
-    return best, lowest
+        gain = _least(right, free)
+        own = _least(left + right, free + 1) - _least(left, free + 1) - gain
+        gains[j] = gains[j - 1] + _least(right, free + 1) - gain
+        least[j], whose[j] = own - gains[j], j
+        if j > 1 and least[j - 1] <= least[j]:
+            least[j], whose[j] = least[j - 1], whose[j - 1]
+    return whose[count - 2], least[count - 2] + gains[count - 2]
 
 
 @njit(cache=True, error_model="numpy")
-def _next_stop(at: np.ndarray, count: int, n_max: int) -> tuple[int, int]:
+def _next_stop(lists: np.ndarray, since: int, n_max: int) -> tuple[int, int]:
     """(n, j): at y_n, the current state shall replace the j-th; j = -1 at n_max."""
+    at = lists[0]
+    count = at.size
     last = at[count - 1]
     if count == 1:
         return n_max, -1
-    best, loss = _cheapest(at, count)
+    best, loss = _cheapest(lists, since)
     before = last - at[count - 2]
     shorter, t_shorter = 0, 1  # P(gap, 2) and what it grows by
     longer, w_longer = 0, before  # P(before + gap, 2) - P(before, 2), and before + gap
@@ -212,8 +225,9 @@ def _next_stop(at: np.ndarray, count: int, n_max: int) -> tuple[int, int]:
 
 
 @njit(cache=True, error_model="numpy")
-def _forward(state: np.ndarray, at: np.ndarray, slot: np.ndarray, out: np.ndarray) -> int:
+def _forward(state: np.ndarray, lists: np.ndarray, out: np.ndarray) -> int:
     """The next two rows of the way forward."""
+    at, slot = lists[0], lists[1]
     n, s, n_max = state[_AT], state[_SLOTS], state[_MOST]
     if out.shape[0] < 2 or n == n_max:
         return 0
@@ -222,16 +236,16 @@ def _forward(state: np.ndarray, at: np.ndarray, slot: np.ndarray, out: np.ndarra
             at[k] = slot[k] = k
         put(out, 0, RECORD, 0, s, 0)
         state[_COUNT] = s
-        begin = s - 1
+        begin, since = s - 1, 0
     else:
-        j = state[_NEXT]
+        j = since = state[_NEXT]
         put(out, 0, STORE, n, n, slot[j])
         taken = slot[j]
         for k in range(j, s - 1):
             at[k], slot[k] = at[k + 1], slot[k + 1]
         at[s - 1], slot[s - 1] = n, taken
         begin = n
-    stop, j = _next_stop(at, s, n_max)
+    stop, j = _next_stop(lists, since, n_max)
     put(out, 1, ADVANCE, begin, stop, -1)
     state[_FROM], state[_AT], state[_NEXT] = n, stop, j
     return 2
@@ -241,7 +255,7 @@ def _forward(state: np.ndarray, at: np.ndarray, slot: np.ndarray, out: np.ndarra
 def _release(state: np.ndarray, i: int) -> None:
     """The last stored state, the i-th, is reversed: put its slot among the free ones."""
     s = state[_SLOTS]
-    mine, first = state[_ARRAYS + s + i], _ARRAYS + 2 * s + 1
+    mine, first = state[_ARRAYS + s + i], _ARRAYS + _LISTS * s + 1
     k = first + state[_FREE]
     while k > first and state[k - 1] > mine:
         state[k] = state[k - 1]
@@ -255,9 +269,10 @@ def _release(state: np.ndarray, i: int) -> None:
 def fill_online(state: np.ndarray, out: np.ndarray) -> int:
     """The kernel of :class:`Online`: two rows of the way forward, or as many as fit of the way back."""
     s = state[_SLOTS]
-    at, slot, numbers, segment = _ARRAYS, _ARRAYS + s, _ARRAYS + 2 * s, _ARRAYS + 2 * s + 3 * (s + 1)
+    at, slot, numbers = _ARRAYS, _ARRAYS + s, _ARRAYS + _LISTS * s
+    segment = numbers + 3 * (s + 1)
     if not state[_BACK]:
-        return _forward(state, state[at:slot], state[slot:numbers], out)
+        return _forward(state, state[at:numbers].reshape((_LISTS, s)), out)
     n, rows = 0, out.shape[0]
     while n < rows and state[_COUNT] > 0:
         i = state[_COUNT] - 1

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numba import njit
 
@@ -91,6 +91,7 @@ def test_the_size_of_a_chunk_does_not_matter(schedule, chunk):
 MAKERS = [Binomial, Mixed, lambda n, s: PeriodicDisk(n, s, 2, 7), lambda n, s: TwoLevel(min(n, 60), s, 3)]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # lists are drawn slowly where other programs keep the machine busy
 @given(st.sampled_from(MAKERS), st.integers(1, 400), st.integers(1, 40), st.lists(st.integers(1, 12), min_size=1))
 def test_chunks_of_mixed_sizes(make, n, s, sizes):
     schedule = make(n, s)
