@@ -180,6 +180,10 @@ class _Emitter:
                 return f"{kind}(complex({name}[0], {name}[1]))"
             return f"frozen({name}.view({kind}).reshape({name}.shape[:-1]))"
 
+        if s.fills:
+            filled = [self.name(base) for _, base in s.outs]
+            self.put(depth, f"{self.fn.name}_code({', '.join([*map(given, s.args), *filled])})")
+            return
         self.put(depth, f"value = {self.fn.name}_code({', '.join(map(given, s.args))})")
         for k, base in s.outs:
             name, sign = self.name(base), "+=" if s.mode == "add" else "="

@@ -21,11 +21,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs
+from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, in_double
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
 
-__all__ = ["banded_factor", "banded_solve", "factorised", "factorised_bands", "lu_factor", "lu_solve", "solved", "solved_bands"]
+__all__ = ["banded_factor", "banded_solve", "factorise", "factorise_bands", "lu_factor", "lu_solve", "solve", "solve_bands"]
 
 _NOISE = 16 * np.finfo(float).eps
 
@@ -52,56 +52,52 @@ def _like_right_side(kinds: Kinds) -> Spec:
 
 # ------------------------------------------------------------------------------------------------------------ dense matrices
 @njit(error_model="numpy")
-def factorised(a):
-    """The factors, and whether the matrix is regular."""
+def factorise(a, factors):
+    """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
     n = len(a)
     if a.shape[1] != n:
         raise ValueError("a matrix that is factorised must be square")
-    lu, pivots = np.empty((n, n)), np.empty(n, np.int32)
+    if n == 0:
+        return True
+    lu, pivots = factors.view(np.float64), factors.view(np.int32)[n]
     for i in range(n):
         for j in range(n):
             lu[j, i] = a[i, j]
-    regular = n == 0 or dgetrf(lu, pivots) == 0
+    regular = dgetrf(n, lu, pivots) == 0
     for k in range(n):  # of the terms of pivot k: row k of L times column k of U
         total = abs(lu[k, k])
         for m in range(k):
             total += abs(lu[m, k] * lu[k, m])
         regular = regular and abs(lu[k, k]) > _NOISE * total  # not if NaN
-    kept = np.empty((n + 1, n))
-    kept[:n] = lu
-    factors = kept.view(np.int64)
-    for k in range(n):
-        factors[n, k] = pivots[k]
-    return factors, regular
+    return regular
 
 
 @njit(error_model="numpy")
-def solved(factors, b, transposed):
-    """The solution for factors of a regular matrix."""
+def solve(factors, b, transposed, x):
+    """Write the solution for factors of a regular matrix."""
     n = len(b)
     if factors.shape[1] != n:
         raise ValueError("the right side of a system must be as long as its matrix")
-    x, pivots = np.empty(n), np.empty(n, np.int32)
+    work = in_double(x)
     for k in range(n):
-        x[k], pivots[k] = b[k], factors[n, k]
+        work[k] = b[k]
     if n:
-        dgetrs(transposed, factors[:n].view(np.float64), pivots, x)
-    return x.astype(b.dtype)
+        dgetrs(transposed, factors.view(np.float64), factors.view(np.int32)[n], work)
+    for k in range(n):
+        x[k] = work[k]
 
 
-def _lu_factor(a):
-    factors, regular = factorised(a)
-    if not regular:
+def _lu_factor(a, factors):
+    if not factorise(a, factors):
         raise ValueError("the matrix is singular to working precision")
-    return factors
 
 
-def _lu_solve(a, factors, b, transposed):
-    return solved(factors, b, transposed != 0)
+def _lu_solve(a, factors, b, transposed, x):
+    solve(factors, b, transposed != 0, x)
 
 
-lu_factor = CustomFunction(_lu_factor, lambda a: (a.shape[0] + 1, a.shape[0]), _factors)
-lu_solve = CustomFunction(_lu_solve, lambda a, factors, b, transposed: b.shape, _like_right_side)
+lu_factor = CustomFunction(_lu_factor, lambda a: (a.shape[0] + 1, a.shape[0]), _factors, fills=True)
+lu_solve = CustomFunction(_lu_solve, lambda a, factors, b, transposed: b.shape, _like_right_side, fills=True)
 
 
 @lu_solve.defvjp
@@ -127,57 +123,68 @@ def lu_solve_jvp(x, args, args_dot):
 
 # ----------------------------------------------------------------------------------------------------------- banded matrices
 @njit(error_model="numpy")
-def factorised_bands(bands, lower):
-    """The factors, and whether the matrix is regular."""
+def _parts(factors):
+    """Numbers, as LAPACK has them, and pivots: one after the other in the memory of factors."""
+    n, rows = len(factors), factors.shape[1] - 1
+    flat = factors.reshape(-1)
+    return flat[: n * rows].view(np.float64).reshape((n, rows)), flat[n * rows :].view(np.int32)
+
+
+@njit(error_model="numpy")
+def factorise_bands(bands, lower, factors):
+    """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
     rows, n = bands.shape
     upper = rows - 1 - lower
     if lower < 0 or upper < 0:
         raise ValueError("a banded matrix needs rows for all diagonals: lower + 1 + upper")
-    lu, pivots, largest = np.zeros((n, 2 * lower + upper + 1)), np.empty(n, np.int32), np.zeros(n)
+    if n == 0:
+        return True
+    lu, pivots = _parts(factors)
     for j in range(n):
+        for k in range(lower):  # room for what pivoting brings
+            lu[j, k] = 0.0
         for k in range(rows):
-            if 0 <= j + k - upper < n:
-                lu[j, lower + k] = bands[k, j]
-                largest[j] = max(largest[j], abs(bands[k, j]))
-    regular = n == 0 or dgbtrf(lower, upper, lu, pivots) == 0
+            lu[j, lower + k] = bands[k, j] if 0 <= j + k - upper < n else 0.0
+    regular = dgbtrf(lower, upper, lu, pivots) == 0
     for j in range(n):
-        regular = regular and abs(lu[j, lower + upper]) > _NOISE * largest[j]  # not if NaN
-    kept = np.empty((n, 2 * lower + upper + 2))
-    kept[:, 1:] = lu
-    factors = kept.view(np.int64)
-    for j in range(n):
-        factors[j, 0] = pivots[j]
-    return factors, regular
+        largest = 0.0
+        for k in range(max(0, upper - j), min(rows, upper - j + n)):
+            largest = max(largest, abs(bands[k, j]))
+        regular = regular and abs(lu[j, lower + upper]) > _NOISE * largest  # not if NaN
+    return regular
 
 
 @njit(error_model="numpy")
-def solved_bands(factors, b, lower, transposed):
-    """The solution for factors of a regular matrix."""
+def solve_bands(factors, b, lower, transposed, x):
+    """Write the solution for factors of a regular matrix."""
     n = len(b)
     if len(factors) != n:
         raise ValueError("the right side of a system must be as long as its matrix")
-    x, pivots = np.empty(n), np.empty(n, np.int32)
+    work = in_double(x)
     for k in range(n):
-        x[k], pivots[k] = b[k], factors[k, 0]
+        work[k] = b[k]
     if n:
-        lu = factors[:, 1:].copy().view(np.float64)
-        dgbtrs(transposed, lower, lu.shape[1] - 1 - 2 * lower, lu, pivots, x)
-    return x.astype(b.dtype)
+        lu, pivots = _parts(factors)
+        dgbtrs(transposed, lower, lu.shape[1] - 1 - 2 * lower, lu, pivots, work)
+    for k in range(n):
+        x[k] = work[k]
 
 
-def _banded_factor(bands, lower):
-    factors, regular = factorised_bands(bands, lower)
-    if not regular:
+def _banded_factor(bands, lower, factors):
+    if not factorise_bands(bands, lower, factors):
         raise ValueError("the banded matrix is singular to working precision")
-    return factors
 
 
-def _banded_solve(bands, factors, b, lower, transposed):
-    return solved_bands(factors, b, lower, transposed != 0)
+def _banded_solve(bands, factors, b, lower, transposed, x):
+    solve_bands(factors, b, lower, transposed != 0, x)
 
 
-banded_factor = CustomFunction(_banded_factor, lambda bands, lower: (bands.shape[1], bands.shape[0] + lower + 1), _factors)
-banded_solve = CustomFunction(_banded_solve, lambda bands, factors, b, lower, transposed: b.shape, _like_right_side)
+banded_factor = CustomFunction(
+    _banded_factor, lambda bands, lower: (bands.shape[1], bands.shape[0] + lower + 1), _factors, fills=True
+)
+banded_solve = CustomFunction(
+    _banded_solve, lambda bands, factors, b, lower, transposed: b.shape, _like_right_side, fills=True
+)  # fmt: skip
 
 
 @banded_solve.defvjp

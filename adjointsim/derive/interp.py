@@ -163,6 +163,9 @@ class _Machine:
             array.flags.writeable = False
             return array
 
+        if s.fills:
+            registry.registered(s.key).plain(*map(given, s.args), *(env[base.name] for _, base in s.outs))
+            return
         value = registry.registered(s.key).plain(*map(given, s.args))
         for k, base in s.outs:
             out, got = env[base.name], np.asarray(value if k < 0 else value[k])

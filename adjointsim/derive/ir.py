@@ -200,7 +200,8 @@ class Foreign:
 
     ``key`` names it in :mod:`.registry`; ``args``, which it only reads, may hold None and tuples of arguments.  It returns a
     number, an array or a tuple: ``outs`` are (place in the tuple, or -1 where it returns that alone; an array that receives
-    the result) and ``results`` the same for numbers.  The whole body of a function is one of these, so that no pass meets it.
+    the result) and ``results`` the same for numbers; with ``fills`` it returns nothing, and takes the arrays that it writes after
+    its arguments.  The whole body of a function is one of these, so that no pass meets it.
     """
 
     key: str
@@ -209,6 +210,7 @@ class Foreign:
     results: tuple[tuple[int, Var], ...]
     mode: str = "set"
     complexes: tuple[Base, ...] = ()  # of args and outs: those whose last axis is the part of a complex number
+    fills: bool = False
     line: int = 0
     part: str = "primal"
 

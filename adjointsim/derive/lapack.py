@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import get_cython_function_address, overload
 
-__all__ = ["dgbtrf", "dgbtrs", "dgetrf", "dgetrs", "remember", "remembered"]
+__all__ = ["dgbtrf", "dgbtrs", "dgetrf", "dgetrs", "in_double", "remember", "remembered"]
 
 _INT, _REAL = types.CPointer(types.int32), types.CPointer(types.float64)
 
@@ -38,34 +38,14 @@ SMALL = 12
 
 
 @njit(error_model="numpy")
-def dgetrf(lu, pivots):
-    """Factorise in place a matrix that is stored by columns (``lu[j, i]`` is A[i, j]); returns LAPACK's info."""
-    if len(lu) <= SMALL:
-        return _eliminated(lu, pivots)
-    sizes = np.zeros(2, np.int32)
-    sizes[0] = len(lu)
-    _dgetrf(sizes.ctypes, sizes.ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, sizes[1:].ctypes)
-    return sizes[1]
-
-
-@njit(error_model="numpy")
-def dgetrs(transposed, lu, pivots, x):
-    """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
-    if len(x) <= SMALL:
-        _substituted(transposed, lu, pivots, x)
-        return
-    sizes, letter = np.zeros(3, np.int32), np.zeros(1, np.uint8)
-    sizes[0], sizes[1], letter[0] = len(x), 1, 84 if transposed else 78  # T, N
-    _dgetrs(
-        letter.ctypes, sizes.ctypes, sizes[1:].ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, x.ctypes, sizes.ctypes,
-        sizes[2:].ctypes,
-    )  # fmt: skip
-
-
-@njit(error_model="numpy")
-def _eliminated(lu, pivots):
-    """What LAPACK does, for small matrices: Gaussian elimination with partial pivoting."""
-    n, info = len(lu), 0
+def dgetrf(n, lu, pivots):
+    """Factorise in place a matrix that is stored by columns in the first n rows (``lu[j, i]`` is A[i, j]); LAPACK's info."""
+    if n > SMALL:
+        sizes = np.zeros(2, np.int32)
+        sizes[0] = n
+        _dgetrf(sizes.ctypes, sizes.ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, sizes[1:].ctypes)
+        return sizes[1]
+    info = np.int32(0)  # Gaussian elimination with partial pivoting
     for k in range(n):
         p = k
         for i in range(k + 1, n):
@@ -76,7 +56,7 @@ def _eliminated(lu, pivots):
             for j in range(n):
                 lu[j, k], lu[j, p] = lu[j, p], lu[j, k]
         if lu[k, k] == 0.0:
-            info = k + 1 if info == 0 else info
+            info = np.int32(k + 1) if info == 0 else info
             continue
         for i in range(k + 1, n):
             lu[k, i] /= lu[k, k]
@@ -87,9 +67,17 @@ def _eliminated(lu, pivots):
 
 
 @njit(error_model="numpy")
-def _substituted(transposed, lu, pivots, x):
+def dgetrs(transposed, lu, pivots, x):
+    """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
     n = len(x)
-    if transposed:
+    if n > SMALL:
+        sizes, letter = np.zeros(3, np.int32), np.zeros(1, np.uint8)
+        sizes[0], sizes[1], letter[0] = n, 1, 84 if transposed else 78  # T, N
+        _dgetrs(
+            letter.ctypes, sizes.ctypes, sizes[1:].ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, x.ctypes, sizes.ctypes,
+            sizes[2:].ctypes,
+        )  # fmt: skip
+    elif transposed:
         for k in range(n):
             for m in range(k):
                 x[k] -= lu[k, m] * x[m]
@@ -100,17 +88,17 @@ def _substituted(transposed, lu, pivots, x):
         for k in range(n - 1, -1, -1):
             p = pivots[k] - 1
             x[k], x[p] = x[p], x[k]
-        return
-    for k in range(n):
-        p = pivots[k] - 1
-        x[k], x[p] = x[p], x[k]
-    for k in range(n):
-        for m in range(k + 1, n):
-            x[m] -= lu[k, m] * x[k]
-    for k in range(n - 1, -1, -1):
-        x[k] /= lu[k, k]
-        for m in range(k):
-            x[m] -= lu[k, m] * x[k]
+    else:
+        for k in range(n):
+            p = pivots[k] - 1
+            x[k], x[p] = x[p], x[k]
+        for k in range(n):
+            for m in range(k + 1, n):
+                x[m] -= lu[k, m] * x[k]
+        for k in range(n - 1, -1, -1):
+            x[k] /= lu[k, k]
+            for m in range(k):
+                x[m] -= lu[k, m] * x[k]
 
 
 @njit(error_model="numpy")
@@ -132,6 +120,18 @@ def dgbtrs(transposed, lower, upper, lu, pivots, x):
         sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, sizes[3:].ctypes, sizes[4:].ctypes, sizes[5:].ctypes,
     )  # fmt: skip
     _dgbtrs(letter.ctypes, n, kl, ku, one, lu.ctypes, rows, pivots.ctypes, x.ctypes, n, info)
+
+
+def in_double(x):
+    """The array, or one of its length for numbers of double precision."""
+    return x if x.dtype == np.float64 else np.empty(len(x))
+
+
+@overload(in_double, inline="always")
+def _compiled_in_double(x):
+    if x.dtype == types.float64:
+        return lambda x: x
+    return lambda x: np.empty(len(x))
 
 
 # ------------------------------------------------------------------------------------------------- a word to who called it

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .factored import banded_factor, banded_solve, factorised, factorised_bands, lu_factor, lu_solve, solved, solved_bands
+from .factored import banded_factor, banded_solve, factorise, factorise_bands, lu_factor, lu_solve, solve, solve_bands
 from .lapack import remember
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
@@ -68,8 +68,8 @@ def _advance(jac, r, x, before, tol, unit):
     size = size_of(r)
     if not np.isfinite(size):
         return x.copy(), np.nan, size, NOT_FINITE
-    factors, regular = factorised(jac)
-    if not regular:
+    factors = np.empty((len(x) + 1, len(x)), np.int64)
+    if not factorise(jac, factors):
         return x.copy(), np.nan, size, SINGULAR
     noise = True
     for i in range(len(x)):
@@ -77,7 +77,9 @@ def _advance(jac, r, x, before, tol, unit):
         for j in range(len(x)):
             terms += abs(jac[i, j] * x[j])
         noise = noise and abs(r[i]) <= 64.0 * unit * terms
-    new, change = moved(x, solved(factors, r, False))
+    dx = np.empty_like(r)
+    solve(factors, r, False, dx)
+    new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
 
@@ -98,10 +100,12 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
         if abs(found - probed[i]) > min(np.sqrt(unit), 65536.0 * unit) * max(most, abs(probed[i])):
             return x.copy(), np.nan, size, BANDS
         noise = noise and abs(r[i]) <= 64.0 * unit * terms
-    factors, regular = factorised_bands(bands, lower)
-    if not regular:
+    factors = np.empty((n, bands.shape[0] + lower + 1), np.int64)
+    if not factorise_bands(bands, lower, factors):
         return x.copy(), np.nan, size, SINGULAR
-    new, change = moved(x, solved_bands(factors, r, lower, False))
+    dx = np.empty_like(r)
+    solve_bands(factors, r, lower, False, dx)
+    new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
 

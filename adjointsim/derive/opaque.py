@@ -166,9 +166,8 @@ class OpaqueCalls(Calls):
 
     def opaque(self, custom: CustomFunction, node: ast.Call, root: str | None) -> Value:
         """The value of a call of a custom function."""
-        bound = self._arguments(custom.function, node)
-        code = custom.function.__code__
-        values = [bound[name] for name in code.co_varnames[: code.co_argcount]]
+        bound = self._arguments(custom.called, node)
+        values = [bound[name] for name in custom.names]
         given: list[Atom | Base] = []
         for v in values:
             if isinstance(v, (Var, Const)):
@@ -283,8 +282,8 @@ class OpaqueCalls(Calls):
     # ---------------------------------------------------------------------------------------------------- adapter and rules
     def _lower_opaque(self, key: tuple[CustomFunction, tuple[Spec, ...], Spec], node: ast.Call) -> None:
         custom, specs, result = key
-        names, code = Names(), custom.function.__code__
-        args = tuple(_param(names, name, s, "in") for name, s in zip(code.co_varnames, specs, strict=False))
+        names = Names()
+        args = tuple(_param(names, name, s, "in") for name, s in zip(custom.names, specs, strict=False))
         whole = isinstance(result, TupleSpec)
         each = _each(result)
         if not each or not all(isinstance(s, (ScalarSpec, ArraySpec, ComplexSpec)) for s in each):
@@ -293,7 +292,8 @@ class OpaqueCalls(Calls):
         places = [(k if whole else -1, p) for k, p in enumerate(out)]
         arrays = tuple((k, p) for k, p in places if isinstance(p, Base))
         numbers = tuple((k, p) for k, p in places if isinstance(p, Var))
-        foreign = Foreign(custom.code.key, args, arrays, numbers, "set", _complexes((*args, *out), (*specs, *each)))
+        complexes = _complexes((*args, *out), (*specs, *each))
+        foreign = Foreign(custom.code.key, args, arrays, numbers, "set", complexes, custom.fills)
         params = (*args, *(p for _, p in arrays))
         fn = Fn(self.helpers.name(custom.function), params, (foreign,), tuple(p for _, p in numbers))
         missing = self.error("", node)

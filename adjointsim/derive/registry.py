@@ -269,17 +269,25 @@ def frozen(typingctx: Any, a: Any) -> Any:
 
 # --------------------------------------------------------------------------------------------------------- what users make
 class CustomFunction:
-    """A function with derivative rules of its own; see :func:`adjointsim.custom_vjp`."""
+    """A function with derivative rules of its own; see :func:`adjointsim.custom_vjp`.
+
+    ``fills``: it returns nothing and writes its result into its last argument, an array of the shape ``shape`` and the dtype
+    ``types``; it is called without it all the same.
+    """
 
     def __init__(
-        self, function: Any, shape: Callable[..., Any] | None = None, types: Callable[[Kinds], Spec] | None = None
-    ) -> None:
+        self, function: Any, shape: Callable[..., Any] | None = None, types: Callable[[Kinds], Spec] | None = None,
+        fills: bool = False,
+    ) -> None:  # fmt: skip
         fn = plain_function(function)
         if fn is None:
             raise StructureError(f"Got custom_vjp of a {type(function).__name__}, but expected a function, plain or @njit")
         functools.update_wrapper(self, fn)
         self.function: types.FunctionType = fn
-        self.shape = shape
+        self.shape, self.fills = shape, fills
+        #: a function of the arguments of a call
+        self.called: Any = shape if fills else fn
+        self.names: tuple[str, ...] = self.called.__code__.co_varnames[: self.called.__code__.co_argcount]
         self.vjp_rule: Any = None
         self.jvp_rule: Any = None
         self._given, self._types = function, types
@@ -295,7 +303,13 @@ class CustomFunction:
 
     def __call__(self, *args: Any) -> Any:
         """Run the function, compiled."""
-        return self.code.compiled(*args)
+        if not self.fills:
+            return self.code.compiled(*args)
+        assert self.shape is not None and self._types is not None
+        spec = self._types(tuple((np.asarray(a).dtype.str[1:], np.ndim(a)) for a in args))
+        out = np.empty(self.shape(*args), spec.dt)  # type: ignore[union-attr]
+        self.code.compiled(*args, out)
+        return out
 
     def defvjp(self, rule: Any) -> Any:
         """Decorate ``rule(out, out_bar, *args) -> (arg_bar, ...)``, the vector-Jacobian product.
@@ -303,7 +317,7 @@ class CustomFunction:
         ``out`` is what the function returned, ``out_bar`` its cotangent (of the same structure), and an entry of the result
         has the shape of its argument; None for an argument without one.  It must not write what it is given.
         """
-        self._check_rule(rule, "defvjp", 2 + self.function.__code__.co_argcount, "(out, out_bar, *args)")
+        self._check_rule(rule, "defvjp", 2 + len(self.names), "(out, out_bar, *args)")
         self.vjp_rule = rule
         return rule
 
