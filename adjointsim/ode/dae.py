@@ -7,6 +7,7 @@ edition 1996, section VI.1), which the methods here are for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from .tableaus import DirkTableau, RosenbrockTableau, Tableau
 __all__ = ["check_index", "checked_mass"]
 
 
-def checked_mass(given: Any, tableau: Tableau, banded: bool) -> np.ndarray:
-    """A mass matrix, or the diagonal of one, as a new float64 array."""
+def checked_mass(given: Any, tableau: Tableau, bands: Sequence[str]) -> np.ndarray:
+    """A mass matrix, or the diagonal of one, as a new float64 array; ``bands`` are the arguments that speak of bands."""
     try:
         mass = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -33,8 +34,8 @@ def checked_mass(given: Any, tableau: Tableau, banded: bool) -> np.ndarray:
         raise StructureError(f"Got mass of shape {mass.shape}, but expected a square matrix, or its diagonal")
     if not np.all(np.isfinite(mass)):
         raise ArgumentError("Got mass with numbers that are not finite")
-    if banded and mass.ndim == 2:
-        raise StructureError("Got bandwidth= and a mass matrix of two axes, but expected its diagonal")
+    if bands and mass.ndim == 2:
+        raise StructureError(f"Got {bands[0]}= and a mass matrix of two axes, but expected its diagonal")
     if not isinstance(tableau, (RosenbrockTableau, DirkTableau)):
         raise ArgumentError(f'Got mass= with the method {tableau.name!r}, but expected an implicit one: "rodas5p", "sdirk2" ..')
     if isinstance(tableau, DirkTableau) and (tableau.explicit_first or not tableau.stiffly_accurate):

@@ -47,6 +47,7 @@ def found(x, t, base, weight, matrix, factors, y, c):
 class Dirk:
     """Writes a diagonally implicit method; the same interface as :class:`.explicit.Explicit`."""
 
+    factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
     last: str | None = None
 
     def __init__(self, tableau: DirkTableau, norm: Norm, flat: Flat) -> None:

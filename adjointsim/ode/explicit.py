@@ -25,6 +25,8 @@ class Explicit:
     def __init__(self, tableau: ExplicitTableau, norm: Norm) -> None:
         self.tableau, self.norm, self.tree = tableau, norm, norm.tree
 
+    factorisations = 0  #: of matrices, and as many Jacobians, in an attempt
+
     @property
     def evaluations(self) -> int:
         """Evaluations of the right-hand side in an attempt, the first apart, which the step before may have made."""

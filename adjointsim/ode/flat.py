@@ -8,7 +8,8 @@
     shifted(s, jac)     s M - J, with the mass matrix M, I if there is none
     massed(v)           M v
 
-A mass matrix is called ``mass`` in the texts; a vector stands for a diagonal one.
+A mass matrix is called ``mass`` in the texts; a vector stands for a diagonal one.  With a pattern of the Jacobian (sparsity.py)
+the vectors are in its order, and the mass matrix, too.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ from textwrap import indent
 from adjointsim.derive.spec import ArraySpec
 from adjointsim.errors import StructureError
 
+from .sparsity import Pattern
 from .trees import SHORT, Tree
 
 __all__ = ["Flat"]
 
 
 class Flat:
-    """The texts for one structure; ``bandwidth`` = (lower, upper) for a state that is one vector, None for dense systems.
+    """The texts for one structure; ``bandwidth`` = (lower, upper) for a state that is one vector, None for dense systems or
+    with a ``pattern``, which has a band of its own.
 
     ``mass`` is the number of axes of the mass matrix, 0 if there is none.
     """
 
-    def __init__(self, tree: Tree, name: str, bandwidth: tuple[int, int] | None, mass: int = 0) -> None:
+    def __init__(
+        self, tree: Tree, name: str, bandwidth: tuple[int, int] | None, mass: int = 0, pattern: Pattern | None = None
+    ) -> None:
         parts = list(tree.parts())
         if any(is_complex for _, _, is_complex in parts):
             raise StructureError(f"Got y={tree.spec} with complex numbers, but {name!r} takes real ones: split them in two")
@@ -37,6 +42,11 @@ class Flat:
         self.one = isinstance(tree.spec, ArraySpec) and tree.spec.rank == 1  #: whether the state is a vector already
         if bandwidth is not None and not self.one:
             raise StructureError(f"Got bandwidth= and y={tree.spec}, but bands are those of a state that is one vector")
+        self.pattern = pattern
+        self.said = f"bandwidth={bandwidth!r}"  #: in messages
+        if pattern is not None:
+            tree.namespace.update(pattern.names())
+            self.bandwidth, self.said = (pattern.lower, pattern.upper), "jac_sparsity="
         short = all(number for _, number, _ in parts) and len(parts) <= SHORT
         self.count = len(parts) if short else None  #: the number of components, if it is small
         lengths = {} if self.count is None else {"": self.count}
@@ -49,6 +59,19 @@ class Flat:
         return "\n\n".join([*texts, self._massed()] if self.mass else texts)
 
     def _packed(self) -> str:
+        text = self._in_order()
+        if self.pattern is None:
+            return text
+        return text.replace("def packed", "def in_order", 1) + "\n\ndef packed(y):\n    return in_order(y)[sparse_order]"
+
+    def _unpacked(self) -> str:
+        text = self._structured()
+        if self.pattern is None:
+            return text
+        given = "def unpacked(v, y):\n    return structured(v[sparse_back], y)"
+        return text.replace("def unpacked", "def structured", 1) + "\n\n" + given
+
+    def _in_order(self) -> str:
         if self.one and self.count is None and not self.tree.lengths:
             return "def packed(y):\n    return y"
         if all(number for _, number, _ in self.parts):
@@ -61,7 +84,7 @@ class Flat:
                 lines += [f"v[k : k + y{path}.size] = y{path}.ravel()", f"k += y{path}.size"]
         return "def packed(y):\n" + indent("\n".join([*lines, "return v"]), "    ")
 
-    def _unpacked(self) -> str:
+    def _structured(self) -> str:
         if self.one:
             return "def unpacked(v, y):\n    return v"
         if all(number for _, number, _ in self.parts):
@@ -91,9 +114,8 @@ class Flat:
         if self.bandwidth is not None:
             lower, upper = self.bandwidth
             colours = lower + upper + 1
-            return f"""def jacobian(t, v, y, p):
-    n = len(v)
-    jac = np.zeros(({colours}, n))
+            if self.pattern is None:
+                columns = f"""
     for colour in range(min(n, {colours})):
         e = np.zeros(n)
         for j in range(colour, n, {colours}):
@@ -101,7 +123,21 @@ class Flat:
         column = {tangent.format("e")}
         for j in range(colour, n, {colours}):
             for i in range(max(0, j - {upper}), min(n, j + {lower + 1})):
-                jac[{upper} + i - j, j] = column[i]
+                jac[{upper} + i - j, j] = column[i]"""
+            else:
+                columns = f"""
+    for group in range({len(self.pattern.groups) - 1}):
+        e = np.zeros(n)
+        for k in range(sparse_groups[group], sparse_groups[group + 1]):
+            e[sparse_columns[k]] = 1.0
+        column = {tangent.format("e")}
+        for k in range(sparse_groups[group], sparse_groups[group + 1]):
+            j = sparse_columns[k]
+            for m in range(sparse_first[j], sparse_first[j + 1]):
+                jac[{upper} + sparse_rows[m] - j, j] = column[sparse_rows[m]]"""
+            return f"""def jacobian(t, v, y, p):
+    n = len(v)
+    jac = np.zeros(({colours}, n)){columns}
     probe = np.empty(n)
     for j in range(n):
         probe[j] = 1.0 + 0.25 * (j * j % 7)
@@ -114,7 +150,7 @@ class Flat:
             found += part
             most = max(most, abs(part))
         if abs(found - whole[i]) > 1.5e-11 * most:  # (no derivative of this: it only decides)
-            raise ValueError("the Jacobian of the right-hand side has entries outside of bandwidth={self.bandwidth!r}")
+            raise ValueError("the Jacobian of the right-hand side has entries outside of {self.said}")
     return jac"""
         if self.count is not None:
             lines = []

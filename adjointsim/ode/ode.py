@@ -19,9 +19,10 @@ from adjointsim.storage import Plan
 from .dae import checked_mass
 from .inputs import Control
 from .integration import MOST_STEPS, room
-from .program import Functions, Program
+from .program import Functions, Program, Systems
 from .solution import ODESolution
 from .solve import Solve, Wrt
+from .sparsity import checked_sparsity
 from .tableaus import DirkTableau, RosenbrockTableau, Tableau, find
 from .times import Knots, knots_of, times_of
 
@@ -96,6 +97,10 @@ class ODE:
                 onto, too.
     bandwidth:  (lower, upper), the numbers of diagonals of drhs/dy below and above the main one, for stiff methods and a state
                 that is one vector; without it, systems are dense.
+    jac_sparsity: a matrix, dense or sparse, (n, n) for the n numbers of the state in their order, nonzero where drhs_i/dy_j may
+                be; or "detect", for where it is at the y0 and p of the first call and next to them.  Columns without a common
+                row are found together, and unknowns are renumbered so that the systems are banded (if that is narrow, else
+                dense).  Entries elsewhere are an error.
     mass:       M in M y' = rhs(t, y, p), constant: a square matrix, or its diagonal; singular for algebraic equations of index 1,
                 for the methods "rodas5p", "sdirk2" and "implicit_euler".
     first_step, max_step, max_steps: the first step's size, the largest one's, and how many may be tried (default 100 000).
@@ -130,6 +135,7 @@ class ODE:
         max_step: float = math.inf,
         max_steps: int | None = None,
         bandwidth: tuple[int, int] | None = None,
+        jac_sparsity: Any = None,
         mass: Any = None,
         memory: int | float | str | None = None,
         checkpoints: int | None = None,
@@ -169,9 +175,13 @@ class ODE:
         self.max_step = _positive("max_step", max_step, math.inf)
         self.max_steps = _most(max_steps)
         self.bandwidth = None if bandwidth is None else _bands(bandwidth)
-        self.mass = None if mass is None else checked_mass(mass, self.tableau, self.bandwidth is not None)
-        if bandwidth is not None and not isinstance(self.tableau, (RosenbrockTableau, DirkTableau)):
-            raise ArgumentError(f"Got bandwidth= and method={method!r}, but only stiff methods solve systems")
+        self.jac_sparsity = None if jac_sparsity is None else checked_sparsity(jac_sparsity)
+        said = [name for name, given in (("bandwidth", bandwidth), ("jac_sparsity", jac_sparsity)) if given is not None]
+        if len(said) > 1:
+            raise ArgumentError("Got bandwidth= and jac_sparsity=, but expected at most one of them")
+        self.mass = None if mass is None else checked_mass(mass, self.tableau, said)
+        if said and not isinstance(self.tableau, (RosenbrockTableau, DirkTableau)):
+            raise ArgumentError(f"Got {said[0]}= and method={method!r}, but only stiff methods solve systems")
         self._bounds = {"memory": memory, "checkpoints": checkpoints, "directory": directory, "progress": progress}
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs: dict[Any, Program] = {}
@@ -249,7 +259,8 @@ class ODE:
         if found is None:
             broken = not self.knots.smooth
             found = Program(
-                self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken, self.bandwidth, self.mass
+                self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken,
+                Systems(self.bandwidth, self.mass, self.jac_sparsity, self.t0),
             )  # fmt: skip
             self._programs[key] = found
         return found

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from textwrap import indent
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from .flat import Flat
 from .inputs import EVENT, LANDS, Timed, WithCost
 from .norms import Norm
 from .rosenbrock import Rosenbrock
+from .sparsity import Pattern, detected
 from .splitting import Splitting
 from .stochastic import Stochastic, StochasticMethod
 from .tableaus import ExplicitTableau, RosenbrockTableau, SplittingTableau, Tableau
@@ -45,12 +46,21 @@ from .trees import SHORT, Tree, paths, vectors_in_tuples
 if TYPE_CHECKING:
     from adjointsim.derive.api import FunctionKernel
 
-__all__ = ["Program", "Functions"]
+__all__ = ["Functions", "Program", "Systems"]
 
 _F8, _I8 = ScalarSpec("f8"), ScalarSpec("i8")
 
 #: what the texts of implicit methods refer to
 IMPLICIT = {"banded_factor": banded_factor, "banded_solve": banded_solve, "lu_factor": lu_factor, "lu_solve": lu_solve}
+
+
+class Systems(NamedTuple):
+    """What is said of the systems of an implicit method: its Jacobian's bands or pattern, from t0 on, and the mass matrix."""
+
+    bandwidth: tuple[int, int] | None
+    mass: np.ndarray | None
+    sparsity: Any  # a matrix, or DETECT
+    t0: float
 
 
 class Functions:
@@ -79,7 +89,7 @@ class Program:
 
     def __init__(
         self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
-        broken: bool, bandwidth: tuple[int, int] | None = None, mass: np.ndarray | None = None,
+        broken: bool, systems: Systems,
     ) -> None:  # fmt: skip
         """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``:
         whether the right-hand side may jump in time."""
@@ -118,7 +128,7 @@ class Program:
         self.rate = self._define(self._field("rate", "rhs", self.rhs, rate, whose, cost))
         self.tries = 64  #: steps to try until one looks at the keyboard, at first
         norm = Norm(self.tree, each, skip, self.own)
-        self.method = self._method_of(tableau, norm, arguments, bandwidth, mass)
+        self.method = self._method_of(tableau, norm, arguments, systems)
         lines = [*self.method.step("begin", "end", "p"), "return y_next"]
         self._define(f"def advanced(begin, end, h, y, p{self.drawn}):\n" + indent("\n".join(lines), "    "))
         for k in range(len(functions.events)):
@@ -140,7 +150,7 @@ class Program:
         return ", seed, n" if isinstance(self.method, Stochastic) else ""
 
     def _method_of(
-        self, tableau: Any, norm: Norm, arguments: Leaves, bandwidth: tuple[int, int] | None, mass: np.ndarray | None
+        self, tableau: Any, norm: Norm, arguments: Leaves, systems: Systems
     ) -> Explicit | Splitting | Rosenbrock | Dirk | Stochastic:
         """What writes the step; the functions that it refers to are defined."""
         functions = self.functions
@@ -160,7 +170,10 @@ class Program:
             return Stochastic(tableau, self.tree, shapes, self.own)
         if isinstance(tableau, ExplicitTableau):
             return Explicit(tableau, norm)
-        flat = Flat(self.tree, tableau.name, bandwidth, 0 if mass is None else mass.ndim)
+        pattern, mass = self._pattern(systems, arguments), systems.mass
+        if pattern is not None and mass is not None:
+            mass = mass[pattern.order]
+        flat = Flat(self.tree, tableau.name, systems.bandwidth, 0 if mass is None else mass.ndim, pattern)
         self.namespace.update(IMPLICIT, mass=mass)
         self._define(flat.text())
         if isinstance(tableau, RosenbrockTableau):
@@ -168,6 +181,22 @@ class Program:
         method = Dirk(tableau, norm, flat)
         self._define(method.text())
         return method
+
+    def _pattern(self, systems: Systems, arguments: Leaves) -> Pattern | None:
+        """Where the Jacobian is said to be nonzero, or is found to be."""
+        if systems.sparsity is None:
+            return None
+        if self.own:
+            raise StructureError("Got jac_sparsity= and running=, whose integral depends on all of y: sum a cost of observations "
+                                 "instead, observe= and misfit=")  # fmt: skip
+        _, *leaves = arguments
+        y, p = leaves[: len(leaves_of(self.y_spec))], leaves[len(leaves_of(self.y_spec)) :]
+        n, found = sum(leaf.size for leaf in y), systems.sparsity
+        if isinstance(found, str):
+            found = detected(kernel_of(self.whole_rate, self.specs, role="function"), systems.t0, y, p)
+        if found.shape[0] != n:
+            raise StructureError(f"Got jac_sparsity of shape {found.shape}, but expected {(n, n)}, as y0 has {n} numbers")
+        return Pattern.of(found)
 
     def _unlisted(self, f: Any) -> Any:
         """The function, or one that makes an array of the list of numbers that it returns."""

@@ -21,6 +21,7 @@ __all__ = ["Rosenbrock"]
 class Rosenbrock:
     """Writes a Rosenbrock method; the same interface as :class:`.explicit.Explicit`."""
 
+    factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
     last: str | None = None  # the derivative at y_next is not computed
 
     def __init__(self, tableau: RosenbrockTableau, norm: Norm, flat: Flat) -> None:

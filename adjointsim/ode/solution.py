@@ -17,7 +17,8 @@ class ODESolution(Solution):
     """A solution: the last state ``y``, the ``value`` (None without a cost), and ``observations``, one row for each of ``t``.
 
     ``t``:      the times of the observations, float64 of shape (m,).
-    ``nfev``:   evaluations of the right-hand side when the steps were found, ``njev`` of its Jacobian, ``nlu`` factorisations.
+    ``nfev``:   evaluations of the right-hand side when the steps were found, ``njev`` of its Jacobian, ``nlu`` factorisations (of
+                implicit methods with ``dt=``, which iterate until rounding, those that they take at least).
     ``status``: 0 at the end of ``t_eval``, 1 if a terminal event stopped the integration, -1 if it failed; ``message`` says it in
                 words, and ``success`` is ``status >= 0``.
     ``events``: for each of the problem's events the times at which it happened (SciPy's ``t_events``).

@@ -188,9 +188,11 @@ class Solve:
         own = {f.name: getattr(solution, f.name) for f in fields(solution)}
         own["y"] = self.part(own["y"])
         moving = int(np.count_nonzero(found.steps.length)) if found.steps.count else 0
-        stats = {"accepted": moving, "rejected": found.rejected, "nfev": found.evaluations, "njev": 0, "nlu": 0}
+        systems = (moving + found.rejected) * self.program.method.factorisations
+        counts = {"nfev": found.evaluations, "njev": systems, "nlu": systems}
+        stats = {"accepted": moving, "rejected": found.rejected, **counts}
         return ODESolution(
-            **own, t=self.t.copy(), nfev=found.evaluations, status=status, message=message, stats=stats,
+            **own, t=self.t.copy(), **counts, status=status, message=message, stats=stats,
             steps=found.steps.time.copy(), events=self._events(),
         )  # fmt: skip
 

@@ -33,6 +33,8 @@ class Splitting:
             )
         self.q, self.v = (step for step, _ in items(spec))
 
+    factorisations = 0  #: of matrices, and as many Jacobians, in an attempt
+
     @property
     def evaluations(self) -> int:
         """Evaluations of the right-hand side in a step after the first."""

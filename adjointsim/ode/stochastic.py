@@ -68,6 +68,8 @@ class Stochastic:
             self.noise[path] = str(count) if number else numbers if len(shape) == 1 else f"{numbers}.reshape({shape!r})"
             count += size
 
+    factorisations = 0  #: of matrices, and as many Jacobians, in an attempt
+
     @property
     def evaluations(self) -> int:
         """Evaluations of the drift in a step after the first."""
