@@ -20,7 +20,7 @@ from .dae import checked_mass
 from .inputs import Control
 from .integration import MOST_STEPS, room
 from .program import Functions, Program, Systems
-from .solution import ODESolution
+from .solution import ODEGradient, ODESolution
 from .solve import Solve, Wrt
 from .sparsity import checked_sparsity
 from .tableaus import DirkTableau, RosenbrockTableau, Tableau, find
@@ -28,7 +28,7 @@ from .times import Knots, knots_of, times_of
 
 __all__ = ["ODE", "Event", "Jump"]
 
-Pullback = Callable[..., Gradient]
+Pullback = Callable[..., ODEGradient]
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,12 @@ class ODE:
         with solve.named():
             return solve.solution(solve.simulation.run(solve.y0, solve.q))
 
-    def value_and_grad(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[float, Gradient]:
-        """The value, and its derivatives with respect to what ``wrt`` names; see :meth:`.Simulation.value_and_grad`."""
+    def value_and_grad(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[float, ODEGradient]:
+        """The value, and its derivatives with respect to what ``wrt`` names; see :meth:`.Simulation.value_and_grad`.
+
+        Besides "y0", "p" and their parts ``wrt`` may name the times "t0", "t_eval" and "jumps": see :class:`.ODEGradient`.
+        ArgumentError for a time of these at which something else happens, too: its derivative has two sides.
+        """
         self._needs_cost()
         solve = Solve(self, y0, p)
         with solve.named():
@@ -211,7 +215,7 @@ class ODE:
         with solve.named():
             solution, inner = solve.simulation.vjp(solve.y0, solve.q, solve.wrt(wrt))
 
-        def pullback(value_bar: float | None = None, y_bar: Any = None, observations_bar: Any = None) -> Gradient:
+        def pullback(value_bar: float | None = None, y_bar: Any = None, observations_bar: Any = None) -> ODEGradient:
             with solve.named():
                 if value_bar is None and y_bar is None and observations_bar is None:
                     self._needs_cost()
@@ -237,8 +241,11 @@ class ODE:
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
         """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`."""
         solve = Solve(self, y0, p)
+        names = solve.wrt(wrt)
+        if solve.times:
+            raise ArgumentError(f"Got wrt name {solve.times[0]!r}, but a Jacobian is with respect to y0 and p: see vjp")
         with solve.named():
-            found = solve.simulation.jacobian(solve.y0, solve.q, solve.wrt(wrt), mode)
+            found = solve.simulation.jacobian(solve.y0, solve.q, names, mode)
         return found[0] if isinstance(wrt, str) else found
 
     def plan(self, y0: Any, p: Any = None) -> Plan:

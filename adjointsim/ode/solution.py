@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from adjointsim.results import Solution
+from adjointsim.results import Gradient, Solution
 
-__all__ = ["ODESolution"]
+__all__ = ["ODEGradient", "ODESolution"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,17 @@ class ODESolution(Solution):
     def success(self) -> bool:
         """Whether the end was reached."""
         return self.status >= 0
+
+
+@dataclass(frozen=True)
+class ODEGradient(Gradient):
+    """A gradient, and the derivatives with respect to times that ``wrt`` names, else None: "t0", a float; "t_eval", an array like
+    it; "jumps", an array like the times of each jump.
+
+    Step sizes are constants, but for the last step before each time, which goes as far as that is, and with ``dt=``, where
+    all between two times are equal.  Where t0 is the first of t_eval, they are one time.
+    """
+
+    t0: float | None = None
+    t_eval: np.ndarray | None = None
+    jumps: tuple[np.ndarray, ...] | None = None

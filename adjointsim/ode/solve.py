@@ -23,7 +23,8 @@ from adjointsim.simulation import Simulation
 from .dae import check_index
 from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost
 from .integration import Found, integrate
-from .solution import ODESolution
+from .moments import NAMES, check_moments, knots_bar, moments, parts_of
+from .solution import ODEGradient, ODESolution
 from .times import fixed_steps
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Solve:
 
     def __init__(self, ode: ODE, y0: Any, p: Any) -> None:
         self.ode, self.p = ode, p
+        self.times: tuple[str, ...] = ()  # that derivatives are asked for
         if isinstance(y0, list):
             y0 = np.array(y0, dtype=np.float64)
         p_form, p_leaves = read(p, "p", copy=True)
@@ -165,21 +167,33 @@ class Solve:
         return y_dot, None if p_dot is None else Inputs(p_dot, None, None)  # type: ignore[arg-type]
 
     def wrt(self, names: Wrt) -> Any:
-        """What these names of y0 and p are called in the simulation."""
+        """What these names of y0, p and times are called in the simulation."""
+        names = (names,) if isinstance(names, str) else tuple(names)
+        self.times = tuple(name for name in names if name in NAMES)
+        if not self.times:
+            return self._values(names)
+        check_moments(self.ode, self.times)
+        values = tuple(name for name in names if name not in NAMES)
+        return (*(self._values(values) if values else ()), *parts_of(self.timed, self.program.broken))
+
+    def _values(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The same of names of y0 and p alone."""
 
         def translated(name: str) -> str:
             if re.match(r"p\b", name):
                 return f"p.{name}"
             return f"y0{'.y' * (self.own + self.timed)}{name[2:]}" if re.match(r"y0\b", name) else name
 
-        if isinstance(names, str):
-            names = (names,)
         if not any(map(differentiable, leaves_of(self.p_spec))):  # nothing to ask for
             names = tuple(name for name in names if name != "p") or ("y0",)
         return tuple(map(translated, names))
 
-    def gradient(self, gradient: Gradient) -> Gradient:
-        return Gradient(self.part(gradient.y0), None if gradient.p is None else gradient.p.p, gradient.ledger)
+    def gradient(self, gradient: Gradient) -> ODEGradient:
+        found = {}
+        if self.times:
+            bar = knots_bar(self.ode.knots, self.found.steps, self.ode.dt is not None, gradient.y0, gradient.p)
+            found = moments(self.ode, self.times, bar)
+        return ODEGradient(self.part(gradient.y0), None if gradient.p is None else gradient.p.p, gradient.ledger, **found)
 
     def solution(self, solution: Any, status: int = 0, message: str = "the end of t_eval is reached") -> ODESolution:
         found = self.found

@@ -35,7 +35,7 @@ class Knots:
     """Times in the order in which they are reached, the first being t0; ``fire`` has a bit for each jump that happens there.
 
     The right-hand side sees ``ends`` on the way to a knot and ``begins`` on the way from it: neighbouring numbers where it may
-    jump there.  ``observed`` are the knots of the observations.
+    jump there.  ``observed`` are the knots of the observations, ``breaks`` the times at which it is said to jump by itself.
     """
 
     times: np.ndarray
@@ -43,6 +43,7 @@ class Knots:
     ends: np.ndarray
     fire: np.ndarray
     observed: np.ndarray
+    breaks: np.ndarray
 
     @property
     def sign(self) -> float:
@@ -95,7 +96,7 @@ def knots_of(t0: float, t_eval: np.ndarray, jumps: Sequence[np.ndarray], discont
     begins[broken] = np.nextafter(times[broken], sign * math.inf)
     ends[broken] = np.nextafter(times[broken], -sign * math.inf)
     where = {float(t): k for k, t in enumerate(times)}
-    return Knots(times, begins, ends, fire, np.array([where[float(t)] for t in t_eval], np.int64))
+    return Knots(times, begins, ends, fire, np.array([where[float(t)] for t in t_eval], np.int64), inside[-1])
 
 
 @dataclass(frozen=True, eq=False)
