@@ -220,6 +220,7 @@ def never_ended(bound: int) -> ArgumentError:
 
 
 def annotate(error: BaseException, what: str, n: int, n_steps: int, direction: str) -> None:
-    """Say in an exception of the user's where it was raised; ``direction`` as in NonFiniteError."""
+    """Say in an exception of the user's where it was raised; ``direction`` as in NonFiniteError.  ``adjointsim_step`` is n."""
     sweep = {"forward": "forward sweep", "recompute": "recomputation", "reverse": "reverse sweep"}[direction]
     error.add_note(f"adjointsim: raised in {what} n={n} of {n_steps} ({sweep})")
+    error.adjointsim_step = n  # type: ignore[attr-defined]

@@ -96,7 +96,9 @@ class Program:
         self.functions, self.y_spec, self.p_spec, self.broken = functions, y_spec, p_spec, broken
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
-            raise StructureError(f"Got y{inert[0]} of integers or bools, but expected floats (what does not change belongs in p)")
+            raise StructureError(
+                f"Got y{inert[0]} of integers or bools, but expected floats: y0.astype(float) (what does not change belongs in p)"
+            )
         self.specs = specs = (_F8, y_spec, p_spec)
         arguments = [np.zeros(1), *y, *p]
         self.namespace: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjointsim.derive.spec import ScalarSpec, differentiable, leaf_specs, leaves_of, measured, shapeless
-from adjointsim.errors import ArgumentError, IntegrationError, NonFiniteError, StructureError
+from adjointsim.errors import ArgumentError, ConvergenceError, IntegrationError, NonFiniteError, StructureError
 from adjointsim.forms import form_of, read
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Solve"]
 
 Wrt = str | Sequence[str]
+
+#: what is said of the root that is a stage of an implicit method, without the advice for roots that users write
+OF_A_STAGE = re.compile(r"^adj\.root of stage (.*?)(;[^;]*)?$", re.DOTALL)
 
 
 class Solve:
@@ -226,6 +229,24 @@ class Solve:
             ) from None  # fmt: skip
         except (ArgumentError, StructureError) as error:
             raise type(error)(self._words(str(error))) from None
+        except Exception as error:
+            self._say_when(error)
+            if isinstance(error, ConvergenceError) and (own := OF_A_STAGE.search(str(error))):
+                text = f"{self.ode.tableau.name}: Newton's method for a stage {own[1]}"
+                if "entries outside" in text:
+                    text = text.replace("bandwidth=", self.program.method.flat.said)
+                else:
+                    text += f": {'a smaller dt=' if self.ode.dt is not None else 'smaller rtol= and atol='} may help"
+                again = ConvergenceError(text, residual=error.residual, updates=error.updates)
+                again.__notes__ = [note for note in error.__notes__ if "<adjointsim" not in note]
+                raise again from None
+            raise
+
+    def _say_when(self, error: Exception) -> None:
+        """The time of the step in which an exception was raised."""
+        step, time = getattr(error, "adjointsim_step", None), self.found.steps.time
+        if step is not None and 0 <= step < len(time):
+            error.add_note(f"adjointsim: that step of {self.ode.tableau.name} begins at t={float(time[step])!r}")
 
     def _words(self, text: str) -> str:
         text = re.sub(r"\bp\.p\b", "p", text)

@@ -155,7 +155,7 @@ def fixed_steps(knots: Knots, dt: float, most: int) -> Steps:
     spans = np.diff(knots.times)
     counts = np.maximum(np.ceil(np.abs(spans) / dt * (1.0 - 1e-12)), 1.0)
     if counts.sum() > most:
-        raise ArgumentError(f"Got dt={dt!r}, which takes {counts.sum():.0f} steps, but expected at most max_steps={most}")
+        raise ArgumentError(f"Got dt={dt!r}, which takes {counts.sum():.10g} steps, but expected at most max_steps={most}")
     times, lengths, landed = [], [], []
     for k, (span, count) in enumerate(zip(spans, counts.astype(np.int64), strict=True)):
         h = span / count

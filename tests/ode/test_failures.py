@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import adjointsim as adj
-from adjointsim.errors import ArgumentError, IntegrationError, NonFiniteError, StructureError
+from adjointsim.errors import ArgumentError, ConvergenceError, IntegrationError, NonFiniteError, StructureError
 
 
 class Two(NamedTuple):
@@ -135,3 +135,32 @@ def test_exceptions_of_the_right_hand_side():
         adj.ODE(raising, [0.0, 1.0]).run(1.0, 0.5)
     with pytest.raises(RuntimeError, match="too late"):
         adj.ODE(raising, [0.0, 1.0], method="euler", dt=0.1).run(1.0, 0.5)
+
+
+def explosive(t, y, p):
+    return np.array([p * np.exp(20.0 * y[0]) - y[0], -y[1]])
+
+
+def test_a_stage_that_is_not_found_says_when():
+    ode = adj.ODE(explosive, [0.0, 1.0], method="implicit_euler", dt=0.5, terminal=lambda y, p: y[0])
+    words = r"implicit_euler: Newton's method for a stage did not converge.*smaller dt="
+    with pytest.raises(ConvergenceError, match=words) as caught:
+        ode.value_and_grad(np.array([1.0, 1.0]), 2.0)
+    assert len(caught.value.updates) == 50
+    assert any("step n=0 of 2 (forward sweep)" in note for note in caught.value.__notes__)
+    assert any("begins at t=0.0" in note for note in caught.value.__notes__)
+
+
+def below(t, y, p):
+    out = -p * y
+    for i in range(1, len(y)):
+        out[i] += y[i - 1] * y[i]
+    return out
+
+
+@pytest.mark.parametrize("given", [{"bandwidth": (0, 1)}, {"jac_sparsity": np.eye(9)}], ids=["bandwidth", "jac_sparsity"])
+def test_entries_elsewhere_are_an_error_with_newton(given):
+    ode = adj.ODE(below, [0.0, 0.5], method="implicit_euler", dt=0.25, **given)
+    words = r"bandwidth=\(0, 1\)" if "bandwidth" in given else "jac_sparsity="
+    with pytest.raises(ConvergenceError, match=f"entries outside of {words}"):
+        ode.run(np.linspace(0.1, 1.0, 9), 0.7)
