@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import get_cython_function_address, overload
 
-__all__ = ["dgbtrf", "dgbtrs", "dgetrf", "dgetrs", "in_double", "remember", "remembered"]
+__all__ = ["factorise", "factorise_bands", "remember", "remembered", "solve", "solve_bands"]
 
 _INT, _REAL = types.CPointer(types.int32), types.CPointer(types.float64)
 
@@ -35,9 +35,10 @@ _dgbtrs = _external("dgbtrs", _LETTER, _INT, _INT, _INT, _INT, _REAL, _INT, _INT
 
 #: systems up to this size are solved by loops: a call of LAPACK costs more than their arithmetic
 SMALL = 12
+_NOISE = 16 * np.finfo(float).eps
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def dgetrf(n, lu, pivots):
     """Factorise in place a matrix that is stored by columns in the first n rows (``lu[j, i]`` is A[i, j]); LAPACK's info."""
     if n > SMALL:
@@ -66,7 +67,7 @@ def dgetrf(n, lu, pivots):
     return info
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def dgetrs(transposed, lu, pivots, x):
     """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
     n = len(x)
@@ -101,7 +102,7 @@ def dgetrs(transposed, lu, pivots, x):
                 x[m] -= lu[k, m] * x[k]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def dgbtrf(lower, upper, lu, pivots):
     """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info."""
     sizes = np.zeros(5, np.int32)
@@ -111,7 +112,7 @@ def dgbtrf(lower, upper, lu, pivots):
     return sizes[4]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def dgbtrs(transposed, lower, upper, lu, pivots, x):
     """Solve in place with what :func:`dgbtrf` left, or with the transposed matrix."""
     sizes, letter = np.zeros(6, np.int32), np.zeros(1, np.uint8)
@@ -132,6 +133,91 @@ def _compiled_in_double(x):
     if x.dtype == types.float64:
         return lambda x: x
     return lambda x: np.empty(len(x))
+
+
+# ------------------------------------------------------------------------------------------ factors in the memory of integers
+@njit(error_model="numpy", cache=True)
+def factorise(a, factors):
+    """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
+    n = len(a)
+    if a.shape[1] != n:
+        raise ValueError("a matrix that is factorised must be square")
+    if n == 0:
+        return True
+    lu, pivots = factors.view(np.float64), factors.view(np.int32)[n]
+    for i in range(n):
+        for j in range(n):
+            lu[j, i] = a[i, j]
+    regular = dgetrf(n, lu, pivots) == 0
+    for k in range(n):  # of the terms of pivot k: row k of L times column k of U
+        total = abs(lu[k, k])
+        for m in range(k):
+            total += abs(lu[m, k] * lu[k, m])
+        regular = regular and abs(lu[k, k]) > _NOISE * total  # not if NaN
+    return regular
+
+
+@njit(error_model="numpy", cache=True)
+def solve(factors, b, transposed, x):
+    """Write the solution for factors of a regular matrix."""
+    n = len(b)
+    if factors.shape[1] != n:
+        raise ValueError("the right side of a system must be as long as its matrix")
+    work = in_double(x)
+    for k in range(n):
+        work[k] = b[k]
+    if n:
+        dgetrs(transposed, factors.view(np.float64), factors.view(np.int32)[n], work)
+    for k in range(n):
+        x[k] = work[k]
+
+
+@njit(error_model="numpy", cache=True)
+def _parts(factors):
+    """Numbers, as LAPACK has them, and pivots: one after the other in the memory of factors."""
+    n, rows = len(factors), factors.shape[1] - 1
+    flat = factors.reshape(-1)
+    return flat[: n * rows].view(np.float64).reshape((n, rows)), flat[n * rows :].view(np.int32)
+
+
+@njit(error_model="numpy", cache=True)
+def factorise_bands(bands, lower, factors):
+    """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
+    rows, n = bands.shape
+    upper = rows - 1 - lower
+    if lower < 0 or upper < 0:
+        raise ValueError("a banded matrix needs rows for all diagonals: lower + 1 + upper")
+    if n == 0:
+        return True
+    lu, pivots = _parts(factors)
+    for j in range(n):
+        for k in range(lower):  # room for what pivoting brings
+            lu[j, k] = 0.0
+        for k in range(rows):
+            lu[j, lower + k] = bands[k, j] if 0 <= j + k - upper < n else 0.0
+    regular = dgbtrf(lower, upper, lu, pivots) == 0
+    for j in range(n):
+        largest = 0.0
+        for k in range(max(0, upper - j), min(rows, upper - j + n)):
+            largest = max(largest, abs(bands[k, j]))
+        regular = regular and abs(lu[j, lower + upper]) > _NOISE * largest  # not if NaN
+    return regular
+
+
+@njit(error_model="numpy", cache=True)
+def solve_bands(factors, b, lower, transposed, x):
+    """Write the solution for factors of a regular matrix."""
+    n = len(b)
+    if len(factors) != n:
+        raise ValueError("the right side of a system must be as long as its matrix")
+    work = in_double(x)
+    for k in range(n):
+        work[k] = b[k]
+    if n:
+        lu, pivots = _parts(factors)
+        dgbtrs(transposed, lower, lu.shape[1] - 1 - 2 * lower, lu, pivots, work)
+    for k in range(n):
+        x[k] = work[k]
 
 
 # ------------------------------------------------------------------------------------------------- a word to who called it
