@@ -93,7 +93,7 @@ def reactions_pattern(n):
     return sparse.bmat([[around, here], [here, here]])
 
 
-N = 12
+N = 20
 Y0, P = Pair(1.0 + 0.5 * np.sin(np.arange(N)), np.zeros(N)), Rates(25.0, np.linspace(1.0, 2.0, N))
 
 
@@ -119,6 +119,7 @@ def gradient(**how):
 )
 @pytest.mark.parametrize("given", ["detect", reactions_pattern(N)], ids=["detected", "given"])
 def test_the_same_as_dense(how, given):
+    assert Pattern.of(checked_sparsity(reactions_pattern(N))) is not None
     np.testing.assert_allclose(gradient(jac_sparsity=given, **how), gradient(**how), rtol=1e-9, atol=1e-11)
 
 
