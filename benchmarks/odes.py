@@ -31,9 +31,9 @@ THRICE = "each step's stages are computed three times: to find the step, to take
 MODELS = {
     "lotka_volterra": (101, IN_PYTHON),
     "robertson": (51, THRICE),
-    "brusselator": (5, THRICE + "; eight banded solves are most of it"),
+    "brusselator": (21, THRICE + "; eight banded solves are most of it"),
     "kinetics": (51, IN_PYTHON),
-    "neural": (9, "tanh is called a number at a time where JAX has vectors, and stages are computed again on the way back"),
+    "neural": (21, "tanh is called a number at a time where JAX has vectors, and stages are computed again on the way back"),
 }
 #: what they need, and the models that they have
 RIVALS = {
