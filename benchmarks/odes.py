@@ -31,7 +31,7 @@ THRICE = "each step's stages are computed three times: to find the step, to take
 MODELS = {
     "lotka_volterra": (101, IN_PYTHON),
     "robertson": (51, THRICE),
-    "brusselator": (21, THRICE + "; eight banded solves are most of it"),
+    "brusselator": (21, THRICE + ", with eight banded solves each"),
     "kinetics": (51, IN_PYTHON),
     "neural": (21, "tanh is called a number at a time where JAX has vectors, and stages are computed again on the way back"),
 }
