@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-NAMES = ("tiny", "stencil", "wave", "kernels", "schedules", "first_gradient", "long_step", "memory")
+NAMES = ("tiny", "stencil", "wave", "kernels", "schedules", "first_gradient", "long_step", "memory", "odes")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -257,3 +257,38 @@ def test_reaction_diffusion_recovers_the_feed(reaction_diffusion, tmp_path, caps
     for _, gradient, differences in rows:
         assert float(gradient) == pytest.approx(float(differences), rel=1e-3, abs=1e-8)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def bouncing_ball():
+    return load("bouncing_ball")
+
+
+def test_bouncing_ball_has_the_analytic_derivatives(bouncing_ball, tmp_path, capsys):
+    path = tmp_path / "ball.png"
+    found = bouncing_ball.main(["--time", "4.0", "--restitution", "0.75", "--output", str(path)])
+    assert len(found.bounces) == 8 and f"{found.bounces[-1]:.6f}" in capsys.readouterr().out
+    np.testing.assert_allclose(found.bounces, found.exact_bounces, rtol=1e-12)
+    assert found.value == pytest.approx(found.exact_value, rel=1e-9)
+    np.testing.assert_allclose(found.derivatives, found.exact, rtol=1e-9)
+    assert abs(found.held.restitution) < 0.1 * abs(found.exact.restitution)  # the times of the bounces are most of it
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("end", [0.5, 1.5, 4.0])
+def test_bouncing_ball_by_a_complex_step(bouncing_ball, end):
+    """The formulas of the example beside the parabolas themselves."""
+    p = bouncing_ball.Ball(0.75, 9.81, 2.0)
+
+    def value(e, g, h):
+        t, y, v = 0.0, h, 0.0
+        while True:
+            wait = (v + np.sqrt(v * v + 2.0 * g * y)) / g
+            if (t + wait).real > end:
+                return y + v * (end - t) - 0.5 * g * (end - t) ** 2
+            t, y, v = t + wait, 0.0, e * (g * wait - v)
+
+    found, exact, _ = bouncing_ball.analytic(end, p)
+    assert found == pytest.approx(value(*p), rel=1e-12)
+    moved = [value(*(np.array(p) + 1e-30j * unit)).imag / 1e-30 for unit in np.eye(3)]
+    np.testing.assert_allclose(exact, moved, rtol=1e-12, atol=1e-14)
