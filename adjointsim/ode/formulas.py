@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["added", "lower_triangle", "stage_time", "stage_times", "summed_text", "weighted"]
+__all__ = ["lower_triangle", "stage_time", "stage_times", "summed_text", "weighted"]
 
 
 def weighted(weights: Iterable[object], name: str, path: str) -> str:
     """sum_i w_i name_i at a path, stages counted from 1; without what is 0, so that it may be empty."""
     return " + ".join(f"{float(w)!r} * {name}{i + 1}{path}" for i, w in enumerate(weights) if w)  # type: ignore[arg-type]
-
-
-def added(terms: str, factor: str = "") -> str:
-    """What follows a value to which a sum is added, times a factor; nothing for an empty sum."""
-    return f" + {factor}({terms})" if terms else ""
 
 
 def stage_time(c: object, begin: str, end: str) -> str:
