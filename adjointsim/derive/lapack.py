@@ -36,6 +36,9 @@ _dgbtrs = _external("dgbtrs", _LETTER, _INT, _INT, _INT, _INT, _REAL, _INT, _INT
 #: systems up to this size are solved by loops: a call of LAPACK costs more than their arithmetic
 SMALL = 12
 
+#: bands of up to this many diagonals besides the main one are, too
+NARROW = 8
+
 
 @njit(error_model="numpy")
 def dgetrf(n, lu, pivots):
@@ -103,7 +106,11 @@ def dgetrs(transposed, lu, pivots, x):
 
 @njit(error_model="numpy")
 def dgbtrf(lower, upper, lu, pivots):
-    """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info."""
+    """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info.
+
+    What pivoting brings, in the first ``lower`` numbers of a column, is 0 before."""
+    if lower + upper <= NARROW:
+        return _narrow_factors(lower, lower + upper, lu, pivots)
     sizes = np.zeros(5, np.int32)
     sizes[0], sizes[1], sizes[2], sizes[3] = len(lu), lower, upper, lu.shape[1]
     n, kl, ku, rows, info = sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, sizes[3:].ctypes, sizes[4:].ctypes
@@ -114,12 +121,76 @@ def dgbtrf(lower, upper, lu, pivots):
 @njit(error_model="numpy")
 def dgbtrs(transposed, lower, upper, lu, pivots, x):
     """Solve in place with what :func:`dgbtrf` left, or with the transposed matrix."""
+    if lower + upper <= NARROW:
+        return _narrow_solution(transposed, lower, lower + upper, lu, pivots, x)
     sizes, letter = np.zeros(6, np.int32), np.zeros(1, np.uint8)
     sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], letter[0] = len(x), lower, upper, lu.shape[1], 1, 84 if transposed else 78
     n, kl, ku, rows, one, info = (
         sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, sizes[3:].ctypes, sizes[4:].ctypes, sizes[5:].ctypes,
     )  # fmt: skip
     _dgbtrs(letter.ctypes, n, kl, ku, one, lu.ctypes, rows, pivots.ctypes, x.ctypes, n, info)
+
+
+@njit(error_model="numpy")
+def _narrow_factors(lower, d, lu, pivots):
+    """Gaussian elimination with partial pivoting; place d of a column is the diagonal."""
+    n = len(lu)
+    info = np.int32(0)
+    last = 0  # the last column in which a row so far has numbers
+    for k in range(n):
+        below = min(lower, n - 1 - k)
+        p = 0
+        for m in range(1, below + 1):
+            if abs(lu[k, d + m]) > abs(lu[k, d + p]):
+                p = m
+        pivots[k] = k + p + 1
+        pivot = lu[k, d + p]
+        if pivot == 0.0:
+            info = np.int32(k + 1) if info == 0 else info
+            continue
+        last = max(last, min(k + d - lower + p, n - 1))
+        if p:
+            for j in range(k, last + 1):
+                at = d + k - j
+                lu[j, at], lu[j, at + p] = lu[j, at + p], lu[j, at]
+        for m in range(1, below + 1):
+            lu[k, d + m] /= pivot
+        for j in range(k + 1, last + 1):
+            at = d + k - j
+            for m in range(1, below + 1):
+                lu[j, at + m] -= lu[k, d + m] * lu[j, at]
+    return info
+
+
+@njit(error_model="numpy")
+def _narrow_solution(transposed, lower, d, lu, pivots, x):
+    n = len(x)
+    if transposed:
+        for k in range(n):
+            total = x[k]
+            for j in range(max(0, k - d), k):
+                total -= lu[k, d + j - k] * x[j]
+            x[k] = total / lu[k, d]
+        for k in range(n - 1, -1, -1):
+            total = x[k]
+            for m in range(1, min(lower, n - 1 - k) + 1):
+                total -= lu[k, d + m] * x[k + m]
+            p = pivots[k] - 1
+            x[k] = x[p]
+            x[p] = total
+    else:
+        for k in range(n):
+            p = pivots[k] - 1
+            value = x[p]
+            x[p] = x[k]
+            x[k] = value
+            for m in range(1, min(lower, n - 1 - k) + 1):
+                x[k + m] -= lu[k, d + m] * value
+        for k in range(n - 1, -1, -1):
+            value = x[k] / lu[k, d]
+            x[k] = value
+            for j in range(max(0, k - d), k):
+                x[j] -= lu[k, d + j - k] * value
 
 
 def in_double(x):
