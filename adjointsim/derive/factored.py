@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, in_double
+from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
 
@@ -59,11 +59,11 @@ def factorise(a, factors):
         raise ValueError("a matrix that is factorised must be square")
     if n == 0:
         return True
-    lu, pivots = factors.view(np.float64), factors.view(np.int32)[n]
+    lu = doubles(factors)
     for i in range(n):
         for j in range(n):
             lu[j, i] = a[i, j]
-    regular = dgetrf(n, lu, pivots) == 0
+    regular = dgetrf(n, lu, factors) == 0
     for k in range(n):  # of the terms of pivot k: row k of L times column k of U
         total = abs(lu[k, k])
         for m in range(k):
@@ -82,7 +82,7 @@ def solve(factors, b, transposed, x):
     for k in range(n):
         work[k] = b[k]
     if n:
-        dgetrs(transposed, factors.view(np.float64), factors.view(np.int32)[n], work)
+        dgetrs(transposed, doubles(factors), factors, work)
     for k in range(n):
         x[k] = work[k]
 
@@ -123,14 +123,6 @@ def lu_solve_jvp(x, args, args_dot):
 
 # ----------------------------------------------------------------------------------------------------------- banded matrices
 @njit(error_model="numpy")
-def _parts(factors):
-    """Numbers, as LAPACK has them, and pivots: one after the other in the memory of factors."""
-    n, rows = len(factors), factors.shape[1] - 1
-    flat = factors.reshape(-1)
-    return flat[: n * rows].view(np.float64).reshape((n, rows)), flat[n * rows :].view(np.int32)
-
-
-@njit(error_model="numpy")
 def factorise_bands(bands, lower, factors):
     """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
     rows, n = bands.shape
@@ -139,13 +131,13 @@ def factorise_bands(bands, lower, factors):
         raise ValueError("a banded matrix needs rows for all diagonals: lower + 1 + upper")
     if n == 0:
         return True
-    lu, pivots = _parts(factors)
+    lu = doubles(factors)
     for j in range(n):
         for k in range(lower):  # room for what pivoting brings
             lu[j, k] = 0.0
         for k in range(rows):
             lu[j, lower + k] = bands[k, j] if 0 <= j + k - upper < n else 0.0
-    regular = dgbtrf(lower, upper, lu, pivots) == 0
+    regular = dgbtrf(lower, upper, lu, factors) == 0
     for j in range(n):
         largest = 0.0
         for k in range(max(0, upper - j), min(rows, upper - j + n)):
@@ -164,8 +156,7 @@ def solve_bands(factors, b, lower, transposed, x):
     for k in range(n):
         work[k] = b[k]
     if n:
-        lu, pivots = _parts(factors)
-        dgbtrs(transposed, lower, lu.shape[1] - 1 - 2 * lower, lu, pivots, work)
+        dgbtrs(transposed, lower, factors.shape[1] - 2 - 2 * lower, doubles(factors), factors, work)
     for k in range(n):
         x[k] = work[k]
 
