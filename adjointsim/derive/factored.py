@@ -19,9 +19,8 @@ number of its column).  Unlike an estimate of the condition this does not depend
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double
+from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double, inner
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
 
@@ -51,7 +50,7 @@ def _like_right_side(kinds: Kinds) -> Spec:
 
 
 # ------------------------------------------------------------------------------------------------------------ dense matrices
-@njit(error_model="numpy")
+@inner
 def factorise(a, factors):
     """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
     n = len(a)
@@ -72,7 +71,7 @@ def factorise(a, factors):
     return regular
 
 
-@njit(error_model="numpy")
+@inner
 def solve(factors, b, transposed, x):
     """Write the solution for factors of a regular matrix."""
     n = len(b)
@@ -122,7 +121,7 @@ def lu_solve_jvp(x, args, args_dot):
 
 
 # ----------------------------------------------------------------------------------------------------------- banded matrices
-@njit(error_model="numpy")
+@inner
 def factorise_bands(bands, lower, factors):
     """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
     rows, n = bands.shape
@@ -146,7 +145,7 @@ def factorise_bands(bands, lower, factors):
     return regular
 
 
-@njit(error_model="numpy")
+@inner
 def solve_bands(factors, b, lower, transposed, x):
     """Write the solution for factors of a regular matrix."""
     n = len(b)
