@@ -47,4 +47,5 @@ def summed(w, u, n):
 """
     lines = [*(f"s{k} = 0.0" for k in range(count)), "for j in range(n):"]
     lines += [f"    s{k} += w[j] * u[j, {k}]" for k in range(count)]
-    return "def summed(w, u, n):\n" + indent("\n".join([*lines, f"return np.array([{', '.join(f's{k}' for k in range(count))}])"]), "    ")
+    lines.append(f"return np.array([{', '.join(f's{k}' for k in range(count))}])")
+    return "def summed(w, u, n):\n" + indent("\n".join(lines), "    ")
