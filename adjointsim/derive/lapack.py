@@ -12,47 +12,90 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.extending import get_cython_function_address, overload
+from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import get_cython_function_address, intrinsic, overload
+from numba.np.arrayobj import populate_array
 
-__all__ = ["factorise", "factorise_bands", "remember", "remembered", "solve", "solve_bands"]
+__all__ = ["dgbtrf", "dgbtrs", "dgetrf", "dgetrs", "doubles", "in_double", "inner", "remember", "remembered"]
 
-_INT, _REAL = types.CPointer(types.int32), types.CPointer(types.float64)
+_REAL = types.CPointer(types.float64)
 
-
-def _external(name: str, *kinds: Any) -> Any:
-    """A function of LAPACK's under a symbol that generated code may refer to."""
-    llvm.add_symbol(f"adjointsim_{name}", get_cython_function_address("scipy.linalg.cython_lapack", name))
-    return types.ExternalFunction(f"adjointsim_{name}", types.void(*kinds))
+#: of functions that only compiled code calls
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-_LETTER = types.CPointer(types.uint8)
-_dgetrf = _external("dgetrf", _INT, _INT, _REAL, _INT, _INT, _INT)
-_dgetrs = _external("dgetrs", _LETTER, _INT, _INT, _REAL, _INT, _INT, _REAL, _INT, _INT)
-_dgbtrf = _external("dgbtrf", _INT, _INT, _INT, _INT, _REAL, _INT, _INT, _INT)
-_dgbtrs = _external("dgbtrs", _LETTER, _INT, _INT, _INT, _INT, _REAL, _INT, _INT, _REAL, _INT, _INT)
+def _external(name: str) -> Any:
+    """A function of LAPACK's for compiled code: it takes a tuple of the arguments but the last, and returns that, ``info``.
+    Integers go by their addresses, letters, too; arrays as their memory."""
+    symbol = f"adjointsim_{name}"
+    llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_lapack", name))
+
+    def call(typingctx: Any, arguments: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            integer, address = ir.IntType(32), ir.IntType(8).as_pointer()
+            given = []
+            for k, kind in enumerate(signature.args[0]):
+                value = builder.extract_value(values[0], k)
+                if isinstance(kind, types.Array):
+                    given.append(context.make_array(kind)(context, builder, value).data)
+                else:
+                    number = context.cast(builder, value, kind, types.int32)
+                    given.append(cgutils.alloca_once_value(builder, number))
+            info = cgutils.alloca_once_value(builder, integer(0))
+            function = ir.FunctionType(ir.VoidType(), [address] * (len(given) + 1))
+            called = cgutils.get_or_insert_function(builder.module, function, symbol)
+            builder.call(called, [builder.bitcast(x, address) for x in (*given, info)])
+            return builder.load(info)
+
+        return types.int32(arguments), codegen
+
+    return intrinsic(call)
+
+
+_dgetrf, _dgetrs, _dgbtrf, _dgbtrs = map(_external, ("dgetrf", "dgetrs", "dgbtrf", "dgbtrs"))
+
+
+@intrinsic
+def doubles(typingctx: Any, a: Any) -> Any:
+    """The memory of integers of 64 bits as numbers of double precision."""
+    assert isinstance(a, types.Array) and a.dtype == types.int64
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        given = context.make_array(signature.args[0])(context, builder, values[0])
+        made = context.make_array(signature.return_type)(context, builder)
+        data = builder.bitcast(given.data, context.get_data_type(types.float64).as_pointer())
+        parts = {name: getattr(given, name) for name in ("shape", "strides", "itemsize", "meminfo", "parent")}
+        populate_array(made, data=data, **parts)
+        return impl_ret_borrowed(context, builder, signature.return_type, made._getvalue())
+
+    return types.Array(types.float64, a.ndim, a.layout, readonly=not a.mutable)(a), codegen
 
 
 #: systems up to this size are solved by loops: a call of LAPACK costs more than their arithmetic
 SMALL = 12
-_NOISE = 16 * np.finfo(float).eps
+
+#: bands of up to this many diagonals besides the main one are, too
+NARROW = 8
 
 
-@njit(error_model="numpy", cache=True)
-def dgetrf(n, lu, pivots):
-    """Factorise in place a matrix that is stored by columns in the first n rows (``lu[j, i]`` is A[i, j]); LAPACK's info."""
+@inner
+def dgetrf(n, lu, factors):
+    """Factorise in place a matrix that is stored by columns in the first n rows (``lu[j, i]`` is A[i, j]); LAPACK's info.
+
+    ``factors`` are the integers of the same memory, whose row n holds the pivots.
+    """
     if n > SMALL:
-        sizes = np.zeros(2, np.int32)
-        sizes[0] = n
-        _dgetrf(sizes.ctypes, sizes.ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, sizes[1:].ctypes)
-        return sizes[1]
+        return _dgetrf((n, n, lu, n, factors[n]))
     info = np.int32(0)  # Gaussian elimination with partial pivoting
     for k in range(n):
         p = k
         for i in range(k + 1, n):
             if abs(lu[k, i]) > abs(lu[k, p]):
                 p = i
-        pivots[k] = p + 1
+        factors[n, k] = p
         if p != k:
             for j in range(n):
                 lu[j, k], lu[j, p] = lu[j, p], lu[j, k]
@@ -67,17 +110,12 @@ def dgetrf(n, lu, pivots):
     return info
 
 
-@njit(error_model="numpy", cache=True)
-def dgetrs(transposed, lu, pivots, x):
+@inner
+def dgetrs(transposed, lu, factors, x):
     """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
     n = len(x)
     if n > SMALL:
-        sizes, letter = np.zeros(3, np.int32), np.zeros(1, np.uint8)
-        sizes[0], sizes[1], letter[0] = n, 1, 84 if transposed else 78  # T, N
-        _dgetrs(
-            letter.ctypes, sizes.ctypes, sizes[1:].ctypes, lu.ctypes, sizes.ctypes, pivots.ctypes, x.ctypes, sizes.ctypes,
-            sizes[2:].ctypes,
-        )  # fmt: skip
+        _dgetrs((_letter(transposed), n, 1, lu, n, factors[n], x, n))
     elif transposed:
         for k in range(n):
             for m in range(k):
@@ -87,11 +125,11 @@ def dgetrs(transposed, lu, pivots, x):
             for m in range(k + 1, n):
                 x[k] -= lu[k, m] * x[m]
         for k in range(n - 1, -1, -1):
-            p = pivots[k] - 1
+            p = factors[n, k]
             x[k], x[p] = x[p], x[k]
     else:
         for k in range(n):
-            p = pivots[k] - 1
+            p = factors[n, k]
             x[k], x[p] = x[p], x[k]
         for k in range(n):
             for m in range(k + 1, n):
@@ -102,25 +140,100 @@ def dgetrs(transposed, lu, pivots, x):
                 x[m] -= lu[k, m] * x[k]
 
 
-@njit(error_model="numpy", cache=True)
-def dgbtrf(lower, upper, lu, pivots):
-    """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info."""
-    sizes = np.zeros(5, np.int32)
-    sizes[0], sizes[1], sizes[2], sizes[3] = len(lu), lower, upper, lu.shape[1]
-    n, kl, ku, rows, info = sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, sizes[3:].ctypes, sizes[4:].ctypes
-    _dgbtrf(n, n, kl, ku, lu.ctypes, rows, pivots.ctypes, info)
-    return sizes[4]
+@inner
+def dgbtrf(lower, upper, lu, factors):
+    """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info.
+
+    What pivoting brings, in the first ``lower`` numbers of a column, is 0 before.  ``factors`` are the integers of the same
+    memory, whose last column holds the pivots.
+    """
+    if lower + upper <= NARROW:
+        return _narrow_factors(lower, lower + upper, lu, factors)
+    n, rows = lu.shape
+    pivots = np.empty(n, np.int32)
+    info = _dgbtrf((n, n, lower, upper, lu, rows, pivots))
+    for k in range(n):
+        factors[k, rows - 1] = pivots[k]
+    return info
 
 
-@njit(error_model="numpy", cache=True)
-def dgbtrs(transposed, lower, upper, lu, pivots, x):
+@inner
+def dgbtrs(transposed, lower, upper, lu, factors, x):
     """Solve in place with what :func:`dgbtrf` left, or with the transposed matrix."""
-    sizes, letter = np.zeros(6, np.int32), np.zeros(1, np.uint8)
-    sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], letter[0] = len(x), lower, upper, lu.shape[1], 1, 84 if transposed else 78
-    n, kl, ku, rows, one, info = (
-        sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes, sizes[3:].ctypes, sizes[4:].ctypes, sizes[5:].ctypes,
-    )  # fmt: skip
-    _dgbtrs(letter.ctypes, n, kl, ku, one, lu.ctypes, rows, pivots.ctypes, x.ctypes, n, info)
+    if lower + upper <= NARROW:
+        return _narrow_solution(transposed, lower, lower + upper, lu, factors, x)
+    n, rows = lu.shape
+    pivots = np.empty(n, np.int32)
+    for k in range(n):
+        pivots[k] = factors[k, rows - 1]
+    _dgbtrs((_letter(transposed), n, lower, upper, 1, lu, rows, pivots, x, n))
+
+
+@inner
+def _letter(transposed):
+    return 84 if transposed else 78  # T, N
+
+
+@inner
+def _narrow_factors(lower, d, lu, factors):
+    """Gaussian elimination with partial pivoting; place d of a column is the diagonal."""
+    n, place = len(lu), lu.shape[1] - 1
+    info = np.int32(0)
+    last = 0  # the last column in which a row so far has numbers
+    for k in range(n):
+        below = min(lower, n - 1 - k)
+        p = 0
+        for m in range(1, below + 1):
+            if abs(lu[k, d + m]) > abs(lu[k, d + p]):
+                p = m
+        factors[k, place] = k + p
+        pivot = lu[k, d + p]
+        if pivot == 0.0:
+            info = np.int32(k + 1) if info == 0 else info
+            continue
+        last = max(last, min(k + d - lower + p, n - 1))
+        if p:
+            for j in range(k, last + 1):
+                at = d + k - j
+                lu[j, at], lu[j, at + p] = lu[j, at + p], lu[j, at]
+        for m in range(1, below + 1):
+            lu[k, d + m] /= pivot
+        for j in range(k + 1, last + 1):
+            at = d + k - j
+            for m in range(1, below + 1):
+                lu[j, at + m] -= lu[k, d + m] * lu[j, at]
+    return info
+
+
+@inner
+def _narrow_solution(transposed, lower, d, lu, factors, x):
+    n, place = len(x), lu.shape[1] - 1
+    if transposed:
+        for k in range(n):
+            total = x[k]
+            for j in range(max(0, k - d), k):
+                total -= lu[k, d + j - k] * x[j]
+            x[k] = total / lu[k, d]
+        for k in range(n - 1, -1, -1):
+            total = x[k]
+            for m in range(1, min(lower, n - 1 - k) + 1):
+                total -= lu[k, d + m] * x[k + m]
+            p = factors[k, place]
+            x[k] = x[p]
+            x[p] = total
+    else:
+        for k in range(n):
+            p = factors[k, place]
+            value = x[p]
+            x[p] = x[k]
+            x[k] = value
+            for m in range(1, min(lower, n - 1 - k) + 1):
+                x[k + m] -= lu[k, d + m] * value
+        for k in range(n - 1, -1, -1):
+            value = x[k] / lu[k, d]
+            x[k] = value
+            for j in range(max(0, k - d), k):
+                x[j] -= lu[k, d + j - k] * value
 
 
 def in_double(x):
@@ -133,91 +246,6 @@ def _compiled_in_double(x):
     if x.dtype == types.float64:
         return lambda x: x
     return lambda x: np.empty(len(x))
-
-
-# ------------------------------------------------------------------------------------------ factors in the memory of integers
-@njit(error_model="numpy", cache=True)
-def factorise(a, factors):
-    """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
-    n = len(a)
-    if a.shape[1] != n:
-        raise ValueError("a matrix that is factorised must be square")
-    if n == 0:
-        return True
-    lu, pivots = factors.view(np.float64), factors.view(np.int32)[n]
-    for i in range(n):
-        for j in range(n):
-            lu[j, i] = a[i, j]
-    regular = dgetrf(n, lu, pivots) == 0
-    for k in range(n):  # of the terms of pivot k: row k of L times column k of U
-        total = abs(lu[k, k])
-        for m in range(k):
-            total += abs(lu[m, k] * lu[k, m])
-        regular = regular and abs(lu[k, k]) > _NOISE * total  # not if NaN
-    return regular
-
-
-@njit(error_model="numpy", cache=True)
-def solve(factors, b, transposed, x):
-    """Write the solution for factors of a regular matrix."""
-    n = len(b)
-    if factors.shape[1] != n:
-        raise ValueError("the right side of a system must be as long as its matrix")
-    work = in_double(x)
-    for k in range(n):
-        work[k] = b[k]
-    if n:
-        dgetrs(transposed, factors.view(np.float64), factors.view(np.int32)[n], work)
-    for k in range(n):
-        x[k] = work[k]
-
-
-@njit(error_model="numpy", cache=True)
-def _parts(factors):
-    """Numbers, as LAPACK has them, and pivots: one after the other in the memory of factors."""
-    n, rows = len(factors), factors.shape[1] - 1
-    flat = factors.reshape(-1)
-    return flat[: n * rows].view(np.float64).reshape((n, rows)), flat[n * rows :].view(np.int32)
-
-
-@njit(error_model="numpy", cache=True)
-def factorise_bands(bands, lower, factors):
-    """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
-    rows, n = bands.shape
-    upper = rows - 1 - lower
-    if lower < 0 or upper < 0:
-        raise ValueError("a banded matrix needs rows for all diagonals: lower + 1 + upper")
-    if n == 0:
-        return True
-    lu, pivots = _parts(factors)
-    for j in range(n):
-        for k in range(lower):  # room for what pivoting brings
-            lu[j, k] = 0.0
-        for k in range(rows):
-            lu[j, lower + k] = bands[k, j] if 0 <= j + k - upper < n else 0.0
-    regular = dgbtrf(lower, upper, lu, pivots) == 0
-    for j in range(n):
-        largest = 0.0
-        for k in range(max(0, upper - j), min(rows, upper - j + n)):
-            largest = max(largest, abs(bands[k, j]))
-        regular = regular and abs(lu[j, lower + upper]) > _NOISE * largest  # not if NaN
-    return regular
-
-
-@njit(error_model="numpy", cache=True)
-def solve_bands(factors, b, lower, transposed, x):
-    """Write the solution for factors of a regular matrix."""
-    n = len(b)
-    if len(factors) != n:
-        raise ValueError("the right side of a system must be as long as its matrix")
-    work = in_double(x)
-    for k in range(n):
-        work[k] = b[k]
-    if n:
-        lu, pivots = _parts(factors)
-        dgbtrs(transposed, lower, lu.shape[1] - 1 - 2 * lower, lu, pivots, work)
-    for k in range(n):
-        x[k] = work[k]
 
 
 # ------------------------------------------------------------------------------------------------- a word to who called it

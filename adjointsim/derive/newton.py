@@ -20,10 +20,9 @@ that update is rounding.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from .factored import banded_factor, banded_solve, lu_factor, lu_solve
-from .lapack import factorise, factorise_bands, remember, solve, solve_bands
+from .factored import banded_factor, banded_solve, factorise, factorise_bands, lu_factor, lu_solve, solve, solve_bands
+from .lapack import inner, remember
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
 
@@ -35,7 +34,7 @@ GO_ON, DONE, LIMIT, NOT_FINITE, SINGULAR, BANDS = range(6)
 
 
 # ------------------------------------------------------------------------------------------------------ compiled as it is
-@njit(error_model="numpy")
+@inner
 def moved(x, dx):
     """x - dx, and the change."""
     new, change = x.copy(), 0.0
@@ -47,12 +46,12 @@ def moved(x, dx):
     return new, change
 
 
-@njit(error_model="numpy")
+@inner
 def state_after(change, before, noise, tol, unit):
     return DONE if noise or change <= tol or change * change <= unit * min(before, 1.0) else GO_ON
 
 
-@njit(error_model="numpy")
+@inner
 def size_of(r):
     """The largest residual, NaN if one is."""
     size = 0.0

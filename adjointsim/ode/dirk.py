@@ -12,10 +12,10 @@ what the error may be; a stage that does not converge rejects the attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import numpy as np
 
 from .flat import Flat
-from .formulas import added, stage_time, weighted
+from .formulas import lower_triangle, stage_times, summed_text
 from .norms import Norm
 from .tableaus import DirkTableau
 
@@ -45,13 +45,19 @@ def found(x, t, base, weight, matrix, factors, y, c):
 
 
 class Dirk:
-    """Writes a diagonally implicit method; the same interface as :class:`.explicit.Explicit`."""
+    """Writes a diagonally implicit method; the same interface as :class:`.explicit.Explicit`.  As in a :class:`.Rosenbrock`
+    method the stages are turns of a loop."""
 
     factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
     last: str | None = None
 
     def __init__(self, tableau: DirkTableau, norm: Norm, flat: Flat) -> None:
         self.tableau, self.norm, self.tree, self.flat = tableau, norm, norm.tree, flat
+        t = tableau
+        flat.tree.namespace.update(
+            stage_a=lower_triangle(t.a), stage_weights=np.array(t.b, float), stage_errors=np.array(t.error or (), float),
+            **stage_times(t.c),
+        )
 
     @property
     def evaluations(self) -> int:
@@ -69,53 +75,41 @@ class Dirk:
             solution=self.flat.solve("matrix", "factors", "r"), moved=vector.of(lambda path: f"x{path} - dx{path}"),
             norm="\n".join(f"        {line}" for line in self.norm.lines("size", lambda path: f"change{path}", "y")),
         )  # fmt: skip
-        return stage + found
+        return summed_text(self.flat.count) + stage + found
 
     def step(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next``."""
         bands = "" if self.flat.bandwidth is None else f", bandwidth={self.flat.bandwidth!r}"
-
-        def solved(i: int, guess: str, time: str) -> list[str]:
-            return [f"x{i} = root(stage, {guess}, ({time}, base, weight, y, {p}){bands})"]
-
-        first = [f"s1 = flat_rate({begin}, v, y, {p})"] if self.tableau.explicit_first else []
-        return [*self._lines(begin, end, first, solved)]
+        solved = [f"x = root(stage, x, (moment, base, weight, y, {p}){bands})"]
+        return self._lines(begin, end, [], f"flat_rate({begin}, v, y, {p})", solved)
 
     def attempt(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next`` and the ``norm`` of its error, from k1; Inf if a stage is not found."""
         t, flat = self.tableau, self.flat
-
-        def solved(i: int, guess: str, time: str) -> list[str]:
-            return [f"x{i}, good_{i} = found({guess}, {time}, base, weight, matrix, factors, y, c)"]
-
-        scaled = f"matrix = shifted(1.0, (h * {float(t.gamma)!r}) * jacobian({begin}, v, y, {p}))"
-        first = [scaled, f"factors = {flat.factor('matrix')}"]
-        first += ["s1 = packed(k1)"] if t.explicit_first else []
-        lines = self._lines(begin, end, first, solved)
-        implicit = range(2 if t.explicit_first else 1, t.stages + 1)
-        error = flat.vector.of(lambda path: f"h * ({weighted(t.error or (), 's', path)})")
+        first = [f"matrix = shifted(1.0, (h * {float(t.gamma)!r}) * jacobian({begin}, v, y, {p}))",
+                 f"factors = {flat.factor('matrix')}", "good = True"]  # fmt: skip
+        solved = ["if good:", "    x, good = found(x, moment, base, weight, matrix, factors, y, c)"]
+        error = flat.vector.of(lambda path: f"h * raw{path}")
         return [
-            *lines, f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []),
+            *self._lines(begin, end, first, "packed(k1)", solved),
+            f"raw = summed(stage_errors, s, {t.stages})", f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []),
             f"error = unpacked({flat.solve('matrix', 'factors', 'raw')}, y)",
-            *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"),
-            *(f"if not good_{i}:\n    norm = np.inf" for i in implicit),
+            *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"), "if not good:", "    norm = np.inf",
         ]  # fmt: skip
 
-    def _lines(self, begin: str, end: str, first: list[str], solved) -> list[str]:  # type: ignore[no-untyped-def]
-        t, of = self.tableau, self.flat.vector.of
-        lines = ["v = packed(y)", f"weight = h * {float(t.gamma)!r}", *first]
-        guess = "v"
-        for i in range(1, t.stages + 1):
-            if i == 1 and t.explicit_first:
-                continue
-            base = of(lambda path, i=i: f"v{path}{self._moved(t.a[i - 1][: i - 1], path)}")  # type: ignore[misc]
-            lines += [f"base = {base}", *solved(i, guess, stage_time(t.c[i - 1], begin, end))]
-            lines.append(f"s{i} = {of(lambda path, i=i: f'(x{i}{path} - base{path}) / weight')}")  # type: ignore[misc]
-            guess = f"x{i}"
-        last = f"x{t.stages}" if t.stiffly_accurate else of(lambda path: f"v{path}{self._moved(t.b, path)}")
-        return [*lines, f"v_next = {last}", "y_next = unpacked(v_next, y)"]
-
-    @staticmethod
-    def _moved(weights: Iterable[object], path: str) -> str:
-        """h sum_i w_i k_i, to be added."""
-        return added(weighted(weights, "s", path), "h * ")
+    def _lines(self, begin: str, end: str, first: list[str], known: str, solved: list[str]) -> list[str]:
+        """``first`` are lines before the stages, ``known`` is the derivative at the beginning, and ``solved`` are lines that find
+        a stage x, which is the one before until then."""
+        t, flat, of = self.tableau, self.flat, self.flat.vector.of
+        moved = of(lambda path: f"v{path} + h * moved{path}")
+        last = ["v_next = x"]
+        if not t.stiffly_accurate:
+            last = [f"moved = summed(stage_weights, s, {t.stages})", f"v_next = {moved}"]
+        return [
+            "v = packed(y)", f"weight = h * {float(t.gamma)!r}", *first,
+            f"s = np.zeros(({t.stages}, {flat.count or 'len(v)'}))", *([f"s[0] = {known}"] if t.explicit_first else []),
+            f"x = {flat.vector.own('v')}", f"for i in range({int(t.explicit_first)}, {t.stages}):",
+            f"    moment = {end} if stage_ends[i] else {begin} + stage_times[i] * h",
+            "    moved = summed(stage_a[i], s, i)", f"    base = {moved}", *(f"    {line}" for line in solved),
+            f"    s[i] = {of(lambda path: f'(x{path} - base{path}) / weight')}", *last, "y_next = unpacked(v_next, y)",
+        ]  # fmt: skip

@@ -106,38 +106,38 @@ class Flat:
         return " + ".join("1" if number else f"{y}{path}.size" for path, number, _ in self.parts)
 
     def _time_rate(self) -> str:
-        zeros = f"np.array([{', '.join(['0.0'] * self.count)}])" if self.count else "np.zeros(len(v))"
-        return f"def time_rate(t, v, y, p):\n    return jvp(flat_rate, (t, v, y, p), (1.0, {zeros}, None, None))[1]"
+        return "def time_rate(t, v, y, p):\n    return jvp(flat_rate, (t, v, y, p), (1.0, None, None, None))[1]"
 
     def _jacobian(self) -> str:
-        tangent = "jvp(flat_rate, (t, v, y, p), (0.0, {}, None, None))[1]"
+        tangent = "jvp(flat_rate, (t, v, y, p), (None, {}, None, None))[1]"
         if self.bandwidth is not None:
             lower, upper = self.bandwidth
             colours = lower + upper + 1
+            groups = colours if self.pattern is None else len(self.pattern.groups) - 1
             if self.pattern is None:
                 columns = f"""
+    for j in range(n):
+        e[j % {colours}, j] = 1.0
     for colour in range(min(n, {colours})):
-        e = np.zeros(n)
-        for j in range(colour, n, {colours}):
-            e[j] = 1.0
-        column = {tangent.format("e")}
+        column = {tangent.format("e[colour]")}
         for j in range(colour, n, {colours}):
             for i in range(max(0, j - {upper}), min(n, j + {lower + 1})):
                 jac[{upper} + i - j, j] = column[i]"""
             else:
                 columns = f"""
-    for group in range({len(self.pattern.groups) - 1}):
-        e = np.zeros(n)
+    for group in range({groups}):
         for k in range(sparse_groups[group], sparse_groups[group + 1]):
-            e[sparse_columns[k]] = 1.0
-        column = {tangent.format("e")}
+            e[group, sparse_columns[k]] = 1.0
+    for group in range({groups}):
+        column = {tangent.format("e[group]")}
         for k in range(sparse_groups[group], sparse_groups[group + 1]):
             j = sparse_columns[k]
             for m in range(sparse_first[j], sparse_first[j + 1]):
                 jac[{upper} + sparse_rows[m] - j, j] = column[sparse_rows[m]]"""
             return f"""def jacobian(t, v, y, p):
     n = len(v)
-    jac = np.zeros(({colours}, n)){columns}
+    jac = np.zeros(({colours}, n))
+    e = np.zeros(({groups}, n)){columns}
     probe = np.empty(n)
     for j in range(n):
         probe[j] = 1.0 + 0.25 * (j * j % 7)

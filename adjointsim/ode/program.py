@@ -178,9 +178,7 @@ class Program:
         flat = Flat(self.tree, tableau.name, systems.bandwidth, 0 if mass is None else mass.ndim, pattern)
         self.namespace.update(IMPLICIT, mass=mass)
         self._define(flat.text())
-        if isinstance(tableau, RosenbrockTableau):
-            return Rosenbrock(tableau, norm, flat)
-        method = Dirk(tableau, norm, flat)
+        method = (Rosenbrock if isinstance(tableau, RosenbrockTableau) else Dirk)(tableau, norm, flat)
         self._define(method.text())
         return method
 

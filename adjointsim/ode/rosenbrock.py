@@ -10,8 +10,10 @@ through J: it takes second derivatives of the right-hand side.
 
 from __future__ import annotations
 
+import numpy as np
+
 from .flat import Flat
-from .formulas import added, stage_time, weighted
+from .formulas import lower_triangle, stage_times, summed_text
 from .norms import Norm
 from .tableaus import RosenbrockTableau
 
@@ -19,58 +21,61 @@ __all__ = ["Rosenbrock"]
 
 
 class Rosenbrock:
-    """Writes a Rosenbrock method; the same interface as :class:`.explicit.Explicit`."""
+    """Writes a Rosenbrock method; the same interface as :class:`.explicit.Explicit`.
+
+    The stages are turns of a loop that reads the coefficients from tables: written out, the right-hand side and the solution of
+    its system would be compiled eight times over, in each function in which the step is.
+    """
 
     factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
     last: str | None = None  # the derivative at y_next is not computed
 
     def __init__(self, tableau: RosenbrockTableau, norm: Norm, flat: Flat) -> None:
         self.tableau, self.norm, self.tree, self.flat = tableau, norm, norm.tree, flat
+        t = tableau
+        flat.tree.namespace.update(
+            stage_a=lower_triangle(t.a), stage_c=lower_triangle(t.c), stage_drift=np.array(t.gamma_t, float),
+            stage_weights=np.array(t.m, float), stage_errors=np.array(t.error or (), float), **stage_times(t.alpha),
+        )  # fmt: skip
 
     @property
     def evaluations(self) -> int:
         """Evaluations of the right-hand side in an attempt, the first and those for J apart."""
         return self.tableau.stages - 1
 
+    def text(self) -> str:
+        """Functions that the lines call."""
+        return summed_text(self.flat.count)
+
     def step(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next``."""
-        return [f"k1 = rate({begin}, y, {p})", *self._lines(begin, end, p)]
+        return self._lines(begin, end, p, None)
 
     def attempt(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next`` and the ``norm`` of its error, from k1."""
-        t = self.tableau
         return [
-            *self._lines(begin, end, p),
-            f"error = unpacked({self.flat.vector.of(lambda path: weighted(t.error or (), 'u', path))}, y)",
+            *self._lines(begin, end, p, "packed(k1)"),
+            f"error = unpacked(summed(stage_errors, u, {self.tableau.stages}), y)",
             *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"),
         ]
 
-    def _lines(self, begin: str, end: str, p: str) -> list[str]:
+    def _lines(self, begin: str, end: str, p: str, known: str | None) -> list[str]:
+        """``known``: the derivative at the beginning, if it is there already."""
         t, flat = self.tableau, self.flat
-        lines = ["v = packed(y)", "first_rate = packed(k1)", f"jac = jacobian({begin}, v, y, {p})",
-                 f"change = time_rate({begin}, v, y, {p})", f"matrix = shifted(1.0 / (h * {float(t.gamma)!r}), jac)",
-                 f"factors = {flat.factor('matrix')}"]  # fmt: skip
-        for i in range(t.stages):
-            if i == 0:
-                lines.append("f1 = first_rate")
-            else:
-                at = flat.vector.of(lambda path, i=i: f"v{path}{added(weighted(t.a[i], 'u', path))}")  # type: ignore[misc]
-                lines.append(f"f{i + 1} = flat_rate({stage_time(t.alpha[i], begin, end)}, {at}, y, {p})")
-            if any(t.c[i]):
-                earlier = flat.vector.of(lambda path, i=i: weighted(t.c[i], "u", path))  # type: ignore[misc]
-                lines.append(f"earlier = {earlier}")
-                if flat.mass:
-                    lines.append("earlier = massed(earlier)")
-            right = flat.vector.of(lambda path, i=i: self._right(i, path))  # type: ignore[misc]
-            lines.append(f"u{i + 1} = {flat.solve('matrix', 'factors', right)}")
-        after = flat.vector.of(lambda path: f"v{path}{added(weighted(t.m, 'u', path))}")
-        return [*lines, f"v_next = {after}", "y_next = unpacked(v_next, y)"]
-
-    def _right(self, i: int, path: str) -> str:
-        t = self.tableau
-        text = f"f{i + 1}{path}"
-        if any(t.c[i]):
-            text += f" + earlier{path} / h"
-        if t.gamma_t[i]:
-            text += f" + h * ({float(t.gamma_t[i])!r} * change{path})"
-        return text
+        of = flat.vector.of
+        right = of(lambda path: f"f{path} + earlier{path} / h + h * (stage_drift[i] * change{path})")
+        at = of(lambda path: f"v{path} + moved{path}")
+        rate = f"f = flat_rate(moment, at_stage[i], y, {p})"
+        stage = [f"moment = {end} if stage_ends[i] else {begin} + stage_times[i] * h"]
+        found = ["moved = summed(stage_a[i], u, i)", f"at_stage[i] = {at}", rate]
+        stage += found if known is None else [f"f = {known}", "if i > 0:", *(f"    {line}" for line in found)]
+        stage += ["earlier = summed(stage_c[i], u, i)", *(["earlier = massed(earlier)"] if flat.mass else [])]
+        stage += [f"u[i] = {flat.solve('matrix', 'factors', right)}"]
+        after = of(lambda path: f"v{path} + moved{path}")
+        return [
+            "v = packed(y)", f"jac = jacobian({begin}, v, y, {p})", f"change = time_rate({begin}, v, y, {p})",
+            f"matrix = shifted(1.0 / (h * {float(t.gamma)!r}), jac)", f"factors = {flat.factor('matrix')}",
+            f"u = np.zeros(({t.stages}, {flat.count or 'len(v)'}))", "at_stage = np.zeros_like(u)",
+            f"for i in range({t.stages}):", *(f"    {line}" for line in stage),
+            f"moved = summed(stage_weights, u, {t.stages})", f"v_next = {after}", "y_next = unpacked(v_next, y)",
+        ]  # fmt: skip
