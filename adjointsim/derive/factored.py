@@ -19,8 +19,9 @@ number of its column).  Unlike an estimate of the condition this does not depend
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
-from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double, inner
+from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
 
@@ -50,7 +51,7 @@ def _like_right_side(kinds: Kinds) -> Spec:
 
 
 # ------------------------------------------------------------------------------------------------------------ dense matrices
-@inner
+@njit(error_model="numpy")
 def factorise(a, factors):
     """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
     n = len(a)
@@ -71,7 +72,7 @@ def factorise(a, factors):
     return regular
 
 
-@inner
+@njit(error_model="numpy")
 def solve(factors, b, transposed, x):
     """Write the solution for factors of a regular matrix."""
     n = len(b)
@@ -121,7 +122,7 @@ def lu_solve_jvp(x, args, args_dot):
 
 
 # ----------------------------------------------------------------------------------------------------------- banded matrices
-@inner
+@njit(error_model="numpy")
 def factorise_bands(bands, lower, factors):
     """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
     rows, n = bands.shape
@@ -145,7 +146,7 @@ def factorise_bands(bands, lower, factors):
     return regular
 
 
-@inner
+@njit(error_model="numpy")
 def solve_bands(factors, b, lower, transposed, x):
     """Write the solution for factors of a regular matrix."""
     n = len(b)

@@ -19,12 +19,9 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.extending import get_cython_function_address, intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-__all__ = ["dgbtrf", "dgbtrs", "dgetrf", "dgetrs", "doubles", "in_double", "inner", "remember", "remembered"]
+__all__ = ["dgbtrf", "dgbtrs", "dgetrf", "dgetrs", "doubles", "in_double", "remember", "remembered"]
 
 _REAL = types.CPointer(types.float64)
-
-#: of functions that only compiled code calls
-inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def _external(name: str) -> Any:
@@ -81,7 +78,7 @@ SMALL = 12
 NARROW = 8
 
 
-@inner
+@njit(error_model="numpy")
 def dgetrf(n, lu, factors):
     """Factorise in place a matrix that is stored by columns in the first n rows (``lu[j, i]`` is A[i, j]); LAPACK's info.
 
@@ -110,7 +107,7 @@ def dgetrf(n, lu, factors):
     return info
 
 
-@inner
+@njit(error_model="numpy")
 def dgetrs(transposed, lu, factors, x):
     """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
     n = len(x)
@@ -140,7 +137,7 @@ def dgetrs(transposed, lu, factors, x):
                 x[m] -= lu[k, m] * x[k]
 
 
-@inner
+@njit(error_model="numpy")
 def dgbtrf(lower, upper, lu, factors):
     """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info.
 
@@ -157,7 +154,7 @@ def dgbtrf(lower, upper, lu, factors):
     return info
 
 
-@inner
+@njit(error_model="numpy")
 def dgbtrs(transposed, lower, upper, lu, factors, x):
     """Solve in place with what :func:`dgbtrf` left, or with the transposed matrix."""
     if lower + upper <= NARROW:
@@ -169,12 +166,12 @@ def dgbtrs(transposed, lower, upper, lu, factors, x):
     _dgbtrs((_letter(transposed), n, lower, upper, 1, lu, rows, pivots, x, n))
 
 
-@inner
+@njit(error_model="numpy")
 def _letter(transposed):
     return 84 if transposed else 78  # T, N
 
 
-@inner
+@njit(error_model="numpy")
 def _narrow_factors(lower, d, lu, factors):
     """Gaussian elimination with partial pivoting; place d of a column is the diagonal."""
     n, place = len(lu), lu.shape[1] - 1
@@ -205,7 +202,7 @@ def _narrow_factors(lower, d, lu, factors):
     return info
 
 
-@inner
+@njit(error_model="numpy")
 def _narrow_solution(transposed, lower, d, lu, factors, x):
     n, place = len(x), lu.shape[1] - 1
     if transposed:

@@ -20,9 +20,10 @@ that update is rounding.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from .factored import banded_factor, banded_solve, factorise, factorise_bands, lu_factor, lu_solve, solve, solve_bands
-from .lapack import inner, remember
+from .lapack import remember
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
 
@@ -34,7 +35,7 @@ GO_ON, DONE, LIMIT, NOT_FINITE, SINGULAR, BANDS = range(6)
 
 
 # ------------------------------------------------------------------------------------------------------ compiled as it is
-@inner
+@njit(error_model="numpy")
 def moved(x, dx):
     """x - dx, and the change."""
     new, change = x.copy(), 0.0
@@ -46,12 +47,12 @@ def moved(x, dx):
     return new, change
 
 
-@inner
+@njit(error_model="numpy")
 def state_after(change, before, noise, tol, unit):
     return DONE if noise or change <= tol or change * change <= unit * min(before, 1.0) else GO_ON
 
 
-@inner
+@njit(error_model="numpy")
 def size_of(r):
     """The largest residual, NaN if one is."""
     size = 0.0
