@@ -62,7 +62,7 @@ def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) ->
     """Which leaves of y0 have their derivative asked for, and the problem; made once for arguments that look alike."""
     names = wrt if wrt is None or isinstance(wrt, str) else tuple(wrt)
     functions = sim.step, sim.terminal, sim.running, sim.observe, sim.misfit, sim.until
-    key = y, p, names, costs, sim.n_steps, id(sim.observe_at), *map(id, functions)  # ids of what the problem holds
+    key = y, p, names, costs, *map(id, functions)  # ids of what the problem holds
     found = sim.problems.get(key)
     if found is None:
         y_active, p_active = ((), p.floats) if names is None else _selected(names, y.kind, p.kind)
@@ -73,7 +73,8 @@ def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) ->
         if len(sim.problems) >= _KEPT:
             sim.problems.clear()
         sim.problems[key] = found
-    return found
+    active, problem = found
+    return active, problem.of_steps(sim.n_steps, sim.observe_at)
 
 
 class Call:
@@ -203,10 +204,10 @@ class Call:
         executor = self.executor(slots)
         again = schedule.forward_steps >= schedule.n_steps  # steps are run again
         sweep = Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
-        sweep.seconds_planned = self._seconds(schedule)
+        sweep.seconds_planned = self.seconds(schedule)
         return sweep
 
-    def _seconds(self, schedule: Schedule) -> float | None:
+    def seconds(self, schedule: Schedule) -> float | None:
         """What a sweep will take, if that is known."""
         times = self._times(self._sizes()) if is_known(self.problem) else None
         if times is None or isinstance(schedule, Unknown):
@@ -261,13 +262,13 @@ class Call:
         y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
         return Solution(y, executor.value, observations, sweep.ledger())
 
-    def gradient(self, sweep: Sweep, ledger: Ledger) -> Gradient:
-        y_bar, p_bar = self.bars(sweep)
+    def gradient(self, executor: Executor, ledger: Ledger) -> Gradient:
+        y_bar, p_bar = self.bars(executor)
         return Gradient(unflatten_bar(self.problem.y_spec, y_bar), unflatten_bar(self.problem.p_spec, p_bar), ledger)
 
-    def bars(self, sweep: Sweep) -> tuple[Bars, Bars]:
+    def bars(self, executor: Executor) -> tuple[Bars, Bars]:
         """The cotangents of y0 and of p, what p does to y0 included; None for what ``wrt`` does not name."""
-        executor, problem = sweep.executor, self.problem
+        problem = self.problem
         p_bar = executor.p_bar
         if self.initial is not None and any(problem.p_active):
             more = self.initial.vjp(self.p, executor.y_bar)

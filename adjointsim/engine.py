@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from functools import cached_property
@@ -18,9 +19,9 @@ from adjointsim.derive.scratch import zeros_of
 from adjointsim.derive.spec import ScalarSpec
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
 from adjointsim.kit import Given, kit_of, stand_ins
-from adjointsim.leaves import Bars, Leaves, nbytes
+from adjointsim.leaves import Bars, Leaves, finite, nbytes
 from adjointsim.rows import first_row
-from adjointsim.schedules import REVERSE
+from adjointsim.schedules import RECORD, REVERSE
 from adjointsim.storage.arena import borrow_slots
 
 __all__ = ["CompiledExecutor"]
@@ -38,11 +39,12 @@ _WHAT = {
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, given: Given | None = None) -> None:
+        """``given`` if it is known."""
         super().__init__(problem, y0, p, slots)
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
-        self._kit = kit = kit_of(problem, self._reverse)
-        self._given = given = Given(kit, problem, y0, p)
+        self._given = given = given or Given(kit_of(problem, self._reverse), problem, y0, p)
+        self._kit = kit = given.kit
         states, seen = given.states, given.sizes.seen
         self._driver, self.pure = kit.driver, kit.pure
         self._a = tuple([leaf.copy() for leaf in y0])
@@ -66,6 +68,75 @@ class CompiledExecutor(Executor):
         # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
         self._ba, self._bb = (tuple(zeros_of(memory)) for memory in states.stand_ins)
         self._pb, self._obs_bar = tuple(zeros_of(stand_ins(given.p_bars))), tuple(zeros_of(stand_ins(seen, 1)))
+
+    # ------------------------------------------------------------------------------------------- all of it, and again
+    @classmethod
+    def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves) -> CompiledExecutor:
+        """One with slots for all states: that which :meth:`put_back` got last, if it is of use, else a new one."""
+        kit, n_steps = kit_of(problem, True), problem.n_steps
+        given = Given(kit, problem, y0, p)
+        try:
+            found = kit.idle.pop()  # which is atomic: nobody else has it
+        except IndexError:
+            return cls(problem, y0, p, n_steps, given)
+        if found._renewed(given):
+            return found
+        more = n_steps // 4 if found.slots < n_steps else 0  # integrations differ by a few steps
+        return cls(problem, y0, p, n_steps + more, given)
+
+    def put_back(self) -> None:
+        """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
+        if self._kit.idle:
+            return
+        given = self._given
+        self.p, given.y0, given.p, given.captures = [], [], [], {}
+        self._ba = self._bb = self._pb = ()
+        self.y, self.y_bar, self.p_bar, self._own[::2] = [], [], [], [()] * (len(self._own) // 2)
+        self._kit.idle.append(self)
+
+    def _renewed(self, given: Given) -> bool:
+        """Begin with other numbers, if the memory that they need is what is there."""
+        now, then = given.problem, self.problem
+        if not (now.y is then.y and now.p is then.p and now.p_active == then.p_active and given.sizes is self._given.sizes):
+            return False
+        if now.n_steps > self.slots or len(now.observe_at) != len(then.observe_at):
+            return False
+        self.problem, self.p, self._given = now, given.p, given
+        for own, leaf in zip(self._a, given.y0, strict=True):
+            own[...] = leaf
+        self._ctl[:], self._sums[:], self._tapes[2][:] = 0, 0.0, 0
+        self._own[::2] = given.captures.values()
+        return True
+
+    def there_and_back(self) -> bool:
+        """Store every state, and come back from a seed of 1 for the value, as a sweep of the schedule "store-all" does with
+        :meth:`run`, :meth:`turn` and :meth:`seed`; whether all is finite then.  There must be steps."""
+        n, last = self.problem.n_steps, self.problem.n_steps - 1
+        rows = [(RECORD, 0, n, 0), (TURN_ACTION, last, n, last), (SEED_ACTION, n, n, last), (REVERSE, 0, n, 0)]
+        whole = np.array(rows, np.int64)
+        self._position, self._seeds[0], self._terminal_sum = (0, 0), 1.0, 0.0
+        terminal, seen = self._kit.terminal, bool(self._obs)
+        if seen and not self._peak:  # the first time; they are only read
+            self._seed_observations(None)
+        self._new_bars()
+        self._call(whole[: 3 if seen and terminal is None else 2])
+        self.y = self._last
+        self._look()
+        if terminal is not None:
+            leaves = [*self.y, *self.p]
+            self._terminal_sum = terminal.value(leaves)
+            bars = terminal.vjp(leaves, 1.0)
+            accumulate(self.y_bar, bars[: len(self.y)])
+            accumulate(self.p_bar, bars[len(self.y) :])
+            if seen:
+                self._call(whole[2:3])
+        if not (math.isfinite(sum(self.totals)) and finite(self.y) and finite(self.y_bar)):
+            return False  # (what is added to p_bar stays there)
+        self._call(whole[3:])
+        self._look()
+        if not self._peak:  # as long as it is used
+            self._peak = self._held() + max(self._given.terminal_bytes[0] - nbytes(self._obs_bar), 0)
+        return finite(self.y_bar) and finite(self.p_bar)
 
     @classmethod
     def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
@@ -99,7 +170,7 @@ class CompiledExecutor(Executor):
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
                 self._given.states.budget = self._budget  # to begin with, the next time
             elif status == NEED:
-                self._tapes = longer(self._tapes)
+                self._tapes, self._peak = longer(self._tapes), 0
                 self._given.grew(self._tapes)
             elif status > 0:
                 raise self._error(status)
@@ -297,3 +368,8 @@ class CompiledExecutor(Executor):
     @property
     def bytes_peak(self) -> int:
         return max(self._peak, self._held())
+
+    @property
+    def bytes_taken(self) -> int:
+        """The most bytes of :meth:`there_and_back`."""
+        return self._peak

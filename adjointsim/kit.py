@@ -131,6 +131,7 @@ class Kit:
             self.observed_leaves = leaves_of(self.observed_spec)
         self.measured = self._measured(len(problem.p.leaves))
         self.sizes: dict[Hashable, _Sizes] = {}
+        self.idle: list[Any] = []  # an executor that is not in use, at most
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
 

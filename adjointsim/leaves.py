@@ -28,7 +28,7 @@ from adjointsim.derive.spec import (
 from adjointsim.errors import StructureError
 
 __all__ = [
-    "Bars", "Leaves", "Shapes", "bar_leaves", "first_nonfinite", "flatten", "leaves_in", "nbytes", "overlap", "parts",
+    "Bars", "Leaves", "Shapes", "bar_leaves", "finite", "first_nonfinite", "flatten", "leaves_in", "nbytes", "overlap", "parts",
     "require_like", "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "with_dots", "with_tangent",
     "zeros_like_leaves",
 ]  # fmt: skip
@@ -365,7 +365,7 @@ def _bar(value: Any, spec: ScalarSpec | ArraySpec, shape: tuple[int, ...], path:
 
 def first_nonfinite(leaves: Sequence[np.ndarray | None], spec: Spec, name: str) -> tuple[str, tuple[int, ...], float] | None:
     """Path, index and value of the first NaN or Inf in a list of leaves or bars; the index of a scalar is ()."""
-    if all(map(_finite, leaves)):
+    if finite(leaves):
         return None  # at once: this is asked several times in every call
     for leaf, (path, s), pairs in zip(leaves, _paths(spec, name), _pairs(spec), strict=True):
         if leaf is None or _finite(leaf):
@@ -382,6 +382,11 @@ def _pairs(spec: Spec) -> list[bool]:
     if isinstance(spec, TupleSpec):
         return [on for item in spec.items for on in _pairs(item)]
     return [] if isinstance(spec, NoneSpec) else [isinstance(spec, ComplexSpec)]
+
+
+def finite(leaves: Sequence[np.ndarray | None]) -> bool:
+    """Whether leaves or bars have no NaN and no Inf."""
+    return all(map(_finite, leaves))
 
 
 def _finite(leaf: np.ndarray | None) -> bool:

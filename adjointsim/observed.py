@@ -70,5 +70,5 @@ def _by_rows(call: Call, blocks: Blocks) -> None:
         call.forward(sweep)
         for k in sweep.reverse_each(len(rows), bars, unit):
             call.check(sweep, 0.0, None, bars)
-            y_bar, p_bar = call.bars(sweep)
+            y_bar, p_bar = call.bars(sweep.executor)
             blocks.put_row(*rows[k], [*y_bar, *p_bar])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from adjointsim.at_once import at_once
 from adjointsim.call import Call, Wrt
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.jacobians import checked_mode
@@ -109,8 +109,8 @@ class Simulation:
 
     def of_steps(self, n_steps: int, observe_at: np.ndarray) -> Simulation:
         """The same for another number of steps and other sorted int64 step numbers at which to observe."""
-        other = copy.copy(self)
-        other.n_steps, other.observe_at, other.problems = n_steps, observe_at, {}
+        other = object.__new__(Simulation)
+        other.__dict__.update(self.__dict__, n_steps=n_steps, observe_at=observe_at)
         return other
 
     # ----------------------------------------------------------------------------------------------------------- verbs
@@ -130,12 +130,14 @@ class Simulation:
         if not self._has_cost:
             raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
         call = Call(self, y0, p, wrt)
+        if (done := at_once(call)) is not None:
+            return done
         with resumable(call, "gradient") as sweep, call.progress(sweep, back=True):
             call.forward(sweep)
             call.reverse(sweep, 1.0)
         value = sweep.executor.value
         assert value is not None
-        return value, call.gradient(sweep, sweep.ledger())
+        return value, call.gradient(sweep.executor, sweep.ledger())
 
     def vjp(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[Solution, Pullback]:
         """The solution and ``pullback(value_bar=None, y_bar=None, observations_bar=None) -> Gradient``.
@@ -174,7 +176,7 @@ class Simulation:
                 if before is None:
                     call.forward(sweep)
                 call.reverse(sweep, seed, bars, o_bars)
-            gradient = call.gradient(sweep, sweep.ledger(since=before, again=before is None))
+            gradient = call.gradient(sweep.executor, sweep.ledger(since=before, again=before is None))
             if sweep.repeatable:
                 ready.append(sweep)
             return gradient

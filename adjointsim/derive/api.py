@@ -33,7 +33,7 @@ from .stored import stored
 from .tangent import Tangent
 from .tapes import ARENAS, FIRST_TAPE, TapeCount, arena_of
 
-__all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "function_kernel", "longer", "new_tapes", "raise_site"]
+__all__ = ["FIRST_TAPE", "Compiled", "FunctionKernel", "Kept", "function_kernel", "longer", "new_tapes", "raise_site"]
 
 Leaves = Sequence[np.ndarray]
 Bars = Sequence[np.ndarray | None]
@@ -155,6 +155,15 @@ def longer(tapes: list[np.ndarray]) -> list[np.ndarray]:
     return new_tapes(cells, len(tapes) == len(ARENAS))
 
 
+class Kept:
+    """The results and the scratch memory of one kernel's values, for one caller at a time."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] | None = None
+        self.results: list[np.ndarray] = []
+        self.scratch: list[np.ndarray] = []
+
+
 class FunctionKernel:
     """A function of several arguments, lowered for given structures; compiled when it is first called."""
 
@@ -176,6 +185,7 @@ class FunctionKernel:
             self._like = 0
         self.result_spec: Spec = self.entry.result_spec
         self._memory: dict[Any, Any] = {}  # what was needed for inputs of some shapes
+        self.idle: list[Kept] = []  #: that nobody uses, for the next who calls this often
 
     def stale(self) -> bool:
         """Whether a name that the function uses from outside means something else than when it was lowered."""
@@ -294,11 +304,17 @@ class FunctionKernel:
             )
         return shapes
 
-    def value(self, leaves: Leaves) -> list[np.ndarray]:
-        """Result leaves, fresh."""
+    def value(self, leaves: Leaves, kept: Kept | None = None) -> list[np.ndarray]:
+        """Result leaves; fresh, or those ``kept``, which the next call that is given them overwrites."""
         counters, rest, captures = self._arguments(leaves)
-        results = self._results(rest, captures)
-        scratch = self._scratch(self._primal, rest, captures, results)
+        shapes = None if kept is None else [leaf.shape for leaf in (*rest, *captures)]
+        if kept is not None and kept.shapes == shapes:
+            results, scratch = kept.results, kept.scratch
+        else:
+            results = self._results(rest, captures)
+            scratch = self._scratch(self._primal, rest, captures, results)
+            if kept is not None and self.entry.plan().by_shape and self._primal.scratch.by_shape:
+                kept.shapes, kept.results, kept.scratch = shapes, results, scratch
         status = self._primal.function(*counters, *rest, *captures, *results, *scratch)
         self._check(status, counters, rest, captures)
         return results

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["EVENT", "FIXED", "LANDS", "Control", "Inputs", "Timed", "WithCost"]
+__all__ = ["EVENT", "FIXED", "LANDS", "Control", "Inputs", "Timed", "WithCost", "in_room"]
 
 #: kinds of steps: of a fixed length, as long as it takes to the target, and from here on to an event
 FIXED, LANDS, EVENT = 0, 1, 2
@@ -33,6 +33,15 @@ class Inputs(NamedTuple):
     kind: np.ndarray | None = None
     target: np.ndarray | None = None
     seed: int | None = None  # of the noise that steps draw
+
+
+def in_room(a: np.ndarray) -> np.ndarray:
+    """The array with zeros behind it, of one of few lengths: numbers of steps that differ a little make arrays that look alike,
+    and what is made for these is made once."""
+    apart = max(64, 2 ** max(len(a).bit_length() - 4, 0))
+    out = np.zeros(-(-len(a) // apart) * apart, a.dtype)
+    out[: len(a)] = a
+    return out
 
 
 class Control(NamedTuple):

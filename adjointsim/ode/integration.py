@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adjointsim.derive.api import Kept
 from adjointsim.forms import Form
 from adjointsim.leaves import Leaves
 
@@ -50,6 +51,10 @@ def integrate(
     ``first`` is the size of the first step, 0 to find it.
     """
     kernel = program.integration(c_form)
+    try:
+        kept = kernel.idle.pop()  # which is atomic: nobody else has it
+    except IndexError:
+        kept = Kept()
     t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
     rejected = evaluations = used = 0
@@ -59,11 +64,11 @@ def integrate(
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
         numbers = [np.array([x]) for x in (t, guess, before, last)] + [np.array([k], np.int64) for k in (knot, tries, fired)]
-        out = kernel.value([*numbers, *y, *p, *control])
+        out = kernel.value([*numbers, *y, *p, *control], kept)
         took = time.perf_counter() - began
         status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
         t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
-        knot, fired, y, logs = int(out[8][0]), int(out[9][0]), out[10:-3], out[-3:]
+        knot, fired, y, logs = int(out[8][0]), int(out[9][0]), [leaf.copy() for leaf in out[10:-3]], out[-3:]
         records.append([log[:rows].copy() for log in logs])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
@@ -82,6 +87,8 @@ def integrate(
         if rows + refused >= tries:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
+    if not kernel.idle:
+        kernel.idle.append(kept)
     ends, lengths, landed = (np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*records, strict=True))
     return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
 from .dae import check_index
-from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost
+from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, in_room
 from .integration import Found, integrate
 from .moments import NAMES, check_moments, knots_bar, moments, parts_of
 from .solution import ODEGradient, ODESolution
@@ -96,15 +97,17 @@ class Solve:
         """The simulation of the steps found; ``q`` are its parameters."""
         program, steps, functions = self.program, found.steps, self.ode.functions
         broken, jumps = program.broken, bool(functions.effects)
-        self.q = Inputs(
-            self.p, steps.time, steps.length, steps.begin if broken else None, steps.end if broken else None,
-            steps.fire if jumps else None, seed=self.ode.seed,
-        )  # fmt: skip
+        time: np.ndarray | None = steps.time
+        begin, end = (steps.begin, steps.end) if broken else (None, None)
+        kind = target = None
         if self.timed:
             kind = np.where(steps.landed >= 0, LANDS, np.where(steps.landed == -1, FIXED, EVENT - 2 - steps.landed))
             target = np.where(steps.landed >= 0, steps.time[1:], 0.0)
-            nudges = (steps.begin - steps.time[:-1], steps.end - steps.time[1:]) if broken else (None, None)
-            self.q = self.q._replace(time=None, kind=kind, target=target, begin=nudges[0], end=nudges[1])
+            if broken:
+                begin, end = steps.begin - steps.time[:-1], steps.end - steps.time[1:]
+            time = None
+        arrays = time, steps.length, begin, end, steps.fire if jumps else None, kind, target
+        self.q = Inputs(self.p, *(a if a is None else in_room(a) for a in arrays), seed=self.ode.seed)  # type: ignore[arg-type]
         observed = self.ode.knots.observed
         at = steps.state[observed[observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
@@ -181,20 +184,16 @@ class Solve:
 
     def _values(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The same of names of y0 and p alone."""
-
-        def translated(name: str) -> str:
-            if re.match(r"p\b", name):
-                return f"p.{name}"
-            return f"y0{'.y' * (self.own + self.timed)}{name[2:]}" if re.match(r"y0\b", name) else name
-
-        if not any(map(differentiable, leaves_of(self.p_spec))):  # nothing to ask for
-            names = tuple(name for name in names if name != "p") or ("y0",)
-        return tuple(map(translated, names))
+        return _in_simulation(names, self.own + self.timed, any(map(differentiable, leaves_of(self.p_spec))))
 
     def gradient(self, gradient: Gradient) -> ODEGradient:
         found = {}
         if self.times:
-            bar = knots_bar(self.ode.knots, self.found.steps, self.ode.dt is not None, gradient.y0, gradient.p)
+            steps = self.found.steps
+            inputs = Inputs(None, *(a if a is None else a[: steps.count] for a in gradient.p[1:-1]))
+            if inputs.time is not None:
+                inputs = inputs._replace(time=gradient.p.time[: steps.count + 1])
+            bar = knots_bar(self.ode.knots, steps, self.ode.dt is not None, gradient.y0, inputs)
             found = moments(self.ode, self.times, bar)
         return ODEGradient(self.part(gradient.y0), None if gradient.p is None else gradient.p.p, gradient.ledger, **found)
 
@@ -257,3 +256,17 @@ class Solve:
     def _when(self, step: int | None) -> str:
         time = self.found.steps.time
         return "" if step is None or not 0 <= step < len(time) else f" (t={float(time[step])!r})"
+
+
+@lru_cache(maxsize=256)
+def _in_simulation(names: tuple[str, ...], wrapped: int, varies: bool) -> tuple[str, ...]:
+    """What parts of y0 and p are called where a state is ``wrapped`` so often; ``varies``: p has derivatives."""
+
+    def translated(name: str) -> str:
+        if re.match(r"p\b", name):
+            return f"p.{name}"
+        return f"y0{'.y' * wrapped}{name[2:]}" if re.match(r"y0\b", name) else name
+
+    if not varies:  # nothing to ask for
+        names = tuple(name for name in names if name != "p") or ("y0",)
+    return tuple(map(translated, names))

@@ -124,8 +124,9 @@ class Steps:
         """From the ends and lengths of the moving steps, and what they land on."""
         at = np.flatnonzero(landed >= 0)
         if knots.plain:
-            whole = np.concatenate([knots.times[:1], time])
-            state = np.concatenate([[0], at + 1])
+            whole, state = np.empty(len(time) + 1), np.zeros(len(at) + 1, np.int64)
+            whole[0], whole[1:] = knots.times[0], time
+            np.add(at, 1, out=state[1:])
             return cls(whole, length, whole[:-1], whole[1:], np.zeros(len(time), np.int64), state, landed)
         reached = landed[at]  # knots 1, 2, ..
         before = np.concatenate([knots.times[:1], time[:-1]]) if len(time) else time
