@@ -1,7 +1,7 @@
 """Values of a function that is built for LLVM: variables, constants, casts, and the operations of the rules' table.
 
-Operations that are an instruction or two are built as such.  The others are Numba's own, compiled from the text that the
-table has for them, so that values are those of the user's compiled function.
+Operations that are an instruction or two are built as such, and tanh is (:mod:`.elementary`).  The others are Numba's own,
+compiled from the text that the table has for them, so that values are those of the user's compiled function.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numba.core.compiler import Flags
 from numba.core.typing import signature
 
 from . import rules, special
+from .elementary import build_tanh
 from .ir import FLOATS, Atom, Const, Let, Var
 
 __all__ = ["TYPES", "Values"]
@@ -27,7 +28,7 @@ _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="
 #: functions of one number whose implementation Numba gives without compiling anything
 _MATH = frozenset(
     [
-        *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+        *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
         *("exp", "expm1", "log", "log1p", "log10", "sqrt", "erf", "erfc", "gamma", "lgamma"),
     ]
 )
@@ -117,6 +118,8 @@ class Values:
         if op in ("abs", "fabs") and dt in FLOATS:
             value = self.cast(args[0], dt)
             return builder.call(builder.module.declare_intrinsic("llvm.fabs", [value.type]), [value])
+        if op == "tanh" and dt in FLOATS:
+            return build_tanh(builder, self.cast(args[0], dt))
         if op in _MATH and dt in FLOATS:
             kind = TYPES[dt]
             impl = self.context.get_function(getattr(math, op), signature(kind, kind))

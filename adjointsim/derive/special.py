@@ -7,10 +7,11 @@ import math
 import numpy as np
 from numba import njit
 
+from .elementary import tanh
 from .philox import normal, uniform
 from .sealed import seal
 
-__all__ = ["normal", "polygamma", "uniform"]
+__all__ = ["normal", "polygamma", "tanh", "uniform"]
 
 # the only zero of digamma at x > 0, in two parts, and the Taylor series there: polygamma(n, root) / n!, n = 1, 2, ...
 _ROOT, _ROOT_REST = 1.4616321449683622, 9.549995429965697e-17
