@@ -21,11 +21,9 @@ _MOST = 2**20  # bytes of states: what takes longer than a millisecond may as we
 def at_once(call: Call) -> tuple[float, Gradient] | None:
     """The value and the gradient; None if this is not such a simulation, or did not end well."""
     sim, problem = call.sim, call.problem
-    bounded = sim.memory is not None or sim.checkpoints is not None or sim.schedule is not None or sim.directory is not None
-    if bounded or sim.progress is not False or not problem.known_end or sim.step.hand_vjp is not None:
-        return None
     n = problem.n_steps
-    if not 0 < n * problem.state_bytes <= _MOST:
+    short = 0 < n * problem.state_bytes <= _MOST and problem.known_end and call.carefree
+    if not short or sim.progress is not False or sim.step.hand_vjp is not None:
         return None
     from adjointsim.engine import CompiledExecutor  # late: it brings the whole deriver
 

@@ -156,6 +156,13 @@ class Call:
         return measured_times(self.problem, self.y0, self.p, sizes, self.sim.directory)
 
     @property
+    def carefree(self) -> bool:
+        """Whether every state is stored without a look at the memory: nobody bounds it, and they are small."""
+        sim, problem = self.sim, self.problem
+        free = sim.memory is None and sim.directory is None and not self._named
+        return free and max(problem.n_steps, 1) * problem.state_bytes <= _SMALL
+
+    @property
     def _named(self) -> bool:
         """Whether the user says himself what is stored."""
         return self.sim.checkpoints is not None or self.sim.schedule is not None

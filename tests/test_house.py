@@ -33,7 +33,7 @@ FLOORS = [
     ["calibration"],
     ["call"],
     ["resume"],
-    ["observed", "second"],
+    ["observed", "second", "at_once"],
     ["simulation", "functions"],
     ["implicit"],
     ["ode"],
@@ -52,6 +52,7 @@ LATE = {
     ("sweep", "engine"),
     ("sweep", "python_engine"),
     ("testing", "functions"),
+    ("at_once", "engine"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjointsim.derive.spec import ScalarSpec, differentiable, leaf_specs, leaves_of, measured, shapeless
+from adjointsim.derive.spec import ScalarSpec, leaf_specs, measured, shapeless
 from adjointsim.errors import ArgumentError, ConvergenceError, IntegrationError, NonFiniteError, StructureError
 from adjointsim.forms import form_of, read
 from adjointsim.kernels import kernel_of
@@ -48,7 +48,7 @@ class Solve:
         if isinstance(y0, list):
             y0 = np.array(y0, dtype=np.float64)
         p_form, p_leaves = read(p, "p", copy=True)
-        self.p_spec = p_form.spec
+        self.p_spec, self.p_floats = p_form.spec, any(p_form.floats)
         check_given(p_leaves, self.p_spec, "p")
         if callable(y0):
             initial = kernel_of(y0, (self.p_spec,), role="function")
@@ -184,7 +184,7 @@ class Solve:
 
     def _values(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The same of names of y0 and p alone."""
-        return _in_simulation(names, self.own + self.timed, any(map(differentiable, leaves_of(self.p_spec))))
+        return _in_simulation(names, self.own + self.timed, self.p_floats)
 
     def gradient(self, gradient: Gradient) -> ODEGradient:
         found = {}

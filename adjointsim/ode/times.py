@@ -129,25 +129,36 @@ class Steps:
             np.add(at, 1, out=state[1:])
             return cls(whole, length, whole[:-1], whole[1:], np.zeros(len(time), np.int64), state, landed)
         reached = landed[at]  # knots 1, 2, ..
-        before = np.concatenate([knots.times[:1], time[:-1]]) if len(time) else time
-        begin, end = before.copy(), time.copy()
+        begin, end = np.empty_like(time), time.copy()
+        begin[:1], begin[1:] = knots.begins[0], time[:-1]
         end[at] = knots.ends[reached]
         follows = at[at + 1 < len(time)]
-        begin[follows + 1] = knots.begins[landed[follows]]
-        if len(begin):
-            begin[0] = knots.begins[0]
-        fire = np.zeros(len(time), np.int64)
-        stands = at[knots.fire[reached] != 0]
-        places, what = stands + 1, knots.fire[landed[stands]]
+        begin[follows + 1] = knots.begins[reached[: len(follows)]]
+        stands = knots.fire[reached] != 0  # and then the jumps there happen, in a step of their own
+        after, what = at[stands] + 1, knots.fire[reached[stands]]
         if knots.fire[0]:
-            places, what = np.concatenate([[0], places]), np.concatenate([knots.fire[:1], what])
-        state = np.concatenate([[0], at + 1])
-        moments = np.concatenate([knots.times[:1], time])[places]
-        state = state + np.searchsorted(places, state, side="right")
+            after, what = np.concatenate([[0], after]), np.concatenate([knots.fire[:1], what])
+        places = after + np.arange(len(after))
+        moves = np.ones(len(time) + len(after), np.bool_)
+        moves[places] = False
+        state = np.zeros(len(at) + 1, np.int64)
+        state[1:] = at + 1
+        state += np.searchsorted(after, state, side="right")
+        whole = np.empty(len(moves) + 1)
+        whole[0] = knots.times[0]
+        ends = whole[1:]
+        ends[moves] = time
+        ends[places] = whole[places]
+
+        def among(own: np.ndarray, others: Any) -> np.ndarray:
+            out = np.empty(len(moves), own.dtype)
+            out[moves], out[places] = own, others
+            return out
+
+        moments = whole[places]
         return cls(
-            np.concatenate([knots.times[:1], np.insert(time, places, moments)]), np.insert(length, places, 0.0),
-            np.insert(begin, places, moments), np.insert(end, places, moments), np.insert(fire, places, what), state,
-            np.insert(landed, places, -1),
+            whole, among(length, 0.0), among(begin, moments), among(end, moments), among(np.zeros(len(time), np.int64), what),
+            state, among(landed, -1),
         )  # fmt: skip
 
 
