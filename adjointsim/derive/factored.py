@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double
+from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double, ready
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
 
@@ -143,6 +143,8 @@ def factorise_bands(bands, lower, factors):
         for k in range(max(0, upper - j), min(rows, upper - j + n)):
             largest = max(largest, abs(bands[k, j]))
         regular = regular and abs(lu[j, lower + upper]) > _NOISE * largest  # not if NaN
+    if regular:
+        ready(lower, upper, lu)
     return regular
 
 
@@ -183,12 +185,14 @@ def banded_solve_vjp(x, x_bar, bands, factors, b, lower, transposed):
     w = banded_solve(bands, factors, x_bar, lower, 1 - transposed)
     upper = bands.shape[0] - 1 - lower
     bands_bar = np.zeros_like(bands)
-    for j in range(len(x)):
-        for i in range(max(0, j - upper), min(len(x), j + lower + 1)):
+    n = len(x)
+    for k in range(bands.shape[0]):  # along diagonals, which are contiguous: A[low + j, left + j]
+        low, left = max(0, k - upper), max(0, upper - k)
+        if low + left < n:
             if transposed == 0:
-                bands_bar[upper + i - j, j] = -w[i] * x[j]
+                bands_bar[k, left : n - low] = -w[low : n - left] * x[left : n - low]
             else:
-                bands_bar[upper + i - j, j] = -x[i] * w[j]
+                bands_bar[k, left : n - low] = -x[low : n - left] * w[left : n - low]
     return bands_bar, None, w, None, None
 
 
@@ -200,10 +204,12 @@ def banded_solve_jvp(x, args, args_dot):
     right = np.zeros_like(b)
     for i in range(len(b)):
         right[i] = b_dot[i]
-    for j in range(len(x)):
-        for i in range(max(0, j - upper), min(len(x), j + lower + 1)):
+    n = len(x)
+    for k in range(bands.shape[0]):
+        low, left = max(0, k - upper), max(0, upper - k)
+        if low + left < n:
             if transposed == 0:
-                right[i] -= bands_dot[upper + i - j, j] * x[j]
+                right[low : n - left] -= bands_dot[k, left : n - low] * x[left : n - low]
             else:
-                right[j] -= bands_dot[upper + i - j, j] * x[i]
+                right[left : n - low] -= bands_dot[k, left : n - low] * x[low : n - left]
     return banded_solve(bands, factors, right, lower, transposed)
