@@ -39,7 +39,7 @@ from .ir import (
     written_by,
 )  # fmt: skip
 
-__all__ = ["EXACT", "Callees", "Layout", "varied"]
+__all__ = ["EXACT", "Callees", "Layout", "useful", "varied"]
 
 #: operations whose result is the same bits wherever they are compiled (IEEE 754 and integers; not the libm functions)
 EXACT = frozenset(
@@ -306,5 +306,50 @@ def varied(
                 results, written = callees.varied(s, passed)
                 scalars.update(s.results[k] for k in results)
                 memory.update(s.args[k] for k in written)  # type: ignore[misc]
+        if (len(scalars), len(memory)) == before:
+            return scalars, memory
+
+
+def useful(body: Block, bases: set[Base]) -> tuple[set[Var], set[Base]]:
+    """Scalars and bases on which the given bases, when all is done, depend differentiably: no other has a cotangent.
+
+    Of a call, all that it computes is useful if anything is.
+    """
+    scalars: set[Var] = set()
+    memory = set(bases)
+    statements = list(reversed(list(walk(body))))
+
+    def use(atoms: Iterable[Atom]) -> None:
+        scalars.update(a for a in atoms if isinstance(a, Var) and is_float(a.dt))
+
+    while True:
+        before = len(scalars), len(memory)
+        for s in statements:
+            if isinstance(s, Let):
+                if s.var in scalars:
+                    use(a for k, a in enumerate(s.args) if rules.OPS[s.op].term(k) is not None)
+            elif isinstance(s, Load):
+                if s.var in scalars:
+                    memory.add(s.base)
+            elif isinstance(s, Store):
+                if s.base in memory:
+                    use((s.value,))
+            elif isinstance(s, Each):
+                for v, init, terms in s.sums:
+                    if v in scalars:
+                        use((init, *terms))
+            elif isinstance(s, If):
+                for v, a, b in s.phis:
+                    if v in scalars:
+                        use((a, b))
+            elif isinstance(s, (For, While)):
+                for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
+                    if v in scalars or r in scalars:
+                        use((v, init, y, r))
+            elif isinstance(s, (Foreign, Call)):
+                if any(v in scalars for v in defined(s)) or any(b in memory for b in written_by(s)):
+                    use((*atoms_of(s), *defined(s)))
+                    read = read_by(s) if isinstance(s, Foreign) else (a for a in s.args if isinstance(a, Base))
+                    memory.update(b for b in (*read, *written_by(s)) if is_float(b.dt))
         if (len(scalars), len(memory)) == before:
             return scalars, memory

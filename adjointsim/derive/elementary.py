@@ -145,6 +145,10 @@ def _compiled(typingctx: Any, x: Any) -> Any:
 
 @overload(tanh, inline="always")
 def _overloaded(x):  # type: ignore[no-untyped-def]
-    if x in (types.float64, types.float32):
+    if isinstance(x, types.Float):
         return lambda x: _compiled(x)
+    if isinstance(x, types.Integer):
+        return lambda x: _compiled(float(x))
+    if isinstance(x, types.Boolean):
+        return lambda x: _compiled(1.0 if x else 0.0)
     return None

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from . import rules
-from .analysis import Layout, varied
+from .analysis import Layout, useful, varied
 from .build import Builder, Names, const, zero
 from .dense import Dense, Sequential, bar_name, is_zero
 from .ir import (
@@ -383,6 +383,9 @@ def _adjoint(
 ) -> tuple[Adjoint, Reverser]:
     layout = Layout.of(body)
     scalars, memory = varied(body, active, everything=level == 0, callees=calls)
+    if level:
+        needed, held = useful(body, {*active, *results})
+        scalars, memory = scalars & needed, memory & held
     pass_ = Reverser(names, root, body, layout, scalars, memory, level, calls, undone)
     for base in (*results, *active):
         if is_float(base.dt):
