@@ -206,8 +206,8 @@ def _narrow_factors(lower, d, lu, factors):
 def ready(lower, upper, lu):
     """Make what :func:`dgbtrf` left of a regular matrix ready for :func:`dgbtrs`.
 
-    Of narrow bands, U becomes D U with ones on the diagonal of U, and D its inverse: a division a row, each of which waits for the
-    one before, would take half of the time of a solution.
+    Of narrow bands, U becomes D U with ones on the diagonal of U, and D its inverse: a division a row, each of which waits for
+    the one before, would take half of the time of a solution.
     """
     if lower + upper > NARROW:
         return

@@ -439,3 +439,20 @@ def search_with_break(a):
         if a[i] > best:
             best = a[i]
     return best * best + a[i]
+
+
+@case(args=(np.array([0.3, 2.0, -1.0, 0.5]), 1.5))
+def an_array_that_only_decides(a, x):
+    """What is compared has no derivative, however it was computed."""
+    check = np.zeros(len(a))
+    largest = 0.0
+    for i in range(len(a)):
+        check[i] = a[i] * x + check[i - 1]
+        largest = max(largest, abs(check[i]))
+    total = 0.0
+    for i in range(len(a)):
+        if check[i] > 0.5 * largest:
+            total += a[i] ** 2 * x
+        else:
+            total -= a[i] * x
+    return total

@@ -146,6 +146,33 @@ results_of_loops_are_inert = _varied_without(
 local_arrays_are_inert = _varied_without("local_arrays_are_inert", lambda s: {s.base} if hasattr(s, "fill") else set())
 
 
+def _useless(name: str, what: Callable[[Any], set[Any]]) -> Patch:
+    """Some of what is useful has no cotangent."""
+    real = analysis.useful
+
+    def useful(body, bases):
+        scalars, memory = real(body, bases)
+        gone = {x for s in walk(body) for x in what(s)}
+        return scalars - gone, memory - (gone - set(bases))
+
+    def patch(m: pytest.MonkeyPatch) -> None:
+        m.setattr(reverse, "useful", useful)
+
+    patch.__name__ = name
+    return patch
+
+
+phis_only_decide = _useless("phis_only_decide", lambda s: {a for p in s.phis for a in p[1:]} if isinstance(s, If) else set())
+carries_only_decide = _useless(
+    "carries_only_decide", lambda s: {v for v, _ in s.carries} | set(s.yields) if hasattr(s, "carries") else set()
+)
+sums_only_decide = _useless("sums_only_decide", lambda s: {a for v in s.sums for a in v[2]} if hasattr(s, "sums") else set())
+local_arrays_only_decide = _useless("local_arrays_only_decide", lambda s: {s.base} if hasattr(s, "fill") else set())
+what_is_stored_only_decides = _useless(
+    "what_is_stored_only_decides", lambda s: {s.value} if hasattr(s, "value") and hasattr(s, "base") else set()
+)
+
+
 def a_snapshot_always_does(m: pytest.MonkeyPatch) -> None:
     """What the body only reads may have been overwritten since."""
     m.setattr(record.Recording, "_time_like", lambda self, s, recorded: self.level > 0)
@@ -272,7 +299,8 @@ MUTANTS: list[Patch] = [
     indices_of_loops_are_never_negative, branches_keep_the_larger_bound, stores_to_locals_are_dead,
     one_pass_finds_all_that_lives, other_cells_are_always_apart, later_iterations_have_the_same_indices, branches_are_taken,
     iterations_come_in_one_order, branches_leave_cells_alone, loops_leave_cells_alone,
-    what_is_stored_is_read_at_once, a_test_that_leaves_holds_afterwards,
+    what_is_stored_is_read_at_once, a_test_that_leaves_holds_afterwards, phis_only_decide, carries_only_decide,
+    sums_only_decide, local_arrays_only_decide, what_is_stored_only_decides,
 ]  # fmt: skip
 
 

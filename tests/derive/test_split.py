@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from corpus import CASES, Case
+from corpus.control import an_array_that_only_decides
 from hypothesis import given, settings
 from strategies import programs
 
@@ -401,6 +402,12 @@ def test_source_is_readable():
         k = next(k for k, line in enumerate(lines) if line.strip().startswith(start))
         assert f"# {first + k}: {lines[k].strip()}\n" in text
     assert "    rk4_slopes(t_1, y, k1, p, c_BENT)\n" in text
+
+
+def test_what_only_decides_has_no_cotangent():
+    text = _compiled_text(Derived(an_array_that_only_decides, (np.array([0.3, 2.0, -1.0, 0.5]), 1.5)))
+    assert "check[" in text and "a_bar[" in text
+    assert "check_bar" not in text and "largest_bar" not in text
 
 
 # ----------------------------------------------------------------------------------------------------------------- leaving
