@@ -1,44 +1,72 @@
-"""The gradient of a short simulation in one or two calls of compiled code: everything stored, and nobody watching.
+"""Short simulations in one or two calls of compiled code: nobody watches, and of a gradient every state is stored.
 
-The same is done in the same order as by a sweep of the schedule "store-all", so that the bits are the same.  Where anything goes
-wrong nothing is said: the sweep is there to do it again, and says what happened, and where.
+The same is done in the same order as by a sweep of the schedule "store-all", or "forward", so that the bits are the same.  Where
+anything goes wrong nothing is said: the sweep is there to do it again, and says what happened, and where.
 """
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from adjointsim.call import Call
 from adjointsim.ledger import Ledger
-from adjointsim.results import Gradient
-from adjointsim.schedules import StoreAll
+from adjointsim.results import Gradient, Solution
+from adjointsim.schedules import Schedule, StoreAll
+from adjointsim.sweep import Forward
 
-__all__ = ["at_once"]
+if TYPE_CHECKING:
+    from adjointsim.engine import CompiledExecutor
+
+__all__ = ["gradient_at_once", "solution_at_once"]
 
 _MOST = 2**20  # bytes of states: what takes longer than a millisecond may as well be looked at
 
 
-def at_once(call: Call) -> tuple[float, Gradient] | None:
+def gradient_at_once(call: Call) -> tuple[float, Gradient] | None:
     """The value and the gradient; None if this is not such a simulation, or did not end well."""
-    sim, problem = call.sim, call.problem
-    n = problem.n_steps
-    short = 0 < n * problem.state_bytes <= _MOST and problem.known_end and call.carefree
-    if not short or sim.progress is not False or sim.step.hand_vjp is not None:
+    done = _done(call, StoreAll(call.problem.n_steps)) if _short(call) and call.carefree else None
+    if done is None:
         return None
-    from adjointsim.engine import CompiledExecutor  # late: it brings the whole deriver
-
-    began = time.perf_counter()
-    try:
-        executor = CompiledExecutor.at_hand(problem, call.y0, call.p)
-        if not executor.there_and_back():
-            return None
-    except Exception:
-        return None
-    taken = time.perf_counter() - began
-    seconds, (planned, exact) = call.seconds(StoreAll(n)), executor.planned
-    ledger = Ledger(StoreAll.name, n, n, n, 0, n, planned, executor.bytes_taken, taken, None, not exact, 0, seconds)
+    executor, ledger = done
     value = executor.value
     assert value is not None
     gradient = call.gradient(executor, ledger)
     executor.put_back()
     return value, gradient
+
+
+def solution_at_once(call: Call) -> Solution | None:
+    """The last state, the value and the observations; None if this is not such a simulation, or did not end well."""
+    done = _done(call, Forward(call.problem.n_steps)) if _short(call) else None
+    if done is None:
+        return None
+    executor, ledger = done
+    solution = call.solution(executor, ledger)
+    executor.put_back()
+    return solution
+
+
+def _short(call: Call) -> bool:
+    sim, problem = call.sim, call.problem
+    few = 0 < problem.n_steps * problem.state_bytes <= _MOST and problem.known_end
+    return few and sim.progress is False and sim.step.hand_vjp is None
+
+
+def _done(call: Call, schedule: Schedule) -> tuple[CompiledExecutor, Ledger] | None:
+    """An executor that has carried out a schedule, and what it did."""
+    from adjointsim.engine import CompiledExecutor  # late: it brings the whole deriver
+
+    n, began, back = schedule.n_steps, time.perf_counter(), schedule.slots > 0
+    try:
+        executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, schedule.slots)
+        well = executor.there_and_back() if back else executor.there()
+    except Exception:
+        return None
+    if not well:
+        return None
+    taken = time.perf_counter() - began
+    seconds, (planned, exact) = call.seconds(schedule), executor.planned
+    return executor, Ledger(
+        schedule.name, n, schedule.slots, n, 0, n * back, planned, executor.bytes_taken, taken, None, not exact, 0, seconds
+    )

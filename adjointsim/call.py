@@ -260,14 +260,13 @@ class Call:
         again = partial(self.sweep, in_memory(sweep.schedule, self.problem.n_steps))
         check_gradient_finite(sweep.executor, again, value_bar, y_bar, observations_bar)
 
-    def solution(self, sweep: Sweep) -> Solution:
+    def solution(self, executor: Executor, ledger: Ledger) -> Solution:
         """Copies: the user may do with them what he likes, and the way back still needs its own."""
-        executor = sweep.executor
         observations = None
         if executor.observation_spec is not None:
             observations = unflatten(stacked_spec(executor.observation_spec), [o.copy() for o in executor.observations])
         y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
-        return Solution(y, executor.value, observations, sweep.ledger())
+        return Solution(y, executor.value, observations, ledger)
 
     def gradient(self, executor: Executor, ledger: Ledger) -> Gradient:
         y_bar, p_bar = self.bars(executor)

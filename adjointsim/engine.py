@@ -21,7 +21,7 @@ from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
 from adjointsim.kit import Given, kit_of, stand_ins
 from adjointsim.leaves import Bars, Leaves, finite, nbytes
 from adjointsim.rows import first_row
-from adjointsim.schedules import RECORD, REVERSE
+from adjointsim.schedules import ADVANCE, RECORD, REVERSE
 from adjointsim.storage.arena import borrow_slots
 
 __all__ = ["CompiledExecutor"]
@@ -71,18 +71,18 @@ class CompiledExecutor(Executor):
 
     # ------------------------------------------------------------------------------------------- all of it, and again
     @classmethod
-    def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves) -> CompiledExecutor:
-        """One with slots for all states: that which :meth:`put_back` got last, if it is of use, else a new one."""
-        kit, n_steps = kit_of(problem, True), problem.n_steps
+    def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> CompiledExecutor:
+        """One with so many slots, or more: that which :meth:`put_back` got last, if it is of use, else a new one."""
+        kit = kit_of(problem, slots > 0)
         given = Given(kit, problem, y0, p)
         try:
             found = kit.idle.pop()  # which is atomic: nobody else has it
         except IndexError:
-            return cls(problem, y0, p, n_steps, given)
-        if found._renewed(given):
+            return cls(problem, y0, p, slots, given)
+        if slots <= found.slots and found._renewed(given):
             return found
-        more = n_steps // 4 if found.slots < n_steps else 0  # integrations differ by a few steps
-        return cls(problem, y0, p, n_steps + more, given)
+        more = slots // 4 if found.slots < slots else 0  # integrations differ by a few steps
+        return cls(problem, y0, p, slots + more, given)
 
     def put_back(self) -> None:
         """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
@@ -99,14 +99,26 @@ class CompiledExecutor(Executor):
         now, then = given.problem, self.problem
         if not (now.y is then.y and now.p is then.p and now.p_active == then.p_active and given.sizes is self._given.sizes):
             return False
-        if now.n_steps > self.slots or len(now.observe_at) != len(then.observe_at):
+        if len(now.observe_at) != len(then.observe_at):
             return False
         self.problem, self.p, self._given = now, given.p, given
         for own, leaf in zip(self._a, given.y0, strict=True):
             own[...] = leaf
         self._ctl[:], self._sums[:], self._tapes[2][:] = 0, 0.0, 0
+        self._ctl[control.N], self._ctl[control.TURNED] = -1, now.n_steps
         self._own[::2] = given.captures.values()
         return True
+
+    def there(self) -> bool:
+        """Run to y_N, storing nothing, as :meth:`run` and :meth:`turn` do; whether all is finite there.  There must be steps."""
+        n, last = self.problem.n_steps, self.problem.n_steps - 1
+        self._call(np.array([(ADVANCE, 0, last, -1), (TURN_ACTION, last, n, -1)], np.int64))
+        self.y, self._terminal_sum = self._last, 0.0
+        self._stack_observations()
+        if self._kit.terminal is not None:
+            self._terminal_sum = self._kit.terminal.value([*self.y, *self.p])
+        self._peak = self._peak or self._held()
+        return math.isfinite(sum(self.totals)) and finite(self.y)
 
     def there_and_back(self) -> bool:
         """Store every state, and come back from a seed of 1 for the value, as a sweep of the schedule "store-all" does with
@@ -371,5 +383,5 @@ class CompiledExecutor(Executor):
 
     @property
     def bytes_taken(self) -> int:
-        """The most bytes of :meth:`there_and_back`."""
+        """The most bytes of :meth:`there` or :meth:`there_and_back`."""
         return self._peak

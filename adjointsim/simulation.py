@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adjointsim.at_once import at_once
+from adjointsim.at_once import gradient_at_once, solution_at_once
 from adjointsim.call import Call, Wrt
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.jacobians import checked_mode
@@ -117,10 +117,12 @@ class Simulation:
     def run(self, y0: Any, p: Any = None) -> Solution:
         """Run to y_N, storing nothing."""
         call = Call(self, y0, p)
+        if (done := solution_at_once(call)) is not None:
+            return done
         sweep = call.sweep(call.running())
         with call.progress(sweep):
             call.forward(sweep)
-        return call.solution(sweep)
+        return call.solution(sweep.executor, sweep.ledger())
 
     def value_and_grad(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[float, Gradient]:
         """The value, and its derivatives with respect to what ``wrt`` names: "y0", "p", or a part such as "p.c".
@@ -130,7 +132,7 @@ class Simulation:
         if not self._has_cost:
             raise ArgumentError("Got a simulation without a cost, but a value needs terminal=, running= or misfit=")
         call = Call(self, y0, p, wrt)
-        if (done := at_once(call)) is not None:
+        if (done := gradient_at_once(call)) is not None:
             return done
         with resumable(call, "gradient") as sweep, call.progress(sweep, back=True):
             call.forward(sweep)
@@ -150,7 +152,7 @@ class Simulation:
         first = call.sweep(call.schedule(again=True))
         with call.progress(first):
             call.forward(first)
-        solution = call.solution(first)
+        solution = call.solution(first.executor, first.ledger())
         observation_spec, observation_shapes = first.executor.observation_spec, shapes_of(first.executor.observations)
         ready = [first]  # at the turn; list.pop and append are atomic
         del first

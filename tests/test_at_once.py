@@ -73,14 +73,14 @@ def swept(sim, y0, p, wrt=("y0", "p")):
 def counted(monkeypatch):
     """How many gradients were computed at once, and how many were not."""
     found = []
-    original = module.at_once
+    original = module.gradient_at_once
 
     def counting(call: Call):
         done = original(call)
         found.append(done is not None)
         return done
 
-    monkeypatch.setattr("adjointsim.simulation.at_once", counting)
+    monkeypatch.setattr("adjointsim.simulation.gradient_at_once", counting)
     return found
 
 
@@ -105,6 +105,23 @@ def test_other_lengths_and_times_one_after_the_other(counted):
         sim = adj.Simulation(rotate, n, terminal=terminal, observe=observe, misfit=misfit, observe_at=[0, n // 2, n])
         assert bits(sim.value_and_grad(Y0, PAR)) == bits(swept(sim, Y0, PAR))
     assert counted == [True, False] * 5
+
+
+@pytest.mark.parametrize("costs", [*COSTS.values(), {}], ids=[*COSTS, "none"])
+def test_runs_have_the_bits_of_a_sweep(costs):
+    sim = adj.Simulation(rotate, 9, **costs)
+    slow = adj.Simulation(rotate, 9, **costs, progress=lambda done, total: None)
+    kept = []
+    for k in range(4):
+        y0, p = Y0 + 0.1 * k, P(PAR.a + 0.01 * k, PAR.k)
+        own, other = sim.run(y0, p), slow.run(y0, p)
+        assert own.value == other.value
+        assert own.y.tobytes() == other.y.tobytes()
+        assert repr(own.observations) == repr(other.observations)
+        for name in ("schedule", "slots", "forward_steps", "recomputed_steps", "vjp_steps", "bytes_planned", "bytes_peak"):
+            assert getattr(own.ledger, name) == getattr(other.ledger, name), name
+        kept.append((own, own.y.tobytes(), repr(own.observations)))
+    assert all(own.y.tobytes() == y and repr(own.observations) == seen for own, y, seen in kept)
 
 
 def test_parts_of_what_is_asked_for():
