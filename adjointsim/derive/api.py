@@ -117,7 +117,7 @@ class Compiled:
             return text
         program = Program.of(f, scratch, text, bare)
         self._programs.append(program)
-        self._stubs.append(program.stub(options))
+        self._stubs.append(program.part() if options is INTERNAL else program.stub(options))
         return text
 
     def arrays(self, inputs: Leaves, captures: Leaves, results: Leaves = ()) -> Env:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Model:
     def texts(self) -> list[str]:
         """The kernels' parts of the module, under the names that the driver calls them by."""
         found = [(verb, self.kernels[verb]) for verb in DRIVER_VERBS if verb in self.kernels]
-        return [k.module_text.replace(f"def {k.kernel.fn.name}(", f"def k_{verb}(", 1) for verb, k in found]
+        return [re.sub(rf"^(def )?{k.kernel.fn.name}( = native)?\(", rf"\1k_{verb}\2(", k.module_text, flags=re.M) for verb, k in found]
 
 
 @dataclass(frozen=True)

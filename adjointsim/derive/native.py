@@ -79,15 +79,23 @@ class Program:
         known = "\0".join([text, *(p.dt for p in (*params, *fn.results))])
         return cls(fn, params, hashlib.sha256(known.encode()).hexdigest()[:32], bare)
 
-    def stub(self, options: Mapping[str, object]) -> str:
-        """The text of the function in its module."""
+    def stub(self, options: Mapping[str, object] | None) -> str:
+        """The text of the function in its module, with a way in from Python."""
         args = ", ".join(f"a{k}" for k in range(len(self.params)))
         made = f"native_{self.key} = native({self.key!r}, {len(self.params)}, globals())\n\n\n"
         return f"{made}{decorated(options)}\ndef {self.fn.name}({args}):\n    return native_{self.key}({args})\n"
 
+    def part(self) -> str:
+        """The same without one: it becomes a part of what calls it in its module."""
+        return f"{self.fn.name} = native({self.key!r}, {len(self.params)}, globals(), apart=True)\n"
 
-def native(key: str, arity: int, module: Mapping[str, Any]) -> Any:
-    """The intrinsic of a program, for the stub in the module of these globals."""
+
+def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False) -> Any:
+    """The intrinsic of a program, for the module of these globals; ``apart``: as a function that it calls.
+
+    Such a function is built once for each module of LLVM's, and optimised with what calls it.  (One of Numba's own would be typed,
+    optimised and made machine code of by itself before that.)
+    """
     program = _programs.get(key)  # none where the module's code is on the disk, unless that turns out to be damaged
 
     def typed(args: Sequence[Any]) -> Any:
@@ -96,13 +104,30 @@ def native(key: str, arity: int, module: Mapping[str, Any]) -> Any:
         kinds = [*([] if found.bare else [nb.int64]), *(TYPES[r.dt] for r in found.fn.results)]
         result = kinds[0] if len(kinds) == 1 else nb.Tuple(tuple(kinds)) if kinds else nb.none
 
-        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        def build(context: Any, builder: Any, sig: Any, values: Any) -> Any:
             made = _Builder(context, builder, found, module, sig.args, values).build()
             if not kinds:
                 return context.get_dummy_value()
             return made[0] if len(kinds) == 1 else context.make_tuple(builder, sig.return_type, made)
 
-        return signature(result, *given), codegen
+        def call(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+            convention = context.call_conv
+            name = f"{found.fn.name}.{key}.{hashlib.sha256(str(sig.args).encode()).hexdigest()[:16]}"
+            function = builder.module.globals.get(name)
+            if function is None:
+                function = ll.Function(builder.module, convention.get_function_type(sig.return_type, sig.args), name)
+                function.linkage = "internal"
+                convention.decorate_function(function, [f"a{k}" for k in range(arity)], sig.args)
+                inner = ll.IRBuilder(function.append_basic_block("entry"))
+                convention.init_call_helper(inner)
+                made = build(context, inner, sig, convention.decode_arguments(inner, sig.args, function))
+                convention.return_value(inner, context.get_return_value(inner, sig.return_type, made))
+            status, value = convention.call_function(builder, function, sig.return_type, sig.args, values)
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
+            return value
+
+        return signature(result, *given), call if apart else build
 
     names = ["typingctx", *(f"a{k}" for k in range(arity))]
     scope: dict[str, Any] = {"typed": typed}
@@ -268,7 +293,7 @@ class _Builder(Values):
 
     def _call(self, s: Call) -> None:
         builder = self.builder
-        kind = nb.Dispatcher(self.module[s.fn])
+        kind = self.context.typing_context.resolve_value_type(self.module[s.fn])
         arrays = [self.array(a) if isinstance(a, Base) else None for a in s.args]
         kinds = [TYPES[a.dt] if array is None else array.kind for a, array in zip(s.args, arrays, strict=True)]  # type: ignore[union-attr]
         values = [self.atom(a) if array is None else array.value for a, array in zip(s.args, arrays, strict=True)]  # type: ignore[arg-type]
