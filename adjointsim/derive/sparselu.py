@@ -94,8 +94,8 @@ def _factorised(values: np.ndarray, first: np.ndarray, rows: np.ndarray) -> Any:
 class _Kept:
     """The latest objects of SuperLU's, by the digests of their matrices."""
 
-    #: at most so many, and no more numbers than this in all
-    MOST, ROOM = 16, 1 << 23
+    #: at most so many, and no more numbers than this in all (of 24 bytes, with the copies with which pivots are tested)
+    MOST, ROOM = 16, 1 << 22
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
