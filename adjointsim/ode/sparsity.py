@@ -51,7 +51,7 @@ class Pattern:
         narrow, band = _narrowest(matrix)
         cost, dense = _banded_cost(n, *band), _dense_cost(n)
         order, best = narrow, band
-        if min(cost, dense) > _CALLS:
+        if min(cost, dense) > _CALLS and 10 * matrix.nnz < n * n:  # (else factors are full, and take long to find)
             other, fill, products = elimination_order(matrix)
             if _sparse_cost(fill, products) < cost:
                 order, best, cost = other, None, _sparse_cost(fill, products)
@@ -127,14 +127,16 @@ def checked_sparsity(given: Any) -> sparse.csc_matrix | str:
 
 def _grouped(matrix: sparse.csc_matrix, order: np.ndarray) -> np.ndarray:
     """For each column the first group in which no other has a row of it; columns come in this order."""
-    group, taken = np.zeros(len(order), np.int64), np.zeros((0, len(order)), np.bool_)
+    group, taken = np.zeros(len(order), np.int64), [0] * len(order)  # bit g of a row's number: group g has it
     for j in order:
-        rows = matrix.indices[matrix.indptr[j] : matrix.indptr[j + 1]]
-        free = np.flatnonzero(~taken[:, rows].any(axis=1))
-        if not len(free):
-            free, taken = np.array([len(taken)]), np.concatenate([taken, np.zeros_like(taken, shape=(1, len(order)))])
-        group[j] = free[0]
-        taken[free[0], rows] = True
+        rows = matrix.indices[matrix.indptr[j] : matrix.indptr[j + 1]].tolist()
+        bits = 0
+        for i in rows:
+            bits |= taken[i]
+        free = ~bits & (bits + 1)
+        group[j] = free.bit_length() - 1
+        for i in rows:
+            taken[i] |= free
     return group
 
 
