@@ -11,6 +11,8 @@ from numba.extending import intrinsic
 
 __all__ = ["called_from_compiled"]
 
+_held: list[Any] = []  # functions whose addresses are in code
+
 
 def called_from_compiled(function: Any) -> Any:
     """A Python function for compiled code: it is called with integers, arrays as the addresses of their memory, and what it
@@ -19,10 +21,11 @@ def called_from_compiled(function: Any) -> Any:
     Compiled code takes the arguments as one tuple.  An exception leaves it as one that it raised itself would, and arrives
     unchanged in Python: also a KeyboardInterrupt, which comes where Python code runs, and that may be here alone for long.
     (A callback of ctypes would print it and go on.)  Only from threads of Python's.  The function is told by a symbol, so that
-    code on the disk does not depend on its address, and must live as long as the process does.
+    code on the disk does not depend on its address.
     """
     symbol = f"adjointsim_python_{function.__name__.strip('_')}"
     llvm.add_symbol(symbol, id(function))
+    _held.append(function)
 
     def call(typingctx: Any, arguments: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:

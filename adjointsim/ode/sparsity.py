@@ -51,7 +51,7 @@ class Pattern:
         narrow, band = _narrowest(matrix)
         cost, dense = _banded_cost(n, *band), _dense_cost(n)
         order, best = narrow, band
-        if min(cost, dense) > _CALLS and 10 * matrix.nnz < n * n:  # (else factors are full, and take long to find)
+        if min(cost, dense) > _CALLS and matrix.nnz < _FULL * n * n:
             other, fill, products = elimination_order(matrix)
             if _sparse_cost(fill, products) < cost:
                 order, best, cost = other, None, _sparse_cost(fill, products)
@@ -79,6 +79,9 @@ class Pattern:
 
 #: calls of Python, whatever is in the matrices
 _CALLS = 350_000.0
+
+#: a part of all numbers with which factors are full, and take long to find
+_FULL = 0.1
 
 
 def _dense_cost(n: int) -> float:

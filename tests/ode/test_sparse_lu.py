@@ -67,6 +67,7 @@ def every(monkeypatch):
     """Whatever the pattern, systems are sparse.  Gives the orders of columns that SuperLU is asked for."""
     for cost in ("_dense_cost", "_banded_cost"):
         monkeypatch.setattr(sparsity, cost, lambda *sizes: float("inf"))
+    monkeypatch.setattr(sparsity, "_FULL", 2.0)
     asked, lu = [], sparselu._lu
     monkeypatch.setattr(sparselu, "_lu", lambda matrix, order: asked.append(order) or lu(matrix, order))
     return asked
