@@ -11,7 +11,7 @@ from adjointsim.derive.verbs import inside
 from adjointsim.errors import StructureError
 from adjointsim.functions import vjp
 
-__all__ = ["root"]
+__all__ = ["root", "sparse_root"]
 
 
 @inside("root")
@@ -56,6 +56,13 @@ def root(
     if plain_function(residual) is None:
         raise StructureError(f"Got root of {residual!r}, but expected a Python function, a lambda or an @njit function")
     return vjp(_solver(residual), guess, args, tol, max_iter, bandwidth)[0]
+
+
+@inside("sparse_root")
+def sparse_root(residual: Callable[..., Any], guess: Any, args: tuple[Any, ...], pattern: tuple[Any, ...]) -> Any:
+    """:func:`root` for the steps that the library writes itself, with a sparse Jacobian: ``pattern`` is the groups of columns
+    that have no row in common, the columns by their groups, and where columns begin and which rows they have."""
+    raise NotImplementedError("it is written out where a step calls it")
 
 
 @functools.lru_cache(256)

@@ -27,10 +27,11 @@ from .spec import ArraySpec, Spec
 
 __all__ = ["banded_factor", "banded_solve", "factorise", "factorise_bands", "lu_factor", "lu_solve", "solve", "solve_bands"]
 
-_NOISE = 16 * np.finfo(float).eps
+#: units of rounding below which a pivot is none
+NOISE = 16 * np.finfo(float).eps
 
 
-def _reals(kinds: Kinds, *ranks: int) -> None:
+def reals(kinds: Kinds, *ranks: int) -> None:
     """TypeError unless the arguments are numbers or real arrays of these ranks."""
     for (dt, rank), wanted in zip(kinds, ranks, strict=False):
         if rank != wanted or dt not in ("f8", "f4"):
@@ -38,13 +39,13 @@ def _reals(kinds: Kinds, *ranks: int) -> None:
 
 
 def _factors(kinds: Kinds) -> Spec:
-    _reals(kinds, 2)
+    reals(kinds, 2)
     return ArraySpec("i8", 2)
 
 
 def _like_right_side(kinds: Kinds) -> Spec:
-    _reals(kinds, 2)
-    _reals(kinds[2:], 1)
+    reals(kinds, 2)
+    reals(kinds[2:], 1)
     if kinds[0][0] != kinds[2][0]:
         raise TypeError("a matrix and a right side must have one dtype")
     return ArraySpec(kinds[2][0], 1)
@@ -68,7 +69,7 @@ def factorise(a, factors):
         total = abs(lu[k, k])
         for m in range(k):
             total += abs(lu[m, k] * lu[k, m])
-        regular = regular and abs(lu[k, k]) > _NOISE * total  # not if NaN
+        regular = regular and abs(lu[k, k]) > NOISE * total  # not if NaN
     return regular
 
 
@@ -142,7 +143,7 @@ def factorise_bands(bands, lower, factors):
         largest = 0.0
         for k in range(max(0, upper - j), min(rows, upper - j + n)):
             largest = max(largest, abs(bands[k, j]))
-        regular = regular and abs(lu[j, lower + upper]) > _NOISE * largest  # not if NaN
+        regular = regular and abs(lu[j, lower + upper]) > NOISE * largest  # not if NaN
     if regular:
         ready(lower, upper, lu)
     return regular

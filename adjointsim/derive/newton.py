@@ -3,7 +3,7 @@
 In what is lowered, ``residual(x)`` and ``tangent(x, x_dot)`` (the Jacobian times ``x_dot``) stand for code that is written out
 there.  A dense Jacobian is found column by column, a banded one by as many tangents as it has diagonals (A. Curtis, M. Powell,
 J. Reid, "On the estimation of sparse Jacobian matrices", 1974), and by one more, which shows whether it is as narrow as it is
-said to be.
+said to be.  One of a pattern is found by as many as there are groups of columns without a common row.
 
 An update is the last one, and is made, if one of these holds (u is the unit of rounding of x's dtype, 2.2e-16 for float64, and
 the *change* of an iteration is the largest of the relative changes of the unknowns, each in units of its own new value):
@@ -25,11 +25,10 @@ from numba import njit
 from .factored import banded_factor, banded_solve, factorise, factorise_bands, lu_factor, lu_solve, solve, solve_bands
 from .lapack import remember
 from .registry import CustomFunction, Kinds
+from .sparselu import factorise_sparse, solve_sparse, sparse_factor, sparse_solve
 from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
 
-__all__ = [
-    "BANDS", "DONE", "LIMIT", "NOT_FINITE", "SINGULAR", "banded_newton", "banded_solution", "dense_newton", "dense_solution",
-]  # fmt: skip
+__all__ = ["BANDS", "DONE", "LIMIT", "NOT_FINITE", "SINGULAR", "SOLVERS"]
 
 GO_ON, DONE, LIMIT, NOT_FINITE, SINGULAR, BANDS = range(6)
 
@@ -61,6 +60,12 @@ def size_of(r):
         if np.isnan(size):
             break
     return size
+
+
+@njit(error_model="numpy")
+def elsewhere(found, most, whole, unit):
+    """Whether a sum of terms, the largest being ``most``, is not the ``whole`` one."""
+    return abs(found - whole) > min(np.sqrt(unit), 65536.0 * unit) * max(most, abs(whole))
 
 
 def _advance(jac, r, x, before, tol, unit):
@@ -97,7 +102,7 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
             found += a * probe[j]
             most = max(most, abs(a * probe[j]))
             terms += abs(a * x[j])
-        if abs(found - probed[i]) > min(np.sqrt(unit), 65536.0 * unit) * max(most, abs(probed[i])):
+        if elsewhere(found, most, probed[i], unit):
             return x.copy(), np.nan, size, BANDS
         noise = noise and abs(r[i]) <= 64.0 * unit * terms
     factors = np.empty((n, bands.shape[0] + lower + 1), np.int64)
@@ -105,6 +110,33 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
         return x.copy(), np.nan, size, SINGULAR
     dx = np.empty_like(r)
     solve_bands(factors, r, lower, False, dx)
+    new, change = moved(x, dx)
+    return new, change, size, state_after(change, before, noise, tol, unit)
+
+
+def _advance_sparse(values, first, rows, probe, probed, r, x, before, tol, unit):
+    """The same with a Jacobian of which ``values`` are there, the rows of column j being ``rows[first[j] : first[j + 1]]``."""
+    size = size_of(r)
+    if not np.isfinite(size):
+        return x.copy(), np.nan, size, NOT_FINITE
+    n = len(x)
+    found, most, terms = np.zeros(n), np.zeros(n), np.zeros(n)
+    for j in range(n):
+        for m in range(first[j], first[j + 1]):
+            i, part = rows[m], values[m] * probe[j]
+            found[i] += part
+            most[i] = max(most[i], abs(part))
+            terms[i] += abs(values[m] * x[j])
+    noise = True
+    for i in range(n):
+        if elsewhere(found[i], most[i], probed[i], unit):
+            return x.copy(), np.nan, size, BANDS
+        noise = noise and abs(r[i]) <= 64.0 * unit * terms[i]
+    factors = np.empty(len(values) + 2, np.int64)
+    if not factorise_sparse(values, first, rows, factors):
+        return x.copy(), np.nan, size, SINGULAR
+    dx = np.empty_like(r)
+    solve_sparse(factors, r, first, rows, False, dx)
     new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
@@ -125,6 +157,11 @@ advance_banded = CustomFunction(
     _advance_banded,
     lambda bands, lower, probe, probed, r, x, before, tol, unit: (x.shape,),
     _advanced(5),  # type: ignore[arg-type]
+)
+advance_sparse = CustomFunction(
+    _advance_sparse,
+    lambda values, first, rows, probe, probed, r, x, before, tol, unit: (x.shape,),
+    _advanced(6),  # type: ignore[arg-type]
 )
 report = CustomFunction(_report, None, lambda kinds: ScalarSpec("i8"))
 
@@ -154,6 +191,20 @@ def fill_bands(tangent, x, lower, upper, bands):
             seed[j] = 0.0
             for i in range(max(0, j - upper), min(n, j + lower + 1)):
                 bands[upper + i - j, j] = column[i]
+
+
+def fill_sparse(tangent, x, groups, columns, first, rows, values):
+    """The numbers of a sparse Jacobian."""
+    seed = np.zeros_like(x)
+    for group in range(len(groups) - 1):
+        for k in range(groups[group], groups[group + 1]):
+            seed[columns[k]] = 1.0
+        column = tangent(x, seed)
+        for k in range(groups[group], groups[group + 1]):
+            j = columns[k]
+            seed[j] = 0.0
+            for m in range(first[j], first[j + 1]):
+                values[m] = column[rows[m]]
 
 
 def dense_newton(residual, tangent, x, tol, unit, limit):
@@ -209,6 +260,35 @@ def banded_newton(residual, tangent, x, lower, upper, tol, unit, limit):
     return state
 
 
+def sparse_newton(residual, tangent, x, groups, columns, first, rows, tol, unit, limit):
+    """The same with a sparse Jacobian."""
+    n = len(x)
+    values = np.empty(len(rows))
+    r = np.empty(n)
+    probe = np.empty_like(x)
+    for j in range(n):
+        probe[j] = 1.0 + 0.25 * (j * j % 7)
+    probed = np.empty(n)
+    updates = np.zeros(limit)
+    state = 0
+    k = 0
+    change = 0.0
+    size = 0.0
+    while state == 0:
+        r[:] = residual(x)
+        fill_sparse(tangent, x, groups, columns, first, rows, values)
+        probed[:] = tangent(x, probe)
+        new, change, size, state = advance_sparse(values, first, rows, probe, probed, r, x, change, tol, unit)
+        x[:] = new
+        updates[k] = change
+        k += 1
+        if state == 0 and k == limit:
+            state = 2
+    if state != 1:
+        state = report(state, size, updates[:k])
+    return state
+
+
 def dense_solution(tangent, x, b, transposed):
     """The solution of the system of the Jacobian at ``x``, or of the transposed one."""
     n = len(x)
@@ -222,3 +302,18 @@ def banded_solution(tangent, x, lower, upper, b, transposed):
     bands = np.zeros((lower + upper + 1, len(x)))
     fill_bands(tangent, x, lower, upper, bands)
     return banded_solve(bands, banded_factor(bands, lower), b.astype(np.float64), lower, transposed)
+
+
+def sparse_solution(tangent, x, groups, columns, first, rows, b, transposed):
+    """The same with a sparse Jacobian."""
+    values = np.empty(len(rows))
+    fill_sparse(tangent, x, groups, columns, first, rows, values)
+    return sparse_solve(values, sparse_factor(values, first, rows), b.astype(np.float64), first, rows, transposed)
+
+
+#: for each kind of Jacobian: Newton's method, and the solution of one system
+SOLVERS = {
+    "dense": (dense_newton, dense_solution),
+    "banded": (banded_newton, banded_solution),
+    "sparse": (sparse_newton, sparse_solution),
+}

@@ -76,12 +76,15 @@ class Roots(Outlining):
     within: tuple[Any, ...] = ()  # residuals of which a part is being lowered
 
     def verb(self, name: str, node: ast.Call, root: str | None) -> Value:
-        return self._root(node, root) if name == "root" else super().verb(name, node, root)
+        if name == "root":
+            if len(node.args) > 3:
+                raise self.error("tol, max_iter and bandwidth of adj.root are given by their names", node)
+            return self._root(self.keywords(node, "residual", "guess", "args", "tol", "max_iter", "bandwidth"), node, root)
+        if name == "sparse_root":  # the library's own
+            return self._root(self.keywords(node, "residual", "guess", "args", "pattern"), node, root)
+        return super().verb(name, node, root)
 
-    def _root(self, node: ast.Call, root: str | None) -> Value:
-        if len(node.args) > 3:
-            raise self.error("tol, max_iter and bandwidth of adj.root are given by their names", node)
-        given = self.keywords(node, "residual", "guess", "args", "tol", "max_iter", "bandwidth")
+    def _root(self, given: dict[str, ast.expr], node: ast.Call, root: str | None) -> Value:
         fn = self._function_of(self.value(given["residual"]), given["residual"], "adj.root")
         if fn in self.within:
             raise self.error(f"recursion is not supported: the residual {fn.__name__} looks for a root of itself", node)
@@ -89,6 +92,7 @@ class Roots(Outlining):
         guess = self.held(self.value(given["guess"]))
         args = self.held(self.value(given["args"]) if "args" in given else Tup(()))
         tol, limit, bands = self._settings(given, node)
+        kind = "sparse" if "pattern" in given else "banded" if bands else "dense"
         self.release(mark)
         if not isinstance(args, Tup) or is_complex(args):
             raise self.error(f"args of adj.root is {describe(args)}: pass a tuple, as args=(a, b)", node)
@@ -96,7 +100,7 @@ class Roots(Outlining):
         tree = self._tree(guess, leaves, node)
         dts = {self.dtype(v) for v in leaves}
         source = self.frame.source
-        problem = Problem(fn, tree, "f4" if dts == {"f4"} else "f8", bool(bands), lambda message: source.error(message, node))
+        problem = Problem(fn, tree, "f4" if dts == {"f4"} else "f8", kind, lambda message: source.error(message, node))
         sizes = tuple(self.lengths(v)[0] for v in leaves if isinstance(v, (Ref, Lazy))) if tree != "array" else ()  # type: ignore[arg-type]
         start = self._start(problem, guess, leaves, sizes)
         flat = Tup(tuple(self._whole(v, problem) for v in args.items))
@@ -108,8 +112,9 @@ class Roots(Outlining):
         return problem.unpacked(self, x, sizes)
 
     # -------------------------------------------------------------------------------------------------------- its arguments
-    def _settings(self, given: dict[str, ast.expr], node: ast.AST) -> tuple[Atom | None, Atom, tuple[Atom, ...]]:
-        """tol (None: not given), max_iter, and the numbers of diagonals below and above the main one, if they are given."""
+    def _settings(self, given: dict[str, ast.expr], node: ast.AST) -> tuple[Atom | None, Atom, tuple[Value, ...]]:
+        """tol (None: not given), max_iter, and what is said of the Jacobian: the numbers of diagonals below and above the main
+        one, or the arrays of a pattern, or nothing."""
 
         def numbers(name: str, integer: bool) -> Value | None:
             v = self.value(given[name]) if name in given else Static(None)
@@ -130,6 +135,8 @@ class Roots(Outlining):
             self.check(
                 self.b.op("lnot", self.b.op("gt", tol, const(0, "f8"))), node, "ValueError('adj.root: tol must be positive')"
             )
+        if "pattern" in given:
+            return tol, limit, self.value(given["pattern"]).items  # type: ignore[union-attr, return-value]
         if bands is None:
             return tol, limit, ()  # type: ignore[return-value]
         if not isinstance(bands, Tup) or len(bands.items) != 2:
@@ -172,7 +179,7 @@ class Roots(Outlining):
     # -------------------------------------------------------------------------------------------------------- two functions
     def _key(self, what: str, problem: Problem, value: Tup) -> Any:
         try:
-            return (what, problem.fn, problem.tree, problem.dt, problem.banded, self._kind(value, {}))
+            return (what, problem.fn, problem.tree, problem.dt, problem.kind, self._kind(value, {}))
         except Misfit:
             raise problem.refuse(
                 f"an argument of {problem.fn.__name__} is neither a number, an array, a tuple nor a function"
@@ -224,8 +231,7 @@ class Roots(Outlining):
         out = Base(low.child.names.fresh("x"), problem.dt, 1, "inout")
         low.child.dims[out] = low.child.shape(start)
         low.child.assign(Ref.of(out), start)
-        text = newton.banded_newton if problem.banded else newton.dense_newton
-        state = low.run(text, [low.residual, low.tangent, Ref.of(out), *bands.items, *settings.items])
+        state = low.run(newton.SOLVERS[problem.kind][0], [low.residual, low.tangent, Ref.of(out), *bands.items, *settings.items])
         fn, sites, captures = low.finished(self.helpers.name(problem.fn), (*low.params, out), (state,))  # type: ignore[arg-type]
         number = low.child.names.var("state", "i8")
         made = Opaque(
@@ -350,8 +356,7 @@ class _Lowered:
 
     def solve(self, x: Ref, b: Value, transposed: int, memory: Base, mode: str) -> None:
         """Put minus the solution of the system of the Jacobian into memory."""
-        text = newton.banded_solution if self.problem.banded else newton.dense_solution
-        found = self.run(text, [self.tangent, x, *self.bands, b, const(transposed, "i8")])
+        found = self.run(newton.SOLVERS[self.problem.kind][1], [self.tangent, x, *self.bands, b, const(transposed, "i8")])
         child = self.child
         minus = child.lazily(child.lengths(found), "f8", lambda i: child.b.op("neg", child.at(found, i)))  # type: ignore[arg-type]
         child.assign(Ref.of(memory), minus, mode)

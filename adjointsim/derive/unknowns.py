@@ -17,12 +17,13 @@ __all__ = ["Problem"]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is solved: ``tree`` is the structure of the unknown ("number", "array", or a class and items)."""
+    """What is solved: ``tree`` is the structure of the unknown ("number", "array", or a class and items), and ``kind`` is that
+    of the Jacobian, a key of :data:`.newton.SOLVERS`."""
 
     fn: Any
     tree: Any
     dt: str
-    banded: bool
+    kind: str
     refuse: Callable[[str], Exception]
 
     def unpacked(self, low: Any, x: Ref, sizes: Sequence[Atom]) -> Value:

@@ -72,28 +72,28 @@ class Dirk:
         lines += ["change = massed(change)"] if self.flat.mass else []
         stage = "\n    ".join(["\ndef stage(x, t, base, weight, y, p):", *lines, f"return {residual}\n"])
         found = _FOUND.format(
-            solution=self.flat.solve("matrix", "factors", "r"), moved=vector.of(lambda path: f"x{path} - dx{path}"),
+            solution=self.flat.matrices.solve("matrix", "factors", "r"), moved=vector.of(lambda path: f"x{path} - dx{path}"),
             norm="\n".join(f"        {line}" for line in self.norm.lines("size", lambda path: f"change{path}", "y")),
         )  # fmt: skip
         return summed_text(self.flat.count) + stage + found
 
     def step(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next``."""
-        bands = "" if self.flat.bandwidth is None else f", bandwidth={self.flat.bandwidth!r}"
-        solved = [f"x = root(stage, x, (moment, base, weight, y, {p}){bands})"]
+        matrices = self.flat.matrices
+        solved = [f"x = {matrices.root}(stage, x, (moment, base, weight, y, {p}){matrices.said_to_root})"]
         return self._lines(begin, end, [], f"flat_rate({begin}, v, y, {p})", solved)
 
     def attempt(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next`` and the ``norm`` of its error, from k1; Inf if a stage is not found."""
         t, flat = self.tableau, self.flat
         first = [f"matrix = shifted(1.0, (h * {float(t.gamma)!r}) * jacobian({begin}, v, y, {p}))",
-                 f"factors = {flat.factor('matrix')}", "good = True"]  # fmt: skip
+                 f"factors = {flat.matrices.factor('matrix')}", "good = True"]  # fmt: skip
         solved = ["if good:", "    x, good = found(x, moment, base, weight, matrix, factors, y, c)"]
         error = flat.vector.of(lambda path: f"h * raw{path}")
         return [
             *self._lines(begin, end, first, "packed(k1)", solved),
             f"raw = summed(stage_errors, s, {t.stages})", f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []),
-            f"error = unpacked({flat.solve('matrix', 'factors', 'raw')}, y)",
+            f"error = unpacked({flat.matrices.solve('matrix', 'factors', 'raw')}, y)",
             *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"), "if not good:", "    norm = np.inf",
         ]  # fmt: skip
 

@@ -99,8 +99,8 @@ class ODE:
                 that is one vector; without it, systems are dense.
     jac_sparsity: a matrix, dense or sparse, (n, n) for the n numbers of the state in their order, nonzero where drhs_i/dy_j may
                 be; or "detect", for where it is at the y0 and p of the first call and next to them.  Columns without a common
-                row are found together, and unknowns are renumbered so that the systems are banded (if that is narrow, else
-                dense).  Entries elsewhere are an error.
+                row are found together, and unknowns are renumbered so that the systems are banded, or else sparse (SuperLU), or
+                stay dense, whichever is estimated to be cheapest.  Entries elsewhere are an error.
     mass:       M in M y' = rhs(t, y, p), constant: a square matrix, or its diagonal; singular for algebraic equations of index 1,
                 for the methods "rodas5p", "sdirk2" and "implicit_euler".
     first_step, max_step, max_steps: the first step's size, the largest one's, and how many may be tried (default 100 000).

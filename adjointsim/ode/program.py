@@ -18,11 +18,12 @@ import numpy as np
 
 from adjointsim.derive.factored import banded_factor, banded_solve, lu_factor, lu_solve
 from adjointsim.derive.source import from_text
+from adjointsim.derive.sparselu import sparse_factor, sparse_solve
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import StructureError, UnsupportedError
 from adjointsim.forms import Form, Kind
 from adjointsim.functions import jvp
-from adjointsim.implicit import root
+from adjointsim.implicit import root, sparse_root
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, shapes_of
 from adjointsim.random import normal
@@ -51,7 +52,10 @@ __all__ = ["Functions", "Program", "Systems"]
 _F8, _I8 = ScalarSpec("f8"), ScalarSpec("i8")
 
 #: what the texts of implicit methods refer to
-IMPLICIT = {"banded_factor": banded_factor, "banded_solve": banded_solve, "lu_factor": lu_factor, "lu_solve": lu_solve}
+IMPLICIT = {
+    "banded_factor": banded_factor, "banded_solve": banded_solve, "lu_factor": lu_factor, "lu_solve": lu_solve,
+    "sparse_factor": sparse_factor, "sparse_solve": sparse_solve, "sparse_root": sparse_root,
+}  # fmt: skip
 
 
 class Systems(NamedTuple):

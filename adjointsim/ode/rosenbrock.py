@@ -70,11 +70,11 @@ class Rosenbrock:
         found = ["moved = summed(stage_a[i], u, i)", f"at_stage[i] = {at}", rate]
         stage += found if known is None else [f"f = {known}", "if i > 0:", *(f"    {line}" for line in found)]
         stage += ["earlier = summed(stage_c[i], u, i)", *(["earlier = massed(earlier)"] if flat.mass else [])]
-        stage += [f"u[i] = {flat.solve('matrix', 'factors', right)}"]
+        stage += [f"u[i] = {flat.matrices.solve('matrix', 'factors', right)}"]
         after = of(lambda path: f"v{path} + moved{path}")
         return [
             "v = packed(y)", f"jac = jacobian({begin}, v, y, {p})", f"change = time_rate({begin}, v, y, {p})",
-            f"matrix = shifted(1.0 / (h * {float(t.gamma)!r}), jac)", f"factors = {flat.factor('matrix')}",
+            f"matrix = shifted(1.0 / (h * {float(t.gamma)!r}), jac)", f"factors = {flat.matrices.factor('matrix')}",
             f"u = np.zeros(({t.stages}, {flat.count or 'len(v)'}))", "at_stage = np.zeros_like(u)",
             f"for i in range({t.stages}):", *(f"    {line}" for line in stage),
             f"moved = summed(stage_weights, u, {t.stages})", f"v_next = {after}", "y_next = unpacked(v_next, y)",

@@ -44,12 +44,19 @@ def lower(n):
 def test_every_entry_is_in_the_band_and_found_by_its_group(matrix, width, groups):
     given = checked_sparsity(matrix)
     found = Pattern.of(given)
+    lower, upper = found.band
+    assert lower + upper <= width
+    dense = assert_complete(found, given, groups)
+    rows, columns = np.nonzero(dense)
+    assert np.all(rows - columns <= lower) and np.all(columns - rows <= upper)
+
+
+def assert_complete(found, given, groups):
+    """Every entry is found, and is where it is said to be; returns the matrix in the pattern's order."""
     n = given.shape[0]
-    assert found.lower + found.upper <= width and len(found.groups) - 1 <= groups
+    assert len(found.groups) - 1 <= groups
     np.testing.assert_array_equal(found.order[found.back], np.arange(n))
     dense = given.toarray()[np.ix_(found.order, found.order)]
-    rows, columns = np.nonzero(dense)
-    assert np.all(rows - columns <= found.lower) and np.all(columns - rows <= found.upper)
     again = np.zeros((n, n))
     for g in range(len(found.groups) - 1):
         own = found.columns[found.groups[g] : found.groups[g + 1]]
@@ -57,13 +64,33 @@ def test_every_entry_is_in_the_band_and_found_by_its_group(matrix, width, groups
         for j in own:
             again[found.rows[found.first[j] : found.first[j + 1]], j] = 1.0
     np.testing.assert_array_equal(again, dense)
+    np.testing.assert_array_equal(found.rows[found.diagonal], np.arange(n))
+    assert np.all((found.first[:-1] <= found.diagonal) & (found.diagonal < found.first[1:]))
+    return dense
+
+
+def arrow(n):
+    matrix = sparse.lil_matrix(sparse.identity(n))
+    matrix[0] = matrix[:, 0] = 1.0
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("matrix", "groups"),
+    [(shuffled(grid(45)), 9), (shuffled(arrow(200)), 200), (sparse.random(300, 300, 0.01, random_state=2), 14)],
+    ids=["grid", "arrow", "random"],
+)
+def test_large_patterns_without_a_narrow_band_are_for_sparse_factors(matrix, groups):
+    given = checked_sparsity(matrix)
+    found = Pattern.of(given)
+    assert found.band is None
+    assert_complete(found, given, groups)
 
 
 def test_a_pattern_that_no_order_makes_narrow_is_dense():
-    arrow = np.eye(20)
-    arrow[0] = arrow[:, 0] = 1.0
-    assert Pattern.of(checked_sparsity(arrow)) is None
+    assert Pattern.of(checked_sparsity(arrow(20))) is None
     assert Pattern.of(checked_sparsity(np.eye(1))) is None
+    assert Pattern.of(checked_sparsity(RNG.uniform(size=(300, 300)) < 0.5)) is None
 
 
 class Pair(NamedTuple):
