@@ -24,7 +24,7 @@ from .ir import Alloc, Base, Fn, Foreign, Var, effects, is_float, walk
 from .kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
 from .lanes import LanesError
 from .module import load_module
-from .native import STUBS, Program
+from .native import STUBS, Program, needs_text
 from .returned import ShapeSite
 from .roots import RootSite
 from .scratch import Memory, Scratch, scratch_of, zeros_of
@@ -112,7 +112,7 @@ class Compiled:
     ) -> str:
         """The text of a function, for people; the module has a stub of it, unless it calls code of others."""
         text = emit(f, scratch, lines, options, bare=bare)
-        if any(isinstance(s, Foreign) for s in f.body):
+        if needs_text(f):
             self._stubs.append(text)
             return text
         program = Program.of(f, scratch, text, bare)

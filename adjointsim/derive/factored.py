@@ -19,17 +19,12 @@ number of its column).  Unlike an estimate of the condition this does not depend
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from .lapack import dgbtrf, dgbtrs, dgetrf, dgetrs, doubles, in_double, ready
+from .lapack import factorise, factorise_bands, solve, solve_bands
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
 
-__all__ = ["banded_factor", "banded_solve", "factorise", "factorise_bands", "lu_factor", "lu_solve", "solve", "solve_bands"]
-
-#: units of rounding below which a pivot is none
-NOISE = 16 * np.finfo(float).eps
-
+__all__ = ["banded_factor", "banded_solve", "lu_factor", "lu_solve", "reals"]
 
 def reals(kinds: Kinds, *ranks: int) -> None:
     """TypeError unless the arguments are numbers or real arrays of these ranks."""
@@ -52,42 +47,6 @@ def _like_right_side(kinds: Kinds) -> Spec:
 
 
 # ------------------------------------------------------------------------------------------------------------ dense matrices
-@njit(error_model="numpy")
-def factorise(a, factors):
-    """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
-    n = len(a)
-    if a.shape[1] != n:
-        raise ValueError("a matrix that is factorised must be square")
-    if n == 0:
-        return True
-    lu = doubles(factors)
-    for i in range(n):
-        for j in range(n):
-            lu[j, i] = a[i, j]
-    regular = dgetrf(n, lu, factors) == 0
-    for k in range(n):  # of the terms of pivot k: row k of L times column k of U
-        total = abs(lu[k, k])
-        for m in range(k):
-            total += abs(lu[m, k] * lu[k, m])
-        regular = regular and abs(lu[k, k]) > NOISE * total  # not if NaN
-    return regular
-
-
-@njit(error_model="numpy")
-def solve(factors, b, transposed, x):
-    """Write the solution for factors of a regular matrix."""
-    n = len(b)
-    if factors.shape[1] != n:
-        raise ValueError("the right side of a system must be as long as its matrix")
-    work = in_double(x)
-    for k in range(n):
-        work[k] = b[k]
-    if n:
-        dgetrs(transposed, doubles(factors), factors, work)
-    for k in range(n):
-        x[k] = work[k]
-
-
 def _lu_factor(a, factors):
     if not factorise(a, factors):
         raise ValueError("the matrix is singular to working precision")
@@ -123,47 +82,6 @@ def lu_solve_jvp(x, args, args_dot):
 
 
 # ----------------------------------------------------------------------------------------------------------- banded matrices
-@njit(error_model="numpy")
-def factorise_bands(bands, lower, factors):
-    """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
-    rows, n = bands.shape
-    upper = rows - 1 - lower
-    if lower < 0 or upper < 0:
-        raise ValueError("a banded matrix needs rows for all diagonals: lower + 1 + upper")
-    if n == 0:
-        return True
-    lu = doubles(factors)
-    for j in range(n):
-        for k in range(lower):  # room for what pivoting brings
-            lu[j, k] = 0.0
-        for k in range(rows):
-            lu[j, lower + k] = bands[k, j] if 0 <= j + k - upper < n else 0.0
-    regular = dgbtrf(lower, upper, lu, factors) == 0
-    for j in range(n):
-        largest = 0.0
-        for k in range(max(0, upper - j), min(rows, upper - j + n)):
-            largest = max(largest, abs(bands[k, j]))
-        regular = regular and abs(lu[j, lower + upper]) > NOISE * largest  # not if NaN
-    if regular:
-        ready(lower, upper, lu)
-    return regular
-
-
-@njit(error_model="numpy")
-def solve_bands(factors, b, lower, transposed, x):
-    """Write the solution for factors of a regular matrix."""
-    n = len(b)
-    if len(factors) != n:
-        raise ValueError("the right side of a system must be as long as its matrix")
-    work = in_double(x)
-    for k in range(n):
-        work[k] = b[k]
-    if n:
-        dgbtrs(transposed, lower, factors.shape[1] - 2 - 2 * lower, doubles(factors), factors, work)
-    for k in range(n):
-        x[k] = work[k]
-
-
 def _banded_factor(bands, lower, factors):
     if not factorise_bands(bands, lower, factors):
         raise ValueError("the banded matrix is singular to working precision")

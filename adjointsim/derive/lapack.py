@@ -1,7 +1,8 @@
 """LAPACK's factorisations and solutions of one system, dense and banded, callable from compiled code and from Python.
 
 SciPy ships LAPACK; its functions are called by symbols of our own, so that code on the disk does not depend on addresses.
-What is written here is compiled by Numba where compiled code calls it, and runs as it is anywhere else.
+What is written here is compiled by Numba where compiled code calls it, and runs as it is anywhere else.  It is all in one file:
+Numba keeps it on the disk for as long as the file is what it was.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.extending import get_cython_function_address, intrinsic, overload
 from numba.np.arrayobj import populate_array
 
-__all__ = ["dgbtrf", "dgbtrs", "dgetrf", "dgetrs", "doubles", "in_double", "ready", "remember", "remembered"]
+__all__ = [
+    "NOISE", "doubles", "factorise", "factorise_bands", "in_double", "remember", "remembered", "solve", "solve_bands",
+]  # fmt: skip
 
 _REAL = types.CPointer(types.float64)
 
@@ -71,6 +74,9 @@ def doubles(typingctx: Any, a: Any) -> Any:
     return types.Array(types.float64, a.ndim, a.layout, readonly=not a.mutable)(a), codegen
 
 
+#: units of rounding below which a pivot is none
+NOISE = 16 * np.finfo(float).eps
+
 #: systems up to this size are solved by loops: a call of LAPACK costs more than their arithmetic
 SMALL = 12
 
@@ -78,7 +84,7 @@ SMALL = 12
 NARROW = 8
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def dgetrf(n, lu, factors):
     """Factorise in place a matrix that is stored by columns in the first n rows (``lu[j, i]`` is A[i, j]); LAPACK's info.
 
@@ -107,7 +113,7 @@ def dgetrf(n, lu, factors):
     return info
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def dgetrs(transposed, lu, factors, x):
     """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
     n = len(x)
@@ -137,7 +143,7 @@ def dgetrs(transposed, lu, factors, x):
                 x[m] -= lu[k, m] * x[k]
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def dgbtrf(lower, upper, lu, factors):
     """Factorise in place a banded matrix, ``lu[j, lower + upper + i - j]`` being A[i, j]; returns LAPACK's info.
 
@@ -154,7 +160,7 @@ def dgbtrf(lower, upper, lu, factors):
     return info
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def dgbtrs(transposed, lower, upper, lu, factors, x):
     """Solve in place with what :func:`dgbtrf` left, or with the transposed matrix."""
     if lower + upper <= NARROW:
@@ -166,12 +172,12 @@ def dgbtrs(transposed, lower, upper, lu, factors, x):
     _dgbtrs((_letter(transposed), n, lower, upper, 1, lu, rows, pivots, x, n))
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _letter(transposed):
     return 84 if transposed else 78  # T, N
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _narrow_factors(lower, d, lu, factors):
     """Gaussian elimination with partial pivoting; place d of a column is the diagonal."""
     n, place = len(lu), lu.shape[1] - 1
@@ -202,7 +208,7 @@ def _narrow_factors(lower, d, lu, factors):
     return info
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def ready(lower, upper, lu):
     """Make what :func:`dgbtrf` left of a regular matrix ready for :func:`dgbtrs`.
 
@@ -219,7 +225,7 @@ def ready(lower, upper, lu):
             lu[j, d + i - j] *= lu[i, d]
 
 
-@njit(error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _narrow_solution(transposed, lower, d, lu, factors, x):
     n, place = len(x), lu.shape[1] - 1
     if transposed:
@@ -263,6 +269,84 @@ def _compiled_in_double(x):
     if x.dtype == types.float64:
         return lambda x: x
     return lambda x: np.empty(len(x))
+
+
+# -------------------------------------------------------------------------------------------------- factors and solutions
+@njit(cache=True, error_model="numpy")
+def factorise(a, factors):
+    """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
+    n = len(a)
+    if a.shape[1] != n:
+        raise ValueError("a matrix that is factorised must be square")
+    if n == 0:
+        return True
+    lu = doubles(factors)
+    for i in range(n):
+        for j in range(n):
+            lu[j, i] = a[i, j]
+    regular = dgetrf(n, lu, factors) == 0
+    for k in range(n):  # of the terms of pivot k: row k of L times column k of U
+        total = abs(lu[k, k])
+        for m in range(k):
+            total += abs(lu[m, k] * lu[k, m])
+        regular = regular and abs(lu[k, k]) > NOISE * total  # not if NaN
+    return regular
+
+
+@njit(cache=True, error_model="numpy")
+def solve(factors, b, transposed, x):
+    """Write the solution for factors of a regular matrix."""
+    n = len(b)
+    if factors.shape[1] != n:
+        raise ValueError("the right side of a system must be as long as its matrix")
+    work = in_double(x)
+    for k in range(n):
+        work[k] = b[k]
+    if n:
+        dgetrs(transposed, doubles(factors), factors, work)
+    for k in range(n):
+        x[k] = work[k]
+
+
+@njit(cache=True, error_model="numpy")
+def factorise_bands(bands, lower, factors):
+    """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
+    rows, n = bands.shape
+    upper = rows - 1 - lower
+    if lower < 0 or upper < 0:
+        raise ValueError("a banded matrix needs rows for all diagonals: lower + 1 + upper")
+    if n == 0:
+        return True
+    lu = doubles(factors)
+    for j in range(n):
+        for k in range(lower):  # room for what pivoting brings
+            lu[j, k] = 0.0
+        for k in range(rows):
+            lu[j, lower + k] = bands[k, j] if 0 <= j + k - upper < n else 0.0
+    regular = dgbtrf(lower, upper, lu, factors) == 0
+    for j in range(n):
+        largest = 0.0
+        for k in range(max(0, upper - j), min(rows, upper - j + n)):
+            largest = max(largest, abs(bands[k, j]))
+        regular = regular and abs(lu[j, lower + upper]) > NOISE * largest  # not if NaN
+    if regular:
+        ready(lower, upper, lu)
+    return regular
+
+
+@njit(cache=True, error_model="numpy")
+def solve_bands(factors, b, lower, transposed, x):
+    """Write the solution for factors of a regular matrix."""
+    n = len(b)
+    if len(factors) != n:
+        raise ValueError("the right side of a system must be as long as its matrix")
+    work = in_double(x)
+    for k in range(n):
+        work[k] = b[k]
+    if n:
+        dgbtrs(transposed, lower, factors.shape[1] - 2 - 2 * lower, doubles(factors), factors, work)
+    for k in range(n):
+        x[k] = work[k]
 
 
 # ------------------------------------------------------------------------------------------------- a word to who called it

@@ -42,7 +42,8 @@ class Model:
     def texts(self) -> list[str]:
         """The kernels' parts of the module, under the names that the driver calls them by."""
         found = [(verb, self.kernels[verb]) for verb in DRIVER_VERBS if verb in self.kernels]
-        return [re.sub(rf"^(def )?{k.kernel.fn.name}( = native)?\(", rf"\1k_{verb}\2(", k.module_text, flags=re.M) for verb, k in found]
+        heads = [(verb, k, rf"^(def )?{k.kernel.fn.name}( = native)?\(") for verb, k in found]
+        return [re.sub(head, rf"\1k_{verb}\2(", k.module_text, flags=re.M) for verb, k, head in heads]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from .ir import (
     Dim,
     Fn,
     For,
+    Foreign,
     If,
     Let,
     Load,
@@ -48,14 +49,25 @@ from .ir import (
     While,
 )  # fmt: skip
 from .productnests import products
+from .registry import registered
 
-__all__ = ["STUBS", "Program", "native"]
+__all__ = ["STUBS", "Program", "native", "needs_text"]
 
 #: the head of a module
 STUBS = HEADER + "from adjointsim.derive.native import native\n"
 
 _NO_MEMORY = -2
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
+
+
+def needs_text(fn: Fn) -> bool:
+    """Whether Numba compiles a function from its text: one that calls code of others with results to be looked at, or code that
+    is known by its address, so that its module is not kept on the disk."""
+    foreign = next((s for s in fn.body if isinstance(s, Foreign)), None)
+    if foreign is None:
+        return False
+    simple = foreign.fills and not foreign.complexes and all(isinstance(a, (Var, Const, Base)) for a in foreign.args)
+    return not (simple and registered(foreign.key).cacheable)
 
 
 class Program:
@@ -93,8 +105,8 @@ class Program:
 def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False) -> Any:
     """The intrinsic of a program, for the module of these globals; ``apart``: as a function that it calls.
 
-    Such a function is built once for each module of LLVM's, and optimised with what calls it.  (One of Numba's own would be typed,
-    optimised and made machine code of by itself before that.)
+    Such a function is built once for each module of LLVM's, and optimised with what calls it.  (One of Numba's own would be
+    typed, optimised and made machine code of by itself before that.)
     """
     program = _programs.get(key)  # none where the module's code is on the disk, unless that turns out to be damaged
 
@@ -312,6 +324,22 @@ class _Builder(Values):
         for v, part in zip(s.results, parts, strict=True):
             self.values[v] = part
 
+    def _foreign(self, s: Foreign) -> None:
+        """A call of code that fills arrays, and may not write what it reads."""
+        kinds, values = [], []
+        for a in s.args:
+            if isinstance(a, Base):
+                array = self.array(a)
+                kinds.append(array.kind.copy(readonly=True))
+                values.append(array.value)
+            else:
+                kinds.append(TYPES[a.dt])  # type: ignore[attr-defined]
+                values.append(self.atom(a))  # type: ignore[arg-type]
+        for _, base in s.outs:
+            kinds.append(self.array(base).kind)
+            values.append(self.array(base).value)
+        self.called(self.context.typing_context.resolve_value_type(registered(s.key).compiled), kinds, values)
+
     def called(self, fn: Any, kinds: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
         """The type and the value of a call of what Numba knows by this type or as this function."""
         context, builder = self.context, self.builder
@@ -422,6 +450,6 @@ def _wrapped(builder: Any, index: Any, length: Any) -> Any:
 
 _STATEMENTS: dict[type[Stmt], Callable[[_Builder, Any], None]] = {
     Let: _Builder.let, Dim: _Builder._dim, Load: _Builder._load, Store: _Builder._store, Alloc: _Builder._alloc,
-    If: _Builder._if, For: _Builder._for, While: _Builder._loop, Call: _Builder._call, Raise: _Builder._raise,
-    Need: _Builder._need,
+    If: _Builder._if, For: _Builder._for, While: _Builder._loop, Call: _Builder._call, Foreign: _Builder._foreign,
+    Raise: _Builder._raise, Need: _Builder._need,
 }  # fmt: skip

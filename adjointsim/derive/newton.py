@@ -22,8 +22,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .factored import banded_factor, banded_solve, factorise, factorise_bands, lu_factor, lu_solve, solve, solve_bands
-from .lapack import remember
+from .factored import banded_factor, banded_solve, lu_factor, lu_solve
+from .lapack import factorise, factorise_bands, remember, solve, solve_bands
 from .registry import CustomFunction, Kinds
 from .sparselu import factorise_sparse, solve_sparse, sparse_factor, sparse_solve
 from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec

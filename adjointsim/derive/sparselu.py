@@ -29,8 +29,8 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from .factored import NOISE, reals
-from .lapack import doubles, in_double
+from .factored import reals
+from .lapack import NOISE, doubles, in_double
 from .pycall import called_from_compiled
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
