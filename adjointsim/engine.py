@@ -26,6 +26,7 @@ from adjointsim.storage.arena import borrow_slots
 
 __all__ = ["CompiledExecutor"]
 
+_AT_HAND = 2**22  # bytes that are kept for the next call
 _SLICE = 0.1  # seconds between two returns to Python, which let Ctrl-C through
 
 _WHAT = {
@@ -86,7 +87,7 @@ class CompiledExecutor(Executor):
 
     def put_back(self) -> None:
         """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
-        if self._kit.idle:
+        if self._kit.idle or self._peak > _AT_HAND:
             return
         given = self._given
         self.p, given.y0, given.p, given.captures = [], [], [], {}

@@ -11,6 +11,7 @@ import pytest
 import adjointsim as adj
 from adjointsim import at_once as module
 from adjointsim.call import Call
+from adjointsim.engine import CompiledExecutor
 from adjointsim.errors import NonFiniteError
 
 GAIN = np.array([0.9, 1.1, 1.0])
@@ -225,3 +226,21 @@ def test_nothing_of_a_call_is_held():
     gc.collect()
     assert seen() is None
     assert own() is None
+
+
+@adj.step
+def crowded(n, y, p):
+    table = np.outer(y, np.arange(2000.0)) * p
+    return y + 1e-9 * np.sum(np.sin(table), axis=1)
+
+
+def test_much_memory_is_not_kept(monkeypatch):
+    kept = []
+    monkeypatch.setattr(CompiledExecutor, "put_back", lambda self, real=CompiledExecutor.put_back: kept.append(real(self) or self))
+    y0 = np.linspace(0.1, 1.0, 400)
+    value, grad = adj.Simulation(crowded, 2, terminal=lambda y, p: np.sum(y)).value_and_grad(y0, 0.1)
+    assert kept[0].bytes_taken > 2**22
+    assert kept[0]._kit.idle == []
+    small = adj.Simulation(rotate, 3, terminal=terminal)
+    small.value_and_grad(Y0, PAR)
+    assert kept[1]._kit.idle == [kept[1]]
