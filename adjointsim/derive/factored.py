@@ -12,8 +12,9 @@ in ``scipy.linalg.solve_banded``: ``bands[upper + i - j, j]`` is A[i, j], of ``l
 of 1 in place of 0 the transposed system is solved.
 
 A matrix that is singular to working precision raises a ValueError: a pivot that is 0, or is what rounding left of a sum that
-cancels (it is smaller than 16 units of rounding of the absolute values of the terms; for bands, than 16 units of the largest
-number of its column).  Unlike an estimate of the condition this does not depend on how rows and columns are scaled.
+cancels: it is smaller than 16 units of rounding of the absolute values of the terms, which, unlike an estimate of the condition,
+does not depend on how rows and columns are scaled.  Of a band it is smaller than 16 units of the largest number of its column:
+rows whose units differ by 10^15 or more are taken for singular.
 """
 
 from __future__ import annotations
