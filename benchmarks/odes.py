@@ -145,7 +145,8 @@ def compare(name: str) -> None:
     """Time one model and print its table."""
     given, entries, absent, tight = contest(name)
     rounds, limit = MODELS[name]
-    times = warm({**entries, "run": lambda: given.ode.run(given.y0, given.p), "tight": given.reference}, rounds)
+    runs = {"run": lambda: given.ode.run(given.y0, given.p), "tight": given.reference}
+    times = warm({**entries, "ours": given.call, **runs}, rounds)
     answers = {who: call() for who, call in entries.items()}
     print(f"\n{given.title}")
     print(f"  {'':38}{'ms':>10}{'over ours':>11}{'error':>10}{'gradient':>10}{'from ours':>11}")
