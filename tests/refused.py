@@ -639,6 +639,42 @@ refuse("array of two names written after the loop that named it", """
         return a[2] + b[2]
     """, "a[2] += b[1] | a = b | for i in", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
 
+refuse("array of a name that the loop has bound to another one, written after it", """
+    def f(a, b, x):
+        for i in range(2):
+            c = a
+            a = b
+            if x > 100.0:
+                c = 0.6 * a
+        c *= 0.9
+        return a[0] + b[1] + c[2]
+    """, "c *= 0.9 | c = a | for i in", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
+
+refuse("array of a name that the loop has bound to another one, written in it", """
+    def f(a, b, x):
+        for i in range(3):
+            c = a
+            a = b
+            if x > 100.0:
+                c = 0.6 * a
+            c[0] = 0.9 * c[0] + 0.1
+        return a[0] + b[1] + c[2]
+    """, "c[0] = 0.9 | c = a | for i in", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
+
+refuse("array chosen from what names were in the iteration before, written after the loop", """
+    def f(a, b, x):
+        c = b
+        for i in range(3):
+            if x > 100.0:
+                d = c
+            else:
+                d = a
+            c = d
+            a = b
+        d *= 0.5
+        return a[0] + b[1] + d[2]
+    """, "d *= 0.5 | d = a | for i in", "array copy", (A, A + 1.0, 0.7))  # fmt: skip
+
 refuse("array known by a name of a name", """
     def f(a, b, c, x):
         if x > 0.3:

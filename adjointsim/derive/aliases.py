@@ -264,10 +264,12 @@ class Aliases(Forward):
             return Tup(tuple(self._settled(x, y) for x, y in zip(start.items, now.items, strict=True)), now.cls)
         return start if isinstance(start, Ref) and start.base in self.carriers and isinstance(now, Ref) else now
 
-    def _copy_carried_arrays(self, initial: Env, live: frozenset[str], node: ast.AST) -> None:
+    def _copy_carried_arrays(self, initial: Env, live: frozenset[str], outer: Collection[Base], node: ast.AST) -> bool:
+        """At the end of an iteration.  True if it is to be lowered again, for it has been found that a carried name may be one
+        of the ``outer`` arrays, or another one that is carried: then so may be what a branch chose from it."""
         group = [(name, *pair) for name, start in initial.items() for pair in self._carried(start, self.env.get(name))]
         if not group:
-            return
+            return False
         made = {s.base for s in walk(tuple(self.b.stmts)) if isinstance(s, Alloc)}
         written = _stored(self.b.stmts) - made - self.frame.slots
         carried = {start.base for _, start, _ in group}
@@ -297,7 +299,9 @@ class Aliases(Forward):
             self.b.stmts.extend(stmts)
         for name in {name: None for name, _, _ in group}:
             self.env[name] = self._settled(initial[name], self.env[name])
+        links = [(x, y) for x in carried for y in {*carried, *outer} if not self.may_be(x, y)]
         self._relate(group, carried)
+        learnt = any(self.may_be(x, y) for x, y in links)
         for base in written:  # the next iteration writes it again
             for name, other in self._visible(live):
                 if other != base and self.may_be(other, base):
@@ -305,6 +309,7 @@ class Aliases(Forward):
                         f"'{name}' may name an array that the loop writes under another name: copy its elements instead",
                         node,
                     )
+        return learnt
 
     def _relate(self, group: list[tuple[str, Ref, Ref]], carried: set[Base]) -> None:
         """What carried names may be: their arrays before the loop, and what an iteration binds them to.

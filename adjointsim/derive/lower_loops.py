@@ -141,6 +141,7 @@ class Loops(Growing):
         before = dict(self.env)
         line = self.b.line
         seen = [base for _, base in self._visible(live)]
+        outer = {r.base for frame in self.frames for value in frame.env.values() for r in refs_in(value)}
         known = [n for n in names if n in before and before[n] != Static(UNBOUND)]
         initial: dict[str, Value] = {n: self._unshared(before[n], n, seen) for n in known}
         if returns:
@@ -166,7 +167,7 @@ class Loops(Growing):
                 self.frame.loops += 1
                 body()
                 self.frame.loops -= 1
-                self._copy_carried_arrays(initial, live, s)
+                learnt = self._copy_carried_arrays(initial, live, outer, s)
                 code = self.env[EXIT]
                 stop = self._stop(code) if returns or breaks else None
                 if returns:
@@ -174,6 +175,8 @@ class Loops(Growing):
                 widened = self._widen(
                     initial, {n: self.env[n] for n in [*names, EXIT, RET] if n in self.env and (n in names or returns)}, s
                 )
+                if widened is None and learnt:
+                    widened = initial
                 if widened is None:
                     yields = [
                         self.b.cast(a, v.dt)

@@ -307,3 +307,26 @@ def returned_in_a_branch_after_a_loop_that_may_return_another(b, c):
         if a[0] * c[1] > 0.1:
             return a, b
     return b, a
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6]), 0.2), tags="alias loop")
+def swapped_by_a_branch_in_a_loop_and_written(a, b, x):
+    u, v = a * 1.0, b * 1.0
+    for i in range(3):
+        if u[0] > v[0] * i * x:
+            u, v = v, u
+        u[0] *= 0.5
+        v[1] += 0.25 * u[0]
+    v *= 2.0
+    return u[0] * v[1], v
+
+
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6]), 0.2), tags="alias loop", id="named")
+@case(args=(np.array([0.3, 0.4]), np.array([0.5, 0.6]), -0.2), tags="alias loop", id="made")
+def chosen_from_what_a_name_was_and_only_read(a, b, x):
+    for _ in range(2):
+        c = a
+        a = b
+        if c[0] * x < 0.0:
+            c = 0.6 * a * a + x
+    return a, b, c * x
