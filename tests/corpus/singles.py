@@ -53,9 +53,9 @@ def into_slices_and_places(a, b):
     return a
 
 
-@case(args=(M34,), id="full")
-@case(args=(ROW,), id="row")
-@case(args=(COLUMN,), id="column")
+@case(args=(M34,), id="full", tags="plain")
+@case(args=(ROW,), id="row", tags="plain")
+@case(args=(COLUMN,), id="column", tags="plain")
 def what_follows(m):
     like = np.zeros_like(m) + 0.3
     made = np.ones((m.shape[0], m.shape[1]))
