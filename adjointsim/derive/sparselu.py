@@ -23,17 +23,19 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
-from scipy import sparse
 
 from .factored import reals
 from .lapack import NOISE, doubles, in_double
 from .pycall import called_from_compiled
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
+
+if TYPE_CHECKING:
+    from scipy import sparse  # else in the functions: it takes its time to import, and few need it
 
 __all__ = ["elimination_order", "factorise_sparse", "solve_sparse", "sparse_factor", "sparse_solve"]
 
@@ -56,6 +58,8 @@ def elimination_order(matrix: sparse.csc_matrix) -> tuple[np.ndarray, float, flo
     """An order of rows and columns in which a matrix with such a pattern, and with a nonzero diagonal, has sparse factors, by
     the minimum degrees of A + A^T; and how many numbers these have and how many multiplications they take, if pivots are on the
     diagonal."""
+    from scipy import sparse
+
     n = matrix.shape[0]
     strong = sparse.csc_matrix(matrix != 0, dtype=np.float64)
     strong = sparse.csc_matrix(strong + sparse.diags(np.asarray(abs(strong).sum(axis=0)).ravel()))
@@ -77,6 +81,8 @@ def _is_regular(lu: Any) -> bool:
 
 def _factorised(values: np.ndarray, first: np.ndarray, rows: np.ndarray) -> Any:
     """What SuperLU makes of a matrix; None if it is singular."""
+    from scipy import sparse
+
     n = len(first) - 1
     ends = first[0] == 0 and first[-1] == len(rows) and np.all(first[1:] >= first[:-1])
     if not (ends and np.all((rows >= 0) & (rows < n))):
