@@ -158,9 +158,17 @@ class Call:
     @property
     def carefree(self) -> bool:
         """Whether every state is stored without a look at the memory: nobody bounds it, and they are small."""
-        sim, problem = self.sim, self.problem
-        free = sim.memory is None and sim.directory is None and not self._named
-        return free and max(problem.n_steps, 1) * problem.state_bytes <= _SMALL
+        return self._unbounded and not self._large and self.sim.directory is None
+
+    @property
+    def _unbounded(self) -> bool:
+        """Whether the user names neither bytes nor what is stored."""
+        return self.sim.memory is None and not self._named
+
+    @property
+    def _large(self) -> bool:
+        """Whether all states together are more than can be had anywhere."""
+        return max(self.problem.n_steps, 1) * self.problem.state_bytes > _SMALL
 
     @property
     def _named(self) -> bool:
@@ -170,7 +178,7 @@ class Call:
     def _sizes(self, more: int = 0) -> Sizes:
         """What is stored and how much of it there may be."""
         sim, state, n_steps = self.sim, self.problem.state_bytes, self.problem.n_steps
-        automatic = sim.memory is None and not self._named and max(n_steps, 1) * state > _SMALL
+        automatic = self._unbounded and self._large
         working = self.working.bytes + more if automatic or sim.memory is not None else 0
         disk = None
         if sim.directory is not None:

@@ -27,6 +27,7 @@ from .spec import ArraySpec, Spec
 
 __all__ = ["banded_factor", "banded_solve", "lu_factor", "lu_solve", "reals"]
 
+
 def reals(kinds: Kinds, *ranks: int) -> None:
     """TypeError unless the arguments are numbers or real arrays of these ranks."""
     for (dt, rank), wanted in zip(kinds, ranks, strict=False):
