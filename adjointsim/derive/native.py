@@ -102,6 +102,10 @@ class Program:
         return f"{self.fn.name} = native({self.key!r}, {len(self.params)}, globals(), apart=True)\n"
 
 
+def _loops(block: Block) -> bool:
+    return any(isinstance(s, (For, While)) or (isinstance(s, If) and (_loops(s.then) or _loops(s.orelse))) for s in block)
+
+
 def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False) -> Any:
     """The intrinsic of a program, for the module of these globals; ``apart``: as a function that it calls.
 
@@ -129,6 +133,8 @@ def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False)
             if function is None:
                 function = ll.Function(builder.module, convention.get_function_type(sig.return_type, sig.args), name)
                 function.linkage = "internal"
+                if _loops(found.fn.body):
+                    function.attributes.add("noinline")
                 convention.decorate_function(function, [f"a{k}" for k in range(arity)], sig.args)
                 inner = ll.IRBuilder(function.append_basic_block("entry"))
                 convention.init_call_helper(inner)
