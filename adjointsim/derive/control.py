@@ -13,6 +13,7 @@ TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-
 
 #: places in ``ctl``; MOVED and MOVED_BARS count how often the buffers of the state and of its cotangent have moved on, and
 #: with SHARED a leaf of a slot that is another leaf of the slot before it is the same memory
-ROW, N, HIGH, MOVED, MOVED_BARS, BUDGET, FORWARD, VJPS, OBSERVED, UNOBSERVED, TURNED, PLACE, REVERSED, STAGE, WATCHED, SHARED = range(16)
+ROW, N, HIGH, MOVED, MOVED_BARS, BUDGET, FORWARD, VJPS, OBSERVED, UNOBSERVED, TURNED, PLACE, REVERSED, STAGE, WATCHED = range(15)
+SHARED = 15
 #: what ``ctl[PLACE]`` says: which kernel was running
 DRIVER_VERBS = ("step", "running", "observe", "misfit", "step_vjp", "running_vjp", "observe_vjp", "misfit_vjp", "until")
