@@ -56,7 +56,10 @@ def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) ->
     """The primal, writing its result leaves, but for those at the places ``handed``."""
     results = tuple(None if k in handed else b for k, (_, b) in enumerate(entry.results))
     written = [b for b in results if b is not None]
-    body = each_to_loops(remove_dead(prepared(entry, level), written), entry.names)
+    body = remove_dead(prepared(entry, level), written)
+    if level:
+        body, _ = split_loops(body, entry.names, entry.fn.name, owner=True)
+    body = each_to_loops(body, entry.names)
     if level:
         body = filled(mark_indices(body, set(entry.counters)), entry.names)
     params = tuple(p for p in entry.fn.params if p in written or not isinstance(p, Base) or p.role != "result")
@@ -140,7 +143,7 @@ def vjp_kernel(
         after = (*outcome, *given, *bars) if lanes else (*outcome, *(adj.shadows[b] for b in chosen))
         body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), after)
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))))
-        body, functions = split_loops(body, entry.names, name)
+        body, functions = split_loops(body, entry.names, name, owner=True)
         body = mark_indices(promote(body, entry.names), set(entry.counters))
         unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]
         body, covered = written_first(filled(body, entry.names), unset, entry.names)

@@ -47,6 +47,7 @@ from .ir import (
     Store,
     Var,
     While,
+    walk,
 )  # fmt: skip
 from .productnests import products
 from .registry import registered
@@ -103,7 +104,11 @@ class Program:
 
 
 def _loops(block: Block) -> bool:
-    return any(isinstance(s, (For, While)) or (isinstance(s, If) and (_loops(s.then) or _loops(s.orelse))) for s in block)
+    """Whether a function has loops of its own: then it is not made a part of what calls it, where these are not vectorised as well,
+    in one function with many others.  (Nor is it said that its arrays do not overlap: LLVM then keeps what neighbours in a
+    stencil have in common from one iteration to the next, and shuffles it about in vectors, which takes longer than loading.)
+    """
+    return any(isinstance(s, (For, While)) for s in walk(block))
 
 
 def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False) -> Any:
