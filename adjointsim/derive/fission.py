@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from .analysis import EXACT
 from .build import Names, const, zero
 from .deadcode import remove_dead
 from .gather import fresh, gather, part
@@ -25,7 +24,6 @@ from .ir import (
     Base,
     Block,
     Call,
-    Const,
     Each,
     Fn,
     For,

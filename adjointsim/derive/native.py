@@ -104,8 +104,9 @@ class Program:
 
 
 def _loops(block: Block) -> bool:
-    """Whether a function has loops of its own: then it is not made a part of what calls it, where these are not vectorised as well,
-    in one function with many others.  (Nor is it said that its arrays do not overlap: LLVM then keeps what neighbours in a
+    """Whether a function has loops: then it stays one of its own, for among many others they are not vectorised as well.
+
+    (Nor is it said that its arrays do not overlap: LLVM then keeps what neighbours in a
     stencil have in common from one iteration to the next, and shuffles it about in vectors, which takes longer than loading.)
     """
     return any(isinstance(s, (For, While)) for s in walk(block))
