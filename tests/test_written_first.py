@@ -200,7 +200,8 @@ def test_states_that_share_memory(name, n_steps):
     schedules = {"all": StoreAll(n_steps), "one": Binomial(n_steps, 1), "few": Binomial(n_steps, min(3, n_steps)),
                  "parts": Periodic(n_steps, period=min(2, n_steps)), "short": None}  # fmt: skip
     for key, schedule in schedules.items():
-        sim = adj.Simulation(HANDED[name], n_steps, terminal=all_of, observe=seen, observe_at=at, misfit=misfit, schedule=schedule)
+        costs = {"terminal": all_of, "observe": seen, "observe_at": at, "misfit": misfit}
+        sim = adj.Simulation(HANDED[name], n_steps, schedule=schedule, **costs)
         value, grad = sim.value_and_grad(y0, p)
         products = parts(sim.hvp(y0, p, y0, p)) if name == "mixed" else ()
         solution, pullback = sim.vjp(y0, p)
