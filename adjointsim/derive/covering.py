@@ -11,10 +11,10 @@ which spares a pass over the memory, and an addition its load.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from .build import Builder, Names, zero
+from .build import Builder, Names, const, zero
 from .ir import (
     ONE,
     ZERO,
@@ -22,10 +22,12 @@ from .ir import (
     Atom,
     Base,
     Block,
+    Const,
     Dim,
     Each,
     For,
     If,
+    Let,
     Stmt,
     Store,
     Var,
@@ -39,7 +41,7 @@ from .loops import nest
 
 __all__ = ["filled", "written_first"]
 
-_Box = list[tuple[Atom, Atom]]  # for each axis of memory: the first index, and how many
+_Box = list[tuple[Atom, int, Atom]]  # for each axis of memory: where the loop begins, the shift from there, and how many cells
 
 
 def filled(block: Block, names: Names) -> Block:
@@ -100,11 +102,22 @@ def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -
         return _box(x, base, ranges, outer)
     if not isinstance(x, Store) or x.wrap != "never":
         return None
-    if len(x.index) != len(ranges) or set(x.index) != set(ranges):
+    made = {st.var: st for st in walk((outer,)) if isinstance(st, Let)}
+    index = [_shifted(a, made) for a in x.index]
+    if len(index) != len(ranges) or {a for a, _ in index} != set(ranges):
         return None
-    box = [ranges[v] for v in x.index]  # type: ignore[index]
+    box = [(ranges[v][0], shift, ranges[v][1]) for v, shift in index]  # type: ignore[index]
     inside = {v for st in walk((outer,)) for v in (*defined(st), *inner_defined(st))}
-    return None if any(a in inside for pair in box for a in pair) else box
+    return None if any(lo in inside or count in inside for lo, _, count in box) else box
+
+
+def _shifted(a: Atom, made: Mapping[Var, Let]) -> tuple[Atom, int]:
+    """An index as another one and what is added to that."""
+    let = made.get(a) if isinstance(a, Var) else None
+    if let is None or let.op not in ("add", "sub") or not isinstance(let.args[1], Const):
+        return a, 0
+    shift = int(let.args[1].value)  # type: ignore[arg-type]
+    return let.args[0], shift if let.op == "add" else -shift
 
 
 def _set(s: For, base: Base) -> For:
@@ -129,12 +142,13 @@ def _outside(box: _Box, base: Base, dims: Sequence[Atom] | None, names: Names, s
     else:
         lengths = list(dims)
     out: list[Stmt] = []
-    for k, ((lo, count), length) in enumerate(zip(box, lengths, strict=True)):
+    ranges = [(b.op("add", lo, const(shift, "i8")) if shift else lo, count) for lo, shift, count in box]
+    for k, ((lo, count), length) in enumerate(zip(ranges, lengths, strict=True)):
         end = b.op("add", lo, b.op("max2", count, ZERO))
         for first, many in ((ZERO, b.op("min2", lo, length)), (end, b.op("max2", b.op("sub", length, end), ZERO))):
             if many == ZERO:
                 continue
-            pieces = [*box[:k], (first, many), *((ZERO, n) for n in lengths[k + 1 :])]
+            pieces = [*ranges[:k], (first, many), *((ZERO, n) for n in lengths[k + 1 :])]
             axes = tuple((names.var("z", "i8"), start, n) for start, n in pieces)
             store = Store(base, tuple(v for v, _, _ in axes), zero(base.dt), "set", "never", s.line, s.part)
             out += nest(Each(axes, (), (store,), "any", (), s.line, s.part), names)

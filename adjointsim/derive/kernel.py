@@ -18,6 +18,7 @@ from .deadcode import remove_dead, remove_dead_stores
 from .entry import Entry
 from .fission import split_loops
 from .hoist import hoist
+from .inlining import inlined
 from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
 from .lanes import in_lanes, with_lanes
 from .loops import each_to_loops
@@ -81,8 +82,9 @@ def prepared(entry: Entry, level: int) -> Block:
         return each_to_loops(entry.fn.body, entry.names)
     kept = {a for _, b in entry.results for a in entry.dims.get(b, ()) if isinstance(a, Var)}
     body = scalarised(entry.fn.body, entry.names, kept)
-    body = remove_dead(hoist(body, entry.names), (b for _, b in entry.results))
-    return raise_loops(mark_indices(body, set(entry.counters)))
+    results = [b for _, b in entry.results]
+    body = raise_loops(mark_indices(remove_dead(hoist(body, entry.names), results), set(entry.counters)))
+    return remove_dead(inlined(body, entry.names), results)
 
 
 def vjp_kernel(
