@@ -83,7 +83,7 @@ def _computed(s: Each, memory: Mapping[Atom, Base], var: Var, first: Atom, lengt
     """The loop that does what the Each does in a chunk, and lets the terms wait."""
     statements, (own,), new = fresh((*s.body, *s.stores), (var,), names)
     place = names.var("t", "i8")
-    body = (*(x for x in statements if not isinstance(x, Store)), Let(place, "sub", (own, first), s.line, s.part))
+    body = (*(x for x in statements if not isinstance(x, Store)), Let(place, "sub", (own, first), s.line))
     stores = [x for x in statements if isinstance(x, Store)]
     stores += [Store(base, (place,), new.get(t, t), "set", "never", s.line, s.part) for t, base in memory.items()]
     return nest(replace(s, axes=((own, first, length),), body=body, stores=tuple(stores), sums=()), names)

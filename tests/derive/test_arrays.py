@@ -56,7 +56,7 @@ def test_slices_need_no_tape_and_no_check_of_lengths():
     kernel = unsplit(derived)
     assert not kernel.arenas
     assert not derived.entry.sites
-    assert sum(isinstance(s, Each) and s.part == "linear" and len(s.stores) == 4 for s in walk(kernel.fn.body)) == 1
+    assert sum(isinstance(s, Each) and s.part == "linear" and len(s.stores) == 3 for s in walk(kernel.fn.body)) == 1
 
 
 def test_slices_gather():
