@@ -1,37 +1,51 @@
-"""What a workload is made of."""
+"""What a workload is made of, and what is common to those in :mod:`benchmarks.workloads`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 import adjointsim as adj
 from adjointsim.step import Step
 
+NAMES = ("oscillator", "burgers", "wave", "bodies", "gray_scott", "implicit_heat", "shallow_water", "recurrent")
+
+by_hand = njit(error_model="numpy", cache=True)
+#: for functions that are sums, which only vectorise in another order
+summing = njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+
 
 @dataclass(frozen=True)
 class Work:
-    """What one step moves and computes at least, in bytes of memory and in operations of double numbers."""
+    """What a step and its adjoint by hand do at least: numbers moved to and from memory (a state is stored and read back),
+    additions and multiplications, divisions and square roots that vectorise, and calls of tanh; ``chain`` counts additions and
+    multiplications that wait for one another, and ``divisions_in_chain`` divisions that do."""
 
-    primal_bytes: float
-    primal_flops: float
-    gradient_bytes: float  # there and back, every state written once and read once
-    gradient_flops: float
+    numbers: float
+    flops: float
+    divisions: float = 0.0
+    tanhs: float = 0.0
+    chain: float = 0.0
+    divisions_in_chain: float = 0.0
 
 
 @dataclass(frozen=True)
 class Workload:
     """One simulation, written several times.
 
-    ``problem(size, n_steps)`` makes ``(y0, p)``; ``costs(n_steps)`` the keywords of :class:`adjointsim.Simulation`; ``wrt`` what
+    ``problem(size, n_steps)`` makes ``(y0, p)``; ``costs(n_steps)`` the keywords of :class:`adjointsim.Simulation`; ``wrt`` is what
     the gradient is taken with respect to.  By hand, ``run(n_steps, y0, p, scratch)`` is the value, and ``gradient`` of the same
     arguments the value and a tuple of the derivatives, in the order of the leaves of ``y0`` and ``p`` that ``wrt`` names;
-    ``scratch(n_steps, y0, p)`` makes memory for both, once.  ``tiny``, ``usual`` and ``full`` are (size, number of steps).
+    ``scratch(n_steps, y0, p)`` makes memory for both, once.  ``functional(xp)`` has, for libraries that overwrite nothing, named
+    pairs of ``advance(n, y, p) -> (y_next, cost)`` and ``last(y, p) -> cost`` or None.  ``tiny``, ``usual`` and ``full`` are (size,
+    number of steps).
     """
 
+    name: str
     title: str
     step: Step
     problem: Callable[[int, int], tuple[Any, Any]]
@@ -39,21 +53,36 @@ class Workload:
     run: Callable[..., float]
     gradient: Callable[..., tuple[float, tuple[Any, ...]]]
     scratch: Callable[[int, Any, Any], Any]
+    functional: Callable[[Any], Mapping[str, tuple[Callable[..., Any], Callable[..., Any] | None]]]
+    work: Callable[[int], Work]
     tiny: tuple[int, int]
     usual: tuple[int, int]
     full: tuple[int, int]
     arrays: Step | None = None  # the same step as array expressions
     wrt: tuple[str, ...] = ("y0", "p")
-    rtol: float = 1e-11
-    others: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def simulation(self, n_steps: int, step: Step | None = None, **options: Any) -> adj.Simulation:
         """Ours."""
         return adj.Simulation(step or self.step, n_steps, **self.costs(n_steps), **options)
 
-    def named(self, gradient: adj.Gradient) -> list[np.ndarray]:
-        """The leaves of a gradient that ``wrt`` names, flat."""
-        return [np.ravel(leaf) for leaf in leaves((gradient.y0, gradient.p))]
+    def chosen(self, y0: Any, p: Any) -> tuple[Any, ...]:
+        """What the gradient is taken with respect to."""
+        return tuple([y0 if name == "y0" else p if name == "p" else getattr(p, name[2:]) for name in self.wrt])
+
+    def with_chosen(self, y0: Any, p: Any, chosen: tuple[Any, ...]) -> tuple[Any, Any]:
+        """``y0`` and ``p`` with these in them."""
+        for name, value in zip(self.wrt, chosen):
+            if name == "y0":
+                y0 = value
+            else:
+                p = value if name == "p" else p._replace(**{name[2:]: value})
+        return y0, p
+
+    def bounded(self, n_steps: int, y0: Any, p: Any) -> adj.Simulation:
+        """Ours with a hundredth of the memory of all states, or what a few states take if that is more."""
+        few = self.simulation(n_steps, checkpoints=min(5, n_steps)).plan(y0, p).bytes
+        states = n_steps * sum(np.asarray(leaf).nbytes for leaf in leaves(y0))
+        return self.simulation(n_steps, memory=max(few, states // 100))
 
 
 def leaves(tree: Any) -> list[Any]:
@@ -63,3 +92,17 @@ def leaves(tree: Any) -> list[Any]:
     if isinstance(tree, tuple):
         return [leaf for part in tree for leaf in leaves(part)]
     return [tree]
+
+
+def flat(value: Any, gradient: Any) -> list[np.ndarray]:
+    """A value and the leaves of a gradient as vectors."""
+    return [np.ravel(np.asarray(leaf, float)) for leaf in [value, *leaves(gradient)]]
+
+
+def worst(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """The largest difference, leaf by leaf in units of the largest number of that leaf."""
+    if [len(leaf) for leaf in found] != [len(leaf) for leaf in expected]:
+        raise AssertionError(
+            f"got leaves of {[len(leaf) for leaf in found]} numbers, but expected {[len(leaf) for leaf in expected]}"
+        )
+    return max(float(np.max(np.abs(f - e)) / max(np.max(np.abs(e)), 1e-300)) for f, e in zip(found, expected))

@@ -10,10 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 import adjointsim as adj
-from benchmarks.workload import Workload
+from benchmarks.workload import Work, Workload, by_hand, summing
 
 DT = 1e-3
 SOFT = 1e-2
@@ -80,7 +79,7 @@ def spread(s, m):
 # -- by hand ----------------------------------------------------------------------------------------------------------------
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_force(xi, yi, zi, x, y, z, m):
     a, b, c = 0.0, 0.0, 0.0
     for j in range(len(m)):
@@ -93,7 +92,7 @@ def hand_force(xi, yi, zi, x, y, z, m):
     return a, b, c
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_step(s, m, out):
     """``s`` and ``out`` are (6, count)."""
     x, y, z = s[0], s[1], s[2]
@@ -107,7 +106,7 @@ def hand_step(s, m, out):
         out[2, i] = z[i] + DT * out[5, i]
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_spread(s):
     total = 0.0
     for i in range(s.shape[1]):
@@ -115,12 +114,12 @@ def hand_spread(s):
     return total
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_fill(y0, s):
     s[0], s[1], s[2], s[3], s[4], s[5] = y0.x, y0.y, y0.z, y0.u, y0.v, y0.w
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_run(n_steps, y0, m, states):
     s, out = np.empty((6, len(m))), np.empty((6, len(m)))
     hand_fill(y0, s)
@@ -130,7 +129,7 @@ def hand_run(n_steps, y0, m, states):
     return hand_spread(s)
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_pairs(xi, yi, zi, mi, ai, bi, ci, x, y, z, m, a, b, c):
     """What all bodies contribute to the cotangents of one body's position and mass; a, b, c are those of accelerations."""
     gx, gy, gz, gm = 0.0, 0.0, 0.0, 0.0
@@ -148,7 +147,7 @@ def hand_pairs(xi, yi, zi, mi, ai, bi, ci, x, y, z, m, a, b, c):
     return gx, gy, gz, gm
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_gradient(n_steps, y0, m, states):
     """``states`` is (n_steps + 1, 6, count)."""
     count = len(m)
@@ -173,7 +172,21 @@ def hand_gradient(n_steps, y0, m, states):
     return hand_spread(states[n_steps]), (bar[0], bar[1], bar[2], bar[3], bar[4], bar[5], m_bar)
 
 
+# -- for other libraries ----------------------------------------------------------------------------------------------------
+
+
+def functional(xp):
+    def advance(n, s, m):
+        return pull_arrays.__wrapped__(n, s, m), 0.0
+
+    def last(s, m):
+        return 0.5 * xp.sum(s.x * s.x + s.y * s.y + s.z * s.z)
+
+    return {"broadcasting": (advance, last)}
+
+
 WORKLOAD = Workload(
+    name="bodies",
     title="N-body",
     step=pull,
     arrays=pull_arrays,
@@ -185,4 +198,6 @@ WORKLOAD = Workload(
     tiny=(7, 20),
     usual=(100, 1000),
     full=(256, 2000),
+    functional=functional,
+    work=lambda size: Work(numbers=12 * size, flops=61 * size**2, divisions=4 * size**2),
 )

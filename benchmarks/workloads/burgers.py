@@ -7,10 +7,9 @@ the loop vectorises. The derivative with respect to the viscosity is a sum, in a
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 import adjointsim as adj
-from benchmarks.workload import Workload
+from benchmarks.workload import Work, Workload, by_hand, summing
 
 DT = 1e-4
 DX = 1e-3
@@ -59,7 +58,7 @@ def energy(u, nu):
 # -- by hand ----------------------------------------------------------------------------------------------------------------
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_step(u, nu, out):
     if len(u) < 5 or len(out) != len(u):
         return  # never: but it tells the compiler that no index is negative, and the loop vectorises
@@ -72,7 +71,7 @@ def hand_step(u, nu, out):
         out[i] = u[i] - a * u[i] * (u[i + 1] - u[i - 1]) + k * (u[i + 1] - 2.0 * u[i] + u[i - 1])
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_energy(u):
     total = 0.0
     for i in range(len(u)):
@@ -80,7 +79,7 @@ def hand_energy(u):
     return total
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_run(n_steps, u0, nu, scratch):
     u, out = u0.copy(), np.empty_like(u0)
     for _ in range(n_steps):
@@ -89,7 +88,7 @@ def hand_run(n_steps, u0, nu, scratch):
     return hand_energy(u)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_adjoint(u, nu, bar, out_bar):
     """out_bar[j] = sum over i of bar[i] d(next u)[i] / d u[j]; the ends are fixed, so their rows are those of the identity."""
     if len(u) < 5 or len(bar) != len(u) or len(out_bar) != len(u):
@@ -110,7 +109,7 @@ def hand_adjoint(u, nu, bar, out_bar):
     out_bar[last] = bar[last] + bar[j] * (k - a * u[j])
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_viscosity(u, bar):
     if len(u) < 5 or len(bar) != len(u):
         return 0.0  # never: as above
@@ -120,7 +119,7 @@ def hand_viscosity(u, bar):
     return total * DT / (DX * DX)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_gradient(n_steps, u0, nu, states):
     """``states`` is (n_steps + 1, cells)."""
     states[0, :] = u0
@@ -135,7 +134,20 @@ def hand_gradient(n_steps, u0, nu, states):
     return hand_energy(states[n_steps]), (bar, nu_bar)
 
 
+# -- for other libraries ----------------------------------------------------------------------------------------------------
+
+
+def functional(xp):
+    def advance(n, u, nu):
+        a, k, inner = DT / (2.0 * DX), nu * DT / (DX * DX), u[1:-1]
+        inner = inner - a * inner * (u[2:] - u[:-2]) + k * (u[2:] - 2.0 * inner + u[:-2])
+        return xp.concatenate([u[:1], inner, u[-1:]]), 0.0
+
+    return {"slices": (advance, lambda u, nu: 0.5 * xp.sum(u * u))}
+
+
 WORKLOAD = Workload(
+    name="burgers",
     title="Burgers, 1-D",
     step=burgers,
     arrays=burgers_arrays,
@@ -147,4 +159,6 @@ WORKLOAD = Workload(
     tiny=(40, 25),
     usual=(1000, 10_000),
     full=(1000, 50_000),
+    functional=functional,
+    work=lambda size: Work(numbers=2 * size, flops=29 * size),
 )

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 import adjointsim as adj
-from benchmarks.workload import Workload
+from benchmarks.workload import Work, Workload, by_hand, summing
 
 DT = 1.0
 
@@ -91,11 +90,11 @@ def product(y, p):
 
 # -- by hand ----------------------------------------------------------------------------------------------------------------
 
-hand_wrap = njit(error_model="numpy")(wrap)
-hand_product = njit(error_model="numpy", fastmath={"reassoc", "nsz"})(product)
+hand_wrap = by_hand(wrap)
+hand_product = summing(product)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_step(u, v, p, un, vn):
     rows, columns = u.shape
     if rows < 3 or columns < 3 or v.shape != u.shape or un.shape != u.shape or vn.shape != u.shape:
@@ -111,7 +110,7 @@ def hand_step(u, v, p, un, vn):
     hand_wrap(vn)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_run(n_steps, y0, p, scratch):
     u, v, un, vn = y0[0].copy(), y0[1].copy(), np.zeros_like(y0[0]), np.zeros_like(y0[1])
     for _ in range(n_steps):
@@ -120,7 +119,7 @@ def hand_run(n_steps, y0, p, scratch):
     return hand_product((u, v), p)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_row(i, u, v, p, ub, vb, un, vn):
     rows, columns = u.shape
     if (
@@ -136,7 +135,7 @@ def hand_row(i, u, v, p, ub, vb, un, vn):
         vn[i, j] = vb[i, j] + DT * (p.dv * lv - (p.feed + p.kill) * vb[i, j] + 2.0 * u[i, j] * v[i, j] * d)
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_sums(i, u, v, ub, vb):
     rows, columns = u.shape
     if i < 1 or i > rows - 2 or columns < 3 or v.shape != u.shape or ub.shape != u.shape or vb.shape != u.shape:
@@ -150,7 +149,7 @@ def hand_sums(i, u, v, ub, vb):
     return a, b, c, d
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_adjoint(u, v, p, ub, vb, un, vn):
     """Cotangents of this state inside from those of the next, and what belongs to the four numbers."""
     da, db, df, dk = 0.0, 0.0, 0.0, 0.0
@@ -161,7 +160,7 @@ def hand_adjoint(u, v, p, ub, vb, un, vn):
     return DT * da, DT * db, DT * df, DT * dk
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_border(bar, rate, out):
     """The first state's border and the cells beside it: the border is its own, and no copy."""
     rows, columns = bar.shape
@@ -177,7 +176,7 @@ def hand_border(bar, rate, out):
         out[rows - 1, j] = DT * rate * bar[rows - 2, j]
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_gradient(n_steps, y0, p, states):
     """``states`` is (n_steps + 1, 2, rows, columns), zero in the corners."""
     states[0, 0] = y0[0]
@@ -202,7 +201,25 @@ def hand_gradient(n_steps, y0, p, states):
     return value, (ub, vb, du, dv, feed, kill)
 
 
+# -- for other libraries ----------------------------------------------------------------------------------------------------
+
+
+def functional(xp):
+    def advance(n, y, p):
+        u, v = y
+        uc, vc = u[1:-1, 1:-1], v[1:-1, 1:-1]
+        lu = u[:-2, 1:-1] + u[2:, 1:-1] + u[1:-1, :-2] + u[1:-1, 2:] - 4.0 * uc
+        lv = v[:-2, 1:-1] + v[2:, 1:-1] + v[1:-1, :-2] + v[1:-1, 2:] - 4.0 * vc
+        r = uc * vc * vc
+        un = uc + DT * (p.du * lu - r + p.feed * (1.0 - uc))
+        vn = vc + DT * (p.dv * lv + r - (p.feed + p.kill) * vc)
+        return (xp.wrapped(un), xp.wrapped(vn)), 0.0
+
+    return {"slices": (advance, lambda y, p: 0.5 * xp.sum(y[1][1:-1, 1:-1] ** 2))}
+
+
 WORKLOAD = Workload(
+    name="gray_scott",
     title="Gray-Scott, 2-D, two fields",
     step=react,
     arrays=react_arrays,
@@ -214,4 +231,6 @@ WORKLOAD = Workload(
     tiny=(14, 30),
     usual=(128, 500),
     full=(256, 1000),
+    functional=functional,
+    work=lambda size: Work(numbers=4 * size**2, flops=88 * size**2),
 )

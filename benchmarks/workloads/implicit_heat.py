@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 import adjointsim as adj
-from benchmarks.workload import Workload
+from benchmarks.workload import Work, Workload, by_hand, summing
 
 R = 0.8  # dt / dx^2
 
@@ -60,10 +59,10 @@ def energy(u, p):
 
 # -- by hand ----------------------------------------------------------------------------------------------------------------
 
-hand_energy = njit(error_model="numpy", fastmath={"reassoc", "nsz"})(energy)
+hand_energy = summing(energy)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_faces(u, k, slope, face):
     m = len(u)
     if m < 2 or len(k) != m or len(face) != m + 1:
@@ -72,7 +71,7 @@ def hand_faces(u, k, slope, face):
         face[i] = R * k[i] * (1.0 + slope * 0.5 * (u[i - 1] + u[i]))
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_step(u, p, face, c, w, d, out):
     """``face`` is zero at its ends; ``d`` may be ``out``."""
     hand_faces(u, p.k, p.slope, face)
@@ -92,7 +91,7 @@ def hand_step(u, p, face, c, w, d, out):
         out[i] = x
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_run(n_steps, u0, p, scratch):
     m = len(u0)
     u, face, c, w = u0.copy(), np.zeros(m + 1), np.empty(m), np.empty(m)
@@ -103,7 +102,7 @@ def hand_run(n_steps, u0, p, scratch):
     return hand_energy(u, p)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_solve(c, w, bar):
     """``bar`` becomes the solution of the transposed system with ``bar`` on its right."""
     m = len(bar)
@@ -120,7 +119,7 @@ def hand_solve(c, w, bar):
         bar[i] = x
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_matrix(u, k, slope, out, bar, k_bar, face_bar):
     """k_bar +=, and R times what faces get, from the solution of the transposed system."""
     m = len(u)
@@ -132,7 +131,7 @@ def hand_matrix(u, k, slope, out, bar, k_bar, face_bar):
         face_bar[i] = 0.5 * g * k[i]
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_lagged(slope, face_bar, bar):
     m = len(bar)
     if m < 2 or len(face_bar) != m + 1:
@@ -141,7 +140,7 @@ def hand_lagged(slope, face_bar, bar):
         bar[i] += slope * (face_bar[i] + face_bar[i + 1])
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_slope(u, face_bar):
     m = len(u)
     if m < 2 or len(face_bar) != m + 1:
@@ -152,7 +151,7 @@ def hand_slope(u, face_bar):
     return total
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_gradient(n_steps, u0, p, scratch):
     """States (n_steps + 1, cells) and two rows of a factor for each step."""
     states, cs, ws = scratch
@@ -170,7 +169,42 @@ def hand_gradient(n_steps, u0, p, scratch):
     return hand_energy(states[n_steps], p), (bar, k_bar, slope_bar)
 
 
+# -- for other libraries ----------------------------------------------------------------------------------------------------
+
+
+def functional(xp):
+    def system(u, p):
+        face = R * p.k[1:] * (1.0 + p.slope * 0.5 * (u[:-1] + u[1:]))
+        none = xp.zeros_like(u[:1])
+        left, right = xp.concatenate([none, face]), xp.concatenate([face, none])
+        return -left, 1.0 + left + right, -right
+
+    def by_lapack(n, u, p):
+        return xp.tridiagonal_solve(*system(u, p), u), 0.0
+
+    def by_scans(n, u, p):
+        def eliminate(carry, row):
+            low, middle, up, right = row
+            w = 1.0 / (middle - low * carry[0])
+            carry = up * w, (right - low * carry[1]) * w
+            return carry, carry
+
+        def substitute(x, row):
+            x = row[1] - row[0] * x
+            return x, x
+
+        zero = u[0] * 0.0
+        factors = xp.scan(eliminate, (zero, zero), (*system(u, p), u))[1]
+        return xp.scan(substitute, zero, factors, reverse=True)[1], 0.0
+
+    def last(u, p):
+        return 0.5 * xp.sum(u * u)
+
+    return {"LAPACK": (by_lapack, last), "scans": (by_scans, last)}
+
+
 WORKLOAD = Workload(
+    name="implicit_heat",
     title="implicit heat, Thomas",
     step=heat,
     problem=problem,
@@ -183,4 +217,6 @@ WORKLOAD = Workload(
     tiny=(30, 20),
     usual=(1000, 3000),
     full=(1000, 20_000),
+    functional=functional,
+    work=lambda size: Work(numbers=6 * size, flops=36 * size, chain=10 * size, divisions_in_chain=size),
 )  # fmt: skip

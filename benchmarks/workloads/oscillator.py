@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 import adjointsim as adj
-from benchmarks.workload import Workload
+from benchmarks.workload import Work, Workload, by_hand
 
 DT = 1e-3
 
@@ -67,7 +67,7 @@ def hand_step(u, v, alpha, beta, gamma, delta):
     return u + w * (k1 + 2.0 * k2 + 2.0 * k3 + k4), v + w * (l1 + 2.0 * l2 + 2.0 * l3 + l4)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_run(n_steps, y0, p, scratch):
     u, v = y0
     alpha, beta, gamma, delta = p
@@ -78,7 +78,7 @@ def hand_run(n_steps, y0, p, scratch):
     return value
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_gradient(n_steps, y0, p, states):
     """``states`` is (n_steps, 2)."""
     u, v = y0
@@ -133,7 +133,18 @@ def hand_gradient(n_steps, y0, p, states):
     return value, (ub, vb, ab, bb, gb, db)
 
 
+# -- for other libraries ----------------------------------------------------------------------------------------------------
+
+
+def functional(xp):
+    def advance(n, y, p):
+        return rk4.__wrapped__(n, y, p), running(n, y, p)
+
+    return {"a step": (advance, None)}
+
+
 WORKLOAD = Workload(
+    name="oscillator",
     title="oscillator, two floats",
     step=rk4,
     problem=lambda size, n_steps: (Y0, P),
@@ -144,4 +155,6 @@ WORKLOAD = Workload(
     tiny=(2, 200),
     usual=(2, 1_000_000),
     full=(2, 1_000_000),
+    functional=functional,
+    work=lambda size: Work(numbers=4, flops=240, chain=52),
 )

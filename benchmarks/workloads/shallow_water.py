@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 import adjointsim as adj
-from benchmarks.workload import Workload
+from benchmarks.workload import Work, Workload, by_hand, summing
 
 DT, DX, GRAVITY = 0.02, 1.0, 9.81
 R, G = DT / DX, GRAVITY * DT / DX
@@ -86,7 +85,7 @@ def energy(y, p):
 # -- by hand ----------------------------------------------------------------------------------------------------------------
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_energy(eta):
     total = 0.0
     for i in range(eta.shape[0]):
@@ -95,7 +94,7 @@ def hand_energy(eta):
     return total
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_faces(i, left, eta, u, v, depth, un, vn, east, north):
     """Row i of both velocities and fluxes; the flux of face i goes to a row of its own."""
     rows, columns = eta.shape
@@ -114,7 +113,7 @@ def hand_faces(i, left, eta, u, v, depth, un, vn, east, north):
         north[j] = vn[i, j] * 0.5 * (depth[i, j - 1] + eta[i, j - 1] + depth[i, j] + eta[i, j])
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_surface(eta, before, after, north, out):
     """A row of the surface from the fluxes at its four sides."""
     columns = len(eta)
@@ -124,7 +123,7 @@ def hand_surface(eta, before, after, north, out):
         out[j] = eta[j] - R * (after[j] - before[j] + north[j + 1] - north[j])
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_step(eta, u, v, p, etan, un, vn, east, north):
     """``east`` (3, columns) and ``north`` (2, columns + 1) are scratch; north is zero at its ends, the last row of east too.
     The walls of un and vn are zero."""
@@ -138,7 +137,7 @@ def hand_step(eta, u, v, p, etan, un, vn, east, north):
     hand_surface(eta[i], east[i & 1], east[2], north[i & 1], etan[i])
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_run(n_steps, y0, p, scratch):
     columns = y0.eta.shape[1]
     eta, u, v = y0.eta.copy(), y0.u.copy(), y0.v.copy()
@@ -150,7 +149,7 @@ def hand_run(n_steps, y0, p, scratch):
     return hand_energy(eta)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_back_faces(i, left, eta, depth, un, vn, eb, ub, vb, hx, hy):
     """Row i of the cotangents of both new velocities, and what the depth at the faces gets."""
     rows, columns = eta.shape
@@ -171,7 +170,7 @@ def hand_back_faces(i, left, eta, depth, un, vn, eb, ub, vb, hx, hy):
         vb[i, j] = left * vb[i, j] + f * (depth[i, j - 1] + eta[i, j - 1] + depth[i, j] + eta[i, j])
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_back_cells(before, after, hy, ub, ub_after, vb, out, depth_bar):
     """A row of the surface's cotangents, and of the depth's."""
     columns = len(out)
@@ -185,7 +184,7 @@ def hand_back_cells(before, after, hy, ub, ub_after, vb, out, depth_bar):
         out[j] += h + G * (ub_after[j] - ub[j] + vb[j + 1] - vb[j])
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"})
+@summing
 def hand_dot(a, b):
     total = 0.0
     for j in range(len(a)):
@@ -193,7 +192,7 @@ def hand_dot(a, b):
     return total
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_gradient(n_steps, y0, p, scratch):
     """States: (n_steps + 1, rows, columns), and as many of each velocity, with zeros in their walls."""
     etas, us, vs = scratch
@@ -226,7 +225,24 @@ def scratch(n_steps: int, y0: Water, p: Basin) -> tuple[np.ndarray, np.ndarray, 
     return tuple(np.zeros((n_steps + 1, *field.shape)) for field in y0)
 
 
+# -- for other libraries ----------------------------------------------------------------------------------------------------
+
+
+def functional(xp):
+    def advance(n, y, p):
+        h = p.depth + y.eta
+        left = 1.0 - DT * p.drag
+        u = left * y.u[1:-1] - G * (y.eta[1:] - y.eta[:-1])
+        v = left * y.v[:, 1:-1] - G * (y.eta[:, 1:] - y.eta[:, :-1])
+        u, east = xp.pad(u, ((1, 1), (0, 0))), xp.pad(u * 0.5 * (h[1:] + h[:-1]), ((1, 1), (0, 0)))
+        v, north = xp.pad(v, ((0, 0), (1, 1))), xp.pad(v * 0.5 * (h[:, 1:] + h[:, :-1]), ((0, 0), (1, 1)))
+        return Water(y.eta - R * (east[1:] - east[:-1] + north[:, 1:] - north[:, :-1]), u, v), 0.0
+
+    return {"slices": (advance, lambda y, p: 0.5 * xp.sum(y.eta * y.eta))}
+
+
 WORKLOAD = Workload(
+    name="shallow_water",
     title="shallow water, 2-D",
     step=flow,
     arrays=flow_arrays,
@@ -238,4 +254,6 @@ WORKLOAD = Workload(
     tiny=(12, 30),
     usual=(128, 400),
     full=(256, 1000),
+    functional=functional,
+    work=lambda size: Work(numbers=6 * size**2, flops=60 * size**2),
 )

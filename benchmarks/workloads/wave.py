@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 import adjointsim as adj
-from benchmarks.workload import Workload
+from benchmarks.workload import Work, Workload, by_hand
 
 DT, DX = 2e-3, 1e-2  # seconds, kilometres
 R = (DT / DX) * (DT / DX)
@@ -76,27 +75,42 @@ def misfit(k, seen, p):
 # -- by hand ----------------------------------------------------------------------------------------------------------------
 
 
-@njit(error_model="numpy")
+@by_hand
 def leapfrog(u, before, factor, new):
-    """``new`` may be ``before``."""
     rows, columns = u.shape
     if rows < 3 or columns < 3 or before.shape != u.shape or factor.shape != u.shape or new.shape != u.shape:
         return  # never: but it tells the compiler that no index is negative, and the loop vectorises
     for i in range(1, rows - 1):
         for j in range(1, columns - 1):
             new[i, j] = (
-                2.0 * u[i, j] - before[i, j] + factor[i, j] * (u[i - 1, j] + u[i + 1, j] + u[i, j - 1] + u[i, j + 1] - 4.0 * u[i, j])
+                2.0 * u[i, j]
+                - before[i, j]
+                + factor[i, j] * (u[i - 1, j] + u[i + 1, j] + u[i, j - 1] + u[i, j + 1] - 4.0 * u[i, j])
             )
 
 
-@njit(error_model="numpy")
-def hand_step(n, u, before, factor, new):
-    leapfrog(u, before, factor, new)
+@by_hand
+def leapfrog_in_place(u, before, factor):
+    """The same over ``before``: as an argument twice it would not vectorise."""
+    rows, columns = u.shape
+    if rows < 3 or columns < 3 or before.shape != u.shape or factor.shape != u.shape:
+        return  # never: as above
+    for i in range(1, rows - 1):
+        for j in range(1, columns - 1):
+            before[i, j] = (
+                2.0 * u[i, j]
+                - before[i, j]
+                + factor[i, j] * (u[i - 1, j] + u[i + 1, j] + u[i, j - 1] + u[i, j + 1] - 4.0 * u[i, j])
+            )
+
+
+@by_hand
+def hand_source(n, u):
     a = np.pi * FREQUENCY * (n * DT - 1.0 / FREQUENCY)
-    new[u.shape[0] // 4, u.shape[1] // 2] += (1.0 - 2.0 * a * a) * np.exp(-a * a)
+    u[u.shape[0] // 4, u.shape[1] // 2] += (1.0 - 2.0 * a * a) * np.exp(-a * a)
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_misfit(u, data):
     total = 0.0
     for r in range(len(data)):
@@ -105,20 +119,21 @@ def hand_misfit(u, data):
     return total
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_run(n_steps, y0, p, fields):
     """Two fields take turns: what is two steps old is overwritten."""
     u, before = y0[0].copy(), y0[1].copy()
     factor = R * p.c * p.c
     value = 0.0
     for n in range(n_steps):
-        hand_step(n, u, before, factor, before)
+        leapfrog_in_place(u, before, factor)
+        hand_source(n, before)
         u, before = before, u
         value += hand_misfit(u, p.data[n])
     return value
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_correlation(u, bar, total):
     """total += bar times what the factor is multiplied with in a step."""
     rows, columns = u.shape
@@ -129,7 +144,7 @@ def hand_correlation(u, bar, total):
             total[i, j] += bar[i, j] * (u[i - 1, j] + u[i + 1, j] + u[i, j - 1] + u[i, j + 1] - 4.0 * u[i, j])
 
 
-@njit(error_model="numpy")
+@by_hand
 def hand_gradient(n_steps, y0, p, fields):
     """``fields`` is (n_steps + 2, rows, columns), of zeros but for what this function leaves there."""
     factor = R * p.c * p.c
@@ -137,7 +152,8 @@ def hand_gradient(n_steps, y0, p, fields):
     fields[1] = y0[0]
     value = 0.0
     for n in range(n_steps):
-        hand_step(n, fields[n + 1], fields[n], factor, fields[n + 2])
+        leapfrog(fields[n + 1], fields[n], factor, fields[n + 2])
+        hand_source(n, fields[n + 2])
         value += hand_misfit(fields[n + 2], p.data[n])
     bar, later, total = np.zeros_like(factor), np.zeros_like(factor), np.zeros_like(factor)
     for n in range(n_steps - 1, -1, -1):
@@ -145,7 +161,7 @@ def hand_gradient(n_steps, y0, p, fields):
             j = 4 * r + 2
             bar[DEPTH, j] += factor[DEPTH, j] * (fields[n + 2, DEPTH, j] - p.data[n, r])
         hand_correlation(fields[n + 1], bar, total)
-        leapfrog(bar, later, factor, later)
+        leapfrog_in_place(bar, later, factor)
         bar, later = later, bar
     return value, (2.0 * total / p.c,)  # total is factor_bar times factor
 
@@ -162,7 +178,25 @@ def problem(cells: int, n_steps: int) -> tuple[tuple[np.ndarray, np.ndarray], Su
     return at_rest, Survey(np.full((cells, cells), 2.1), data)
 
 
+# -- for other libraries ----------------------------------------------------------------------------------------------------
+
+
+def functional(xp):
+    def advance(n, y, p):
+        u, before = y
+        around = u[:-2, 1:-1] + u[2:, 1:-1] + u[1:-1, :-2] + u[1:-1, 2:] - 4.0 * u[1:-1, 1:-1]
+        inner = 2.0 * u[1:-1, 1:-1] - before[1:-1, 1:-1] + R * p.c[1:-1, 1:-1] ** 2 * around
+        a = np.pi * FREQUENCY * (n * DT - 1.0 / FREQUENCY)
+        at = u.shape[0] // 4, u.shape[1] // 2
+        new = xp.plus(xp.pad(inner, 1), at, (1.0 - 2.0 * a * a) * xp.exp(-a * a))
+        d = new[DEPTH, 2::4] - p.data[n]
+        return (new, u), 0.5 * xp.sum(d * d)
+
+    return {"slices": (advance, None)}
+
+
 WORKLOAD = Workload(
+    name="wave",
     title="wave, 2-D, receivers",
     step=wave,
     arrays=wave_arrays,
@@ -175,4 +209,6 @@ WORKLOAD = Workload(
     tiny=(24, 60),
     usual=(256, 250),
     full=(256, 2000),
+    functional=functional,
+    work=lambda size: Work(numbers=2 * size**2, flops=25 * size**2),
 )
