@@ -1,4 +1,4 @@
-"""Workloads in JAX and PyTorch: the functional steps of :mod:`benchmarks.workloads`, repeated and differentiated as these do it."""
+"""Workloads in JAX and PyTorch: functional steps, repeated and differentiated as these libraries do it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class _Jax:
 
 
 def jax_contenders(workload: Workload, n_steps: int, y0: Any, p: Any) -> dict[str, Contender]:
-    """The value, and its gradient where a scan stores what it likes, where it stores states only, and where scans are nested, with
-    a checkpoint for every inner one: memory for some 2 sqrt(n) states."""
+    """The value, and its gradient where a scan stores what it likes, where it stores states only, and where scans are nested,
+    with a checkpoint for every inner one, which takes memory for some 2 sqrt(n) states."""
     import jax
 
     jax.config.update("jax_enable_x64", True)

@@ -37,12 +37,12 @@ class Work:
 class Workload:
     """One simulation, written several times.
 
-    ``problem(size, n_steps)`` makes ``(y0, p)``; ``costs(n_steps)`` the keywords of :class:`adjointsim.Simulation`; ``wrt`` is what
-    the gradient is taken with respect to.  By hand, ``run(n_steps, y0, p, scratch)`` is the value, and ``gradient`` of the same
-    arguments the value and a tuple of the derivatives, in the order of the leaves of ``y0`` and ``p`` that ``wrt`` names;
+    ``problem(size, n_steps)`` makes ``(y0, p)``; ``costs(n_steps)`` the keywords of :class:`adjointsim.Simulation`; ``wrt`` is
+    what the gradient is taken with respect to.  By hand, ``run(n_steps, y0, p, scratch)`` is the value and ``gradient`` of the
+    same arguments the value and a tuple of the derivatives, in the order of the leaves of ``y0`` and ``p`` that ``wrt`` names;
     ``scratch(n_steps, y0, p)`` makes memory for both, once.  ``functional(xp)`` has, for libraries that overwrite nothing, named
-    pairs of ``advance(n, y, p) -> (y_next, cost)`` and ``last(y, p) -> cost`` or None.  ``tiny``, ``usual`` and ``full`` are (size,
-    number of steps).
+    pairs of ``advance(n, y, p) -> (y_next, cost)`` and ``last(y, p) -> cost`` or None.  ``tiny``, ``usual`` and ``full`` are
+    (size, number of steps).
     """
 
     name: str
@@ -79,10 +79,9 @@ class Workload:
         return y0, p
 
     def bounded(self, n_steps: int, y0: Any, p: Any) -> adj.Simulation:
-        """Ours with a hundredth of the memory of all states, or what a few states take if that is more."""
-        few = self.simulation(n_steps, checkpoints=min(5, n_steps)).plan(y0, p).bytes
-        states = n_steps * sum(np.asarray(leaf).nbytes for leaf in leaves(y0))
-        return self.simulation(n_steps, memory=max(few, states // 100))
+        """Ours with memory for a hundredth of all states, or for ten if that is more, and for what a step works with."""
+        slots = min(max(10, n_steps // 100), n_steps)
+        return self.simulation(n_steps, memory=self.simulation(n_steps, checkpoints=slots).plan(y0, p).bytes)
 
 
 def leaves(tree: Any) -> list[Any]:

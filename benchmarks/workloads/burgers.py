@@ -157,7 +157,7 @@ WORKLOAD = Workload(
     gradient=hand_gradient,
     scratch=lambda n_steps, u0, nu: np.zeros((n_steps + 1, len(u0))),
     tiny=(40, 25),
-    usual=(1000, 10_000),
+    usual=(1000, 5000),
     full=(1000, 50_000),
     functional=functional,
     work=lambda size: Work(numbers=2 * size, flops=29 * size),

@@ -1,4 +1,5 @@
-"""Two fields that react and diffuse in a periodic square (Gray-Scott), gradient with respect to both initial fields and four numbers.
+"""Two fields that react and diffuse in a periodic square (Gray-Scott), gradient with respect to both fields at the start and
+four numbers.
 
 Fields carry a border of one cell, which a step fills with copies of the opposite side. By hand, cotangents carry the same border,
 filled in the same way: what came to a cell through its copies is what its opposite neighbours give. Only the first state's border
@@ -229,7 +230,7 @@ WORKLOAD = Workload(
     gradient=hand_gradient,
     scratch=lambda n_steps, y0, p: np.zeros((n_steps + 1, 2, *y0[0].shape)),
     tiny=(14, 30),
-    usual=(128, 500),
+    usual=(128, 200),
     full=(256, 1000),
     functional=functional,
     work=lambda size: Work(numbers=4 * size**2, flops=88 * size**2),

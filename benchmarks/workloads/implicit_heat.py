@@ -215,7 +215,7 @@ WORKLOAD = Workload(
         np.zeros((n_steps + 1, len(u0))), np.zeros((n_steps, len(u0))), np.zeros((n_steps, len(u0))),
     ),
     tiny=(30, 20),
-    usual=(1000, 3000),
+    usual=(1000, 1500),
     full=(1000, 20_000),
     functional=functional,
     work=lambda size: Work(numbers=6 * size, flops=36 * size, chain=10 * size, divisions_in_chain=size),

@@ -182,7 +182,7 @@ WORKLOAD = Workload(
     gradient=hand_gradient,
     scratch=lambda n_steps, h0, p: np.zeros((n_steps + 4, len(h0))),
     tiny=(6, 15),
-    usual=(32, 10_000),
+    usual=(32, 5000),
     full=(64, 10_000),
     functional=functional,
     work=lambda size: Work(numbers=2 * size, flops=6 * size**2, tanhs=size),

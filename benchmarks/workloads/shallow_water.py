@@ -252,7 +252,7 @@ WORKLOAD = Workload(
     gradient=hand_gradient,
     scratch=scratch,
     tiny=(12, 30),
-    usual=(128, 400),
+    usual=(128, 150),
     full=(256, 1000),
     functional=functional,
     work=lambda size: Work(numbers=6 * size**2, flops=60 * size**2),

@@ -207,7 +207,7 @@ WORKLOAD = Workload(
     scratch=lambda n_steps, y0, p: np.zeros((n_steps + 2, *p.c.shape)),
     wrt=("p.c",),
     tiny=(24, 60),
-    usual=(256, 250),
+    usual=(256, 100),
     full=(256, 2000),
     functional=functional,
     work=lambda size: Work(numbers=2 * size**2, flops=25 * size**2),
