@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 ROUNDS = 9
 
@@ -38,3 +39,11 @@ def assert_close(what: str, ours: Sequence[float], expected: Sequence[float], rt
     worst = max(abs(float(o) - float(e)) for o, e in zip(ours, expected))
     if not worst <= rtol * scale:
         raise AssertionError(f"{what}: off by {worst:.3e} of {scale:.3e}")
+
+
+def status(name: str) -> int:
+    """A line of this process's status, in bytes."""
+    for each in Path("/proc/self/status").read_text().splitlines():
+        if each.startswith(f"{name}:"):
+            return int(each.split()[1]) * 1024
+    raise KeyError(name)

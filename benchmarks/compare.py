@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,8 @@ class Worker:
     def ask(self, *request: str) -> Any:
         """One request and its reply.  RuntimeError if the process has ended."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             print(*request, file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            pass
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the worker for {self.library} ended at {' '.join(request)!r}; what it said is above")

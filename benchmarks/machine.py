@@ -135,7 +135,7 @@ def peaks() -> Peaks:
 
 
 def estimate(work: Work, stored: float, cache_bytes: float) -> tuple[str, float]:
-    """What limits a step and its adjoint, and the seconds that it takes at least; ``stored`` is the size of all states in bytes."""
+    """What limits a step and its adjoint, and the seconds that they take at least; ``stored`` is the bytes of all states."""
     best = peaks()
     times = {
         "bandwidth": 8.0 * work.numbers / (best.memory if stored > cache_bytes else best.cached),

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.run [names]``: gradients of the named workloads, or of all, beside those by hand and by other libraries.
+"""``python -m benchmarks.run [names]``: gradients of the named workloads, or of all, beside those by hand and of others.
 
-Prints a table and saves it with every time that was measured, versions and the machine. Other names are benchmarks of parts, which
-check and print for themselves.
+Prints a table and saves it with every time that was measured, versions and the machine. Other names are benchmarks of parts,
+which check and print for themselves.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from adjointsim.storage import machine as found_machine
 from benchmarks import compare, machine, scaling, tables
-from benchmarks.workload import NAMES, leaves
 from benchmarks.worker import LIBRARIES, workload_of
+from benchmarks.workload import NAMES, leaves
 
 PARTS = ("driver", "kernels", "schedules", "first_gradient", "long_step", "memory", "odes")
 
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES + PARTS)}")
     libraries = asked.libraries.split(",")
     if not {"ours", "hand"} <= {*libraries} <= {*LIBRARIES}:
-        parser.error(f"--libraries must name ours and hand and may name others of {', '.join(LIBRARIES)}, but got {asked.libraries}")
+        parser.error(f"--libraries must name ours and hand, and may name others of {', '.join(LIBRARIES)}: {asked.libraries}")
     if asked.scaling:
         contenders = [each for each in scaling.CONTENDERS if each[0] in present(libraries)]
         series = scaling.measured(contenders)

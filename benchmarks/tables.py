@@ -34,7 +34,7 @@ def summary(records: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Rows of text, the heading first: microseconds a step, what limits the gradient, ratios, and their geometric means."""
     found = [ratios(record) for record in records]
     columns = [(key, title) for key, title in COLUMNS if any(key in each for each in found)]
-    head = ["workload", "size, steps", "run by hand, us", "gradient by hand, us", "at least, us", *[title for _, title in columns]]
+    head = ["workload", "size, steps", "run by hand, us", "gradient, us", "at least, us", *(title for _, title in columns)]
     rows = [head]
     for record, ratio in zip(records, found):
         seconds = record["seconds_a_step"]

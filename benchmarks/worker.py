@@ -1,7 +1,7 @@
-"""One library at one workload, in a process of its own: it reads what to do, a line at a time, and answers with a line.
+"""One library at one workload, in a process of its own: it reads what to do, a line at a time, and answers.
 
-``python -m benchmarks.worker ours burgers 1000 10000`` reads lines such as ``time gradient``. The parent asks one worker after the
-other, so that rounds are interleaved; a library that runs on one core (``--cores 1``) is bound to it before it is imported.
+``python -m benchmarks.worker ours burgers 1000 10000`` reads lines such as ``time gradient``. The parent asks one worker after
+the other, so that rounds are interleaved; a library that runs on one core (``--cores 1``) is bound to it before it is imported.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import status
 from benchmarks.workload import Workload, flat, worst
 
 #: seconds; ours and the adjoint by hand stay below it, so that theirs is always the second call
@@ -29,14 +30,6 @@ SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 def workload_of(name: str) -> Workload:
     """The workload of that name."""
     return importlib.import_module(f"benchmarks.workloads.{name}").WORKLOAD
-
-
-def status(name: str) -> int:
-    """A line of this process's status, in bytes."""
-    for each in Path("/proc/self/status").read_text().splitlines():
-        if each.startswith(f"{name}:"):
-            return int(each.split()[1]) * 1024
-    raise KeyError(name)
 
 
 def ours(workload: Workload, n_steps: int, y0: Any, p: Any) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def hand_force(xi, yi, zi, x, y, z, m):
     for j in range(len(m)):
         dx, dy, dz = x[j] - xi, y[j] - yi, z[j] - zi
         d2 = dx * dx + dy * dy + dz * dz + SOFT
-        f = m[j] / (d2 * math.sqrt(d2))
+        f = m[j] / (d2 * np.sqrt(d2))
         a += f * dx
         b += f * dy
         c += f * dz
@@ -121,7 +121,7 @@ def hand_fill(y0, s):
 
 @by_hand
 def hand_run(n_steps, y0, m, states):
-    s, out = np.empty((6, len(m))), np.empty((6, len(m)))
+    s, out = np.empty((6, len(m)), m.dtype), np.empty((6, len(m)), m.dtype)
     hand_fill(y0, s)
     for _ in range(n_steps):
         hand_step(s, m, out)

@@ -94,8 +94,8 @@ def hand_step(u, p, face, c, w, d, out):
 @by_hand
 def hand_run(n_steps, u0, p, scratch):
     m = len(u0)
-    u, face, c, w = u0.copy(), np.zeros(m + 1), np.empty(m), np.empty(m)
-    out = np.empty(m)
+    u, out, c, w = u0.copy(), np.empty_like(u0), np.empty_like(u0), np.empty_like(u0)
+    face = np.zeros(m + 1, u0.dtype)
     for _ in range(n_steps):
         hand_step(u, p, face, c, w, out, out)
         u, out = out, u

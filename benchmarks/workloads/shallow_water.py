@@ -142,7 +142,7 @@ def hand_run(n_steps, y0, p, scratch):
     columns = y0.eta.shape[1]
     eta, u, v = y0.eta.copy(), y0.u.copy(), y0.v.copy()
     etan, un, vn = np.empty_like(eta), np.zeros_like(u), np.zeros_like(v)
-    east, north = np.zeros((3, columns)), np.zeros((2, columns + 1))
+    east, north = np.zeros((3, columns), eta.dtype), np.zeros((2, columns + 1), eta.dtype)
     for _ in range(n_steps):
         hand_step(eta, u, v, p, etan, un, vn, east, north)
         eta, u, v, etan, un, vn = etan, un, vn, eta, u, v
