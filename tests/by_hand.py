@@ -1,4 +1,4 @@
-"""The adjoints by hand of the benchmarks, as plain Python, beside complex steps; :mod:`test_benchmarks` runs it in a process of its
+"""The adjoints by hand of the benchmarks, as plain Python, beside complex steps; for :mod:`test_benchmarks`, in a process of its
 own, where Numba compiles nothing.
 
 ``python by_hand.py PATH`` saves, for each workload, the value, the derivatives, and for some numbers in each of them (index, what
