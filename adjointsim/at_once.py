@@ -66,7 +66,7 @@ def _done(call: Call, schedule: Schedule) -> tuple[CompiledExecutor, Ledger] | N
     if not well:
         return None
     taken = time.perf_counter() - began
-    seconds, (planned, exact) = call.seconds(schedule), executor.planned
+    seconds, (planned, exact, _) = call.seconds(schedule), executor.planned
     return executor, Ledger(
         schedule.name, n, schedule.slots, n, 0, n * back, planned, executor.bytes_taken, taken, None, not exact, 0, seconds
     )

@@ -133,7 +133,7 @@ class Call:
             times = self._times(sizes)
         return choose(
             sizes.n_steps, sizes.state_bytes, sizes.working_bytes, memory=sizes.memory, checkpoints=sim.checkpoints,
-            schedule=sim.schedule, disk=sizes.disk, times=times,
+            schedule=sim.schedule, disk=sizes.disk, times=times, row_bytes=sizes.row_bytes,
         )  # fmt: skip
 
     def running(self) -> Schedule:
@@ -143,7 +143,8 @@ class Call:
     def plan(self) -> Plan:
         """What a gradient will take."""
         schedule, sizes = self.schedule(), self._sizes()
-        return plan(schedule, sizes.state_bytes, self._working(schedule), not self.working.exact, self._times(sizes))
+        working, exact, row = self.working
+        return plan(schedule, sizes.state_bytes, self._working(schedule), not exact, self._times(sizes), row)
 
     def _working(self, schedule: Schedule) -> int:
         """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
@@ -179,11 +180,12 @@ class Call:
         """What is stored and how much of it there may be."""
         sim, state, n_steps = self.sim, self.problem.state_bytes, self.problem.n_steps
         automatic = self._unbounded and self._large
-        working = self.working.bytes + more if automatic or sim.memory is not None else 0
+        bounded = automatic or sim.memory is not None
+        working, row = (self.working.bytes + more, self.working.row) if bounded else (0, state)
         disk = None
         if sim.directory is not None:
             working, disk = working + buffers(state) * state, room(sim.directory)
-        sizes = Sizes(n_steps, state, working, sim.memory, disk)
+        sizes = Sizes(n_steps, state, working, sim.memory, disk, row)
         if automatic:  # every state, if they fit in half of what is free, else what fits there
             self._check_fits(state + working, f"a state takes {state}, the rest is the working set")
             if sizes.in_all > sim.half_of_free:
@@ -208,15 +210,15 @@ class Call:
                 f"the memory of this machine, {total} bytes: at least {least} are needed ({why})"
             )
 
-    def executor(self, slots: int) -> Executor:
-        return make_executor(self.problem, self.y0, self.p, slots)
+    def executor(self, slots: int, one_run: bool = False) -> Executor:
+        return make_executor(self.problem, self.y0, self.p, slots, one_run)
 
     def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = (), tier: Tier | None = None) -> Sweep:
         """A new sweep at y_0; with a second tier of its own if it needs one and has none."""
         slots = schedule.slots - schedule.disk_slots
         if schedule.disk_slots:
             slots, tier = slots + places(self.problem.state_bytes), tier or self._tier(schedule)
-        executor = self.executor(slots)
+        executor = self.executor(slots, schedule.one_run)
         again = schedule.forward_steps >= schedule.n_steps  # steps are run again
         sweep = Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
         sweep.seconds_planned = self.seconds(schedule)
@@ -229,7 +231,8 @@ class Call:
             return None
         if isinstance(schedule, Forward):
             return schedule.n_steps * times.step
-        return predicted_seconds(schedule, self.problem.state_bytes, self._working(schedule), times)
+        state = self.working.row if schedule.one_run else self.problem.state_bytes
+        return predicted_seconds(schedule, state, self._working(schedule), times)
 
     def _tier(self, schedule: Schedule) -> Tier:
         """A second tier for one sweep, in a file that nobody else sees."""

@@ -40,9 +40,11 @@ _WHAT = {
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, given: Given | None = None) -> None:
+    def __init__(
+        self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False, given: Given | None = None
+    ) -> None:
         """``given`` if it is known."""
-        super().__init__(problem, y0, p, slots)
+        super().__init__(problem, y0, p, slots, one_run)
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
         self._given = given = given or Given(kit_of(problem, self._reverse), problem, y0, p)
         self._kit = kit = given.kit
@@ -50,9 +52,10 @@ class CompiledExecutor(Executor):
         self._driver, self.pure = kit.driver, kit.pure
         self._a = tuple([leaf.copy() for leaf in y0])
         self._b = tuple([y0[k].copy() for k in kit.step.spares])
-        stored = borrow_slots(self, y0, slots + 1) if slots else zeros_of(stand_ins(problem.y.memory, 1))
-        self._slots = tuple([s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)])
         self._ctl = np.zeros(16, np.int64)
+        self._ctl[control.SHARED] = self._one_run = one_run and bool(kit.step.followers)
+        stored = self._rows(slots + 1) if slots else zeros_of(stand_ins(problem.y.memory, 1))
+        self._slots = tuple([s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)])
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
         self._ctl[control.WATCHED] = not problem.known_end
         self._sums, self._seeds = np.zeros(2), np.ones(1)
@@ -73,17 +76,17 @@ class CompiledExecutor(Executor):
     # ------------------------------------------------------------------------------------------- all of it, and again
     @classmethod
     def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> CompiledExecutor:
-        """One with so many slots, or more: that which :meth:`put_back` got last, if it is of use, else a new one."""
+        """One for one run of so many states, or more: that which :meth:`put_back` got last, if it is of use, else a new one."""
         kit = kit_of(problem, slots > 0)
         given = Given(kit, problem, y0, p)
         try:
             found = kit.idle.pop()  # which is atomic: nobody else has it
         except IndexError:
-            return cls(problem, y0, p, slots, given)
+            return cls(problem, y0, p, slots, True, given)
         if slots <= found.slots and found._renewed(given):
             return found
         more = slots // 4 if found.slots < slots else 0  # integrations differ by a few steps
-        return cls(problem, y0, p, slots + more, given)
+        return cls(problem, y0, p, slots + more, True, given)
 
     def put_back(self) -> None:
         """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
@@ -105,7 +108,7 @@ class CompiledExecutor(Executor):
         self.problem, self.p, self._given = now, given.p, given
         for own, leaf in zip(self._a, given.y0, strict=True):
             own[...] = leaf
-        self._ctl[:], self._sums[:], self._tapes[2][:] = 0, 0.0, 0
+        self._ctl[: control.SHARED], self._sums[:], self._tapes[2][:] = 0, 0.0, 0
         self._ctl[control.N], self._ctl[control.TURNED] = -1, now.n_steps
         self._own[::2] = given.captures.values()
         return True
@@ -158,7 +161,22 @@ class CompiledExecutor(Executor):
     @cached_property
     def planned(self) -> Working:
         needed = self._given.working()
-        return Working(self.slots * self.problem.state_bytes + needed.bytes, needed.exact)
+        each = needed.row if self._one_run else self.problem.state_bytes
+        return needed._replace(bytes=self.slots * each + needed.bytes)
+
+    def _rows(self, rows: int) -> list[np.ndarray]:
+        """Memory for so many states.  Of one run, a leaf that is handed on is where it was: along a chain of leaves u, v, ..,
+        row n of v is row n - 1 of u."""
+        chains = [chain.leaves for chain in self._kit.step.chains if not chain.closed] if self._one_run else []
+        follows = {k: (chain[0], len(chain) - 1 - at) for chain in chains for at, k in enumerate(chain)}
+        more = {chain[0]: len(chain) - 1 for chain in chains}
+        memory = {
+            k: ((rows + more.get(k, 0), *shape), dtype)
+            for k, (shape, dtype) in enumerate(self.problem.y.memory) if follows.get(k, (k,))[0] == k
+        }  # fmt: skip
+        held = dict(zip(memory, borrow_slots(self, memory.values()), strict=True))
+        places = [follows.get(k, (k, 0)) for k in range(len(self.problem.y.memory))]
+        return [held[head][first : first + rows] for head, first in places]
 
     # --------------------------------------------------------------------------------------------------------- running
     def _call(self, rows: np.ndarray) -> None:
@@ -374,9 +392,11 @@ class CompiledExecutor(Executor):
         """The bytes of all arrays at hand."""
         y = self.y if self._reverse else []
         scratch = [a for arrays in self._own[1::2] for a in arrays]
-        slots = self._slots if self._reverse else ()
+        stored = (self.slots + 1) * self.problem.y.nbytes * self._reverse  # and what is in them twice
+        if self._one_run:
+            stored -= self.slots * (self.problem.y.nbytes - self._given.states.row_bytes)
         bars = (*self._ba, *self._bb, *self._pb, *self._obs_bar) if self._ctl[control.TURNED] < 0 else ()  # else stand-ins
-        return nbytes([*self._a, *self._b, *y, *slots, *bars, *self._obs_work, *self._tapes, *scratch])
+        return stored + nbytes([*self._a, *self._b, *y, *bars, *self._obs_work, *self._tapes, *scratch])
 
     @property
     def bytes_peak(self) -> int:

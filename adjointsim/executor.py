@@ -24,10 +24,14 @@ __all__ = ["Executor", "Problem", "Snapshot", "Working", "annotate", "never_ende
 
 
 class Working(NamedTuple):
-    """Bytes that a sweep takes; not ``exact`` if some memory is known only while it runs (tapes of loops in a step)."""
+    """Bytes that a sweep takes; not ``exact`` if some memory is known only while it runs (tapes of loops in a step).
+
+    ``row`` is what each more state takes in one run of states that are all stored: what a step hands on is there already.
+    """
 
     bytes: int
     exact: bool
+    row: int
 
 
 class Snapshot(NamedTuple):
@@ -128,8 +132,9 @@ class Executor(ABC):
 
     pure = False  #: whether a step is known to give the same bits whenever it is run
 
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
-        """``y0`` and ``p`` are read, never written; ``slots`` >= 0 states are stored by the actions to come."""
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> None:
+        """``y0`` and ``p`` are read, never written; ``slots`` >= 0 states are stored by the actions to come, all of them by one
+        RECORD if it is ``one_run``."""
         self.problem, self.p, self.slots = problem, p, slots
         self.y: Leaves = []  #: y_N, from turn() on
         self.observation_spec: Spec | None = None  #: the structure of one observation, if something is observed

@@ -98,6 +98,7 @@ class _States:
         self.spares = [y.memory[k] for k in step.spares]
         self.bars, self.bar_spares = [y.memory[k] for k in step.floats], [y.memory[k] for k in step.bar_spares]
         self.spare_bytes, self.bar_bytes = size_of(self.spares), size_of(self.bars) + size_of(self.bar_spares)
+        self.row_bytes = y.nbytes - size_of([y.memory[k] for k in step.followers])
         self.stand_ins = stand_ins(self.bars), stand_ins(self.bar_spares)
         self.budget = max(1, min(16, 2**20 // max(y.nbytes, 1)))  #: steps until a driver returns, at first
 
@@ -293,4 +294,4 @@ class Given:
             total += 2 * problem.state_bytes + self.states.bar_bytes + size_of(self.p_bars)
             total += max(self.terminal_bytes[0], len(problem.observe_at) * sizes.seen_bytes)
             exact = exact and self.terminal_bytes[1]
-        return Working(total, exact)
+        return Working(total, exact, self.states.row_bytes)

@@ -25,8 +25,8 @@ class PythonExecutor(Executor):
     reverse_states: ClassVar[int] = 7
     reverse_parameters: ClassVar[int] = 3
 
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> None:
-        super().__init__(problem, y0, p, slots)
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> None:
+        super().__init__(problem, y0, p, slots, one_run)
         self._local = problem.step.local(problem.y_spec, problem.p_spec, problem.y_shapes, problem.p_shapes)
         self._costs = Costs(problem, p)
         self.observation_spec = self._costs.observation_spec
@@ -47,13 +47,14 @@ class PythonExecutor(Executor):
     @classmethod
     def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
         if not reverse:
-            return Working(cls.forward_states * problem.state_bytes, True)
-        return Working(cls.reverse_states * problem.state_bytes + cls.reverse_parameters * problem.parameter_bytes, True)
+            return Working(cls.forward_states * problem.state_bytes, True, problem.state_bytes)
+        needed = cls.reverse_states * problem.state_bytes + cls.reverse_parameters * problem.parameter_bytes
+        return Working(needed, True, problem.state_bytes)
 
     @property
     def planned(self) -> Working:
-        needed, exact = self.working(self.problem, [], [], reverse=self.slots > 0)
-        return Working(self.slots * self.problem.state_bytes + needed, exact)
+        needed = self.working(self.problem, [], [], reverse=self.slots > 0)
+        return needed._replace(bytes=self.slots * self.problem.state_bytes + needed.bytes)
 
     # -------------------------------------------------------------------------------------------------------- actions
     def run(self, actions: np.ndarray) -> int:

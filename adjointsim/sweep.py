@@ -56,10 +56,10 @@ def executor_class(step: Step) -> type[Executor]:
     return CompiledExecutor
 
 
-def make_executor(problem: Problem, y0: Leaves, p: Leaves, slots: int) -> Executor:
+def make_executor(problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> Executor:
     """The executor for this problem.  MemoryError, with advice, if the slots cannot be had."""
     try:
-        return executor_class(problem.step)(problem, y0, p, slots)
+        return executor_class(problem.step)(problem, y0, p, slots, one_run)
     except MemoryError as error:
         error.add_note(f"adjointsim: {slots} stored states of {problem.state_bytes} bytes; name less by memory= or checkpoints=")
         raise
@@ -317,7 +317,7 @@ class Sweep:
             forward, recomputed = forward - since.forward_steps, recomputed - since.recomputed_steps
             vjps, seconds = vjps - since.vjp_steps, seconds - since.seconds
         executor = self.executor
-        planned, exact = executor.planned
+        planned, exact, _ = executor.planned
         peak = executor.bytes_peak
         name, slots = self.schedule.name, executor.slots
         if self._staging is not None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from . import rules
 from .dependence import apart
 from .ir import (
+    CAPTURED,
     Alloc,
     Atom,
     Base,
@@ -238,11 +239,11 @@ class Layout:
         return all(isinstance(s, Store) and apart(self, access, s, shared) for s, shared in self.later(access, kills, depth))
 
     def useless(self, store: Store) -> bool:
-        """Whether nobody reads what a store writes, to memory that is made and forgotten in the function."""
+        """Whether nobody reads what a store writes, to memory that is made in the function or given to it, and forgotten."""
         allocs = [s for s in self.kills[store.base] if isinstance(s, Alloc)]
-        if len(allocs) != 1:
+        if len(allocs) > 1:
             return False
-        made = self.place[id(allocs[0])]
+        made = self.place[id(allocs[0])] if allocs else _Access(-1, (), ())
         depth, readers = len(made.loops), self.readers.get(store.base, ())
         if len(readers) > _MANY or any(self.place[id(s)].loops[:depth] != made.loops for s in (store, *readers)):
             return False
@@ -271,7 +272,7 @@ def varied(
             scalars.update(v for v in (*defined(s), *inner_defined(s)) if is_float(v.dt))
             if not isinstance(s, Dim):
                 memory.update(b for b in bases_of(s) if is_float(b.dt))
-        return scalars, {b for b in memory if b.role != "const"}
+        return scalars, {b for b in memory if b.role not in CAPTURED}
 
     def has(a: Atom) -> bool:
         return isinstance(a, Var) and a in scalars

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 __all__ = [
     "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "MOVED", "MOVED_BARS", "N", "OBSERVED", "PAUSE", "PLACE", "REVERSED",
-    "ROW", "SEED_ACTION", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION", "UNOBSERVED", "VJPS", "WATCHED",
+    "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION", "UNOBSERVED", "VJPS", "WATCHED",
 ]  # fmt: skip
 
 DONE, TURN, PAUSE, STOP = 0, -2, -3, -4
 SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, slot): add the cotangents of the observations at y_N; y_{N-1} is as at the turn
 TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step, keep both states
 
-#: places in ``ctl``; MOVED and MOVED_BARS count how often the buffers of the state and of its cotangent have moved on
+#: places in ``ctl``; MOVED and MOVED_BARS count how often the buffers of the state and of its cotangent have moved on, and
+#: with SHARED a leaf of a slot that is another leaf of the slot before it is the same memory
 ROW, N, HIGH, MOVED, MOVED_BARS, BUDGET, FORWARD, VJPS, OBSERVED, UNOBSERVED, TURNED, PLACE, REVERSED, STAGE, WATCHED = range(15)
+SHARED = 15
 #: what ``ctl[PLACE]`` says: which kernel was running
 DRIVER_VERBS = ("step", "running", "observe", "misfit", "step_vjp", "running_vjp", "observe_vjp", "misfit_vjp", "until")

@@ -71,7 +71,7 @@ def doubled(kernel: Kernel, groups: Sequence[int], outcome: Sequence[Base], *, s
     return Doubled(
         replace(
             whole, fn=replace(made.fn, params=params, body=body), inputs=inputs, results=results, result_bars=result_bars,
-            leaf_bars=leaf_bars, arenas=arenas,
+            leaf_bars=leaf_bars, arenas=arenas, covered=kernel.covered | {dots[b] for b in kernel.covered},
         ),
         dots,
     )  # fmt: skip

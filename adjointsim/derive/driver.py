@@ -30,6 +30,7 @@ from .control import (
     REVERSED,
     ROW,
     SEED_ACTION,
+    SHARED,
     STAGE,
     STOP,
     TURN,
@@ -224,8 +225,13 @@ class _Driver:
         self.put(3, "end = min(hi - 1, n + max(left, 1))\nj = slot + n - lo\nwhile n < end:")
         self.visit(4, state)
         self.buffers.step(4, "n", state, w.y("s", "j + 1"))
-        for k, source in m.sources(scalar=False).items():
-            w.copy(4, k, f"s_{k}[j + 1]", f"s_{source}[j]")
+        sources = m.sources(scalar=False)
+        apart = [k for k in sources if k not in m.followers]
+        for leaves in (apart, m.followers):
+            if leaves is m.followers and leaves:
+                self.put(4, f"if ctl[{SHARED}] == 0:")
+            for k in leaves:
+                w.copy(4 + (leaves is m.followers), k, f"s_{k}[j + 1]", f"s_{sources[k]}[j]")
         here = w.arrays(range(len(m.y)))
         back = [f"copy_{m.y[k].rank}(a_{k}, s_{k}[j])" for k in here]
         self._until(4, "", [f"s_{k}[j + 1]" if k in here else z for k, z in enumerate(self.buffers.next("a", "b"))], back)

@@ -24,7 +24,7 @@ from .build import Names, const
 from .complexpairs import is_complex
 from .context import NEVER, Frame, RaiseSite, WrittenParameter, with_sites
 from .emit import RESERVED
-from .ir import ONE, Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
+from .ir import CAPTURED, ONE, Alloc, Atom, Base, Block, Const, Fn, For, Var, While, bases_of, blocks_of, substitute
 from .liveness import Liveness
 from .lower import Lowering
 from .opaque import Opaque
@@ -228,8 +228,8 @@ class _Captures:
             base = Base(self.names.fresh("c_" + identifier(path)), spec.leaf.dt, spec.leaf.rank, "const")
             out.append(Capture(base, path, source, pick, spec.ones))
         elif not isinstance(spec, NoneSpec):
-            rank, ones = (spec.rank, spec.ones) if isinstance(spec, ArraySpec) else (1, ())
-            out.append(Capture(Base(self.names.fresh("c_" + identifier(path)), spec.dt, rank, "const"), path, source, pick, ones))
+            rank, ones, role = (spec.rank, spec.ones, "const") if isinstance(spec, ArraySpec) else (1, (), "number")
+            out.append(Capture(Base(self.names.fresh("c_" + identifier(path)), spec.dt, rank, role), path, source, pick, ones))
 
     def all(self) -> tuple[Capture, ...]:
         return tuple(c for _, captures in self.found.values() for c in captures)
@@ -292,7 +292,7 @@ def lower_entry(
         except WrittenParameter as written:
             base = written.base
             owner = base.name.split(".")[0]
-            if base.role == "const" or owner.split("__")[0] in frozen or base.name in copied:
+            if base.role in CAPTURED or owner.split("__")[0] in frozen or base.name in copied:
                 raise written.error from None
             copied.add(base.name)
             helpers = Helpers(name, helpers.inlined)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from .analysis import EXACT
 from .build import Names, const, zero
 from .deadcode import remove_dead
 from .gather import fresh, gather, part
@@ -25,7 +24,6 @@ from .ir import (
     Base,
     Block,
     Call,
-    Const,
     Each,
     Fn,
     For,
@@ -46,13 +44,17 @@ from .ir import (
 from .loops import nest
 from .productnests import products
 from .promote import if_run
+from .waiting import add_up, ordered, repeatable, slow, waits
 
 __all__ = ["split_loops"]
 
 
-def split_loops(body: Block, names: Names, prefix: str) -> tuple[Block, list[Fn]]:
-    """Every Each as loops, split where that is legal; also returns the functions that sum, to be emitted before."""
-    parts = _Parts(names, prefix, _linear(body))
+def split_loops(body: Block, names: Names, prefix: str, owner: bool = False) -> tuple[Block, list[Fn]]:
+    """Every Each as loops, split where that is legal; also returns the functions that sum, to be emitted before.
+
+    ``owner``: it is the body of a function that may make arrays.
+    """
+    parts = _Parts(names, prefix, _linear(body), owner)
     return _block(body, parts), parts.functions
 
 
@@ -82,11 +84,13 @@ def _handed(s: Stmt) -> Iterator[tuple[Var, tuple[Atom, ...]]]:
 
 @dataclass
 class _Parts:
-    """What splitting needs besides the Each: ``linear`` are cotangents, ``functions`` those made so far."""
+    """What splitting needs besides the Each: ``linear`` are cotangents, ``functions`` those made so far.  The ``owner`` of
+    memory may make some."""
 
     names: Names
     prefix: str
     linear: set[Var]
+    owner: bool
     functions: list[Fn] = field(default_factory=list)
 
 
@@ -102,28 +106,13 @@ def _block(block: Block, parts: _Parts) -> Block:
             whole = nest(s, parts.names) if len(s.axes) > 1 and s.part == "linear" else []
             if len(whole) == 1 and isinstance(whole[0], For) and products(whole[0]):
                 out += whole  # for BLAS
-            elif s.part == "linear" and _repeatable(s.body):
+            elif s.part == "linear" and repeatable(s.body):
                 out += nest(s, parts.names, lambda each: _split(each, parts), 2)
             else:
-                out += nest(s, parts.names)
+                out += nest(s, parts.names, lambda each: ordered(each, parts.names)) if parts.owner else nest(s, parts.names)
         else:
             out.append(s)
     return tuple(out)
-
-
-def _repeatable(body: Block) -> bool:
-    """Whether statements give the same bits wherever they are compiled, at little cost: no libm function."""
-    for s in body:
-        if isinstance(s, Let):
-            if not (s.op in EXACT or s.op == "mulz" or not any(is_float(a.dt) for a in s.args) or _small_power(s)):
-                return False
-        elif isinstance(s, If) and not (_repeatable(s.then) and _repeatable(s.orelse)):
-            return False
-    return True
-
-
-def _small_power(s: Let) -> bool:
-    return s.op == "powi" and isinstance(s.args[1], Const) and abs(s.args[1].value) <= 4  # type: ignore[arg-type]
 
 
 def _split(s: Each, parts: _Parts) -> list[Stmt]:
@@ -143,8 +132,11 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
             sets.append(st)
     most = max([len(g) for g in adds.values()], default=0)
     passes = most + bool(s.sums) + bool(sets)
-    whole = not _separable(loads, set(adds), {st.base for st in sets}) or (passes < 2 and not s.sums)
-    if whole or (passes > 2 and _slow(s.body)):
+    separable = _separable(loads, set(adds), {st.base for st in sets})
+    if parts.owner and separable and most == 1 and waits(s):
+        return [*add_up(s, names, lambda each: _sum_call(each, parts)), *after]
+    whole = not separable or (passes < 2 and not s.sums)
+    if whole or (passes > 2 and slow(s.body)):
         return [*(_rows(s, parts) if len(s.axes) > 1 and not s.sums else nest(s, names)), *after]
     out: list[Stmt] = []
     for base in list(adds):
@@ -187,11 +179,6 @@ def _summed(s: Each, names: Names) -> tuple[Each, list[Stmt]]:
         after.append(replace(group[0], value=total))
     stores = tuple(st for st in s.stores if (st.base, st.index) not in cells)
     return replace(s, stores=stores, sums=(*s.sums, *sums)), if_run(s.axes[0][2], s.axes[0][0], after, names, s.line)
-
-
-def _slow(body: Block) -> bool:
-    """Whether a body divides or takes roots of numbers of its own: work that is not repeated lightly."""
-    return any(isinstance(x, Let) and x.op in ("div", "sqrt") and is_float(x.var.dt) for x in walk(body))
 
 
 def _separable(loads: set[Base], adds: set[Base], sets: set[Base]) -> bool:

@@ -36,7 +36,7 @@ def hoist(block: Block, names: Names) -> Block:
     """Move out of each loop the pure statements at its body's own level that do not depend on it.
 
     Arithmetic cannot fail and moves freely.  A load moves if its memory is never written in the function; where the loop
-    may run no iteration it is guarded, because its index need not be valid then.
+    may run no iteration it is guarded, because its index need not be valid then, unless it is that of a captured number.
     """
     block = _unchanged(block)
     written = {b for s in walk(block) for b in written_by(s)}
@@ -123,13 +123,17 @@ def _split(loop: For | While | Each, body: Block, written: set[Base], loads: boo
 
 def _guarded(moved: list[Stmt], count: Atom, var: Var, names: Names, line: int) -> list[Stmt]:
     """Loads (and what depends on them) under a test that the loop runs at all."""
-    if not any(isinstance(s, Load) for s in moved):
+
+    def may_fail(s: Stmt) -> bool:
+        return isinstance(s, Load) and s.base.role != "number"
+
+    if not any(map(may_fail, moved)):
         return moved
     free: list[Stmt] = []
     held: list[Stmt] = []
     bound: set[Var] = set()
     for s in moved:
-        if isinstance(s, Load) or any(a in bound for a in atoms_of(s)):
+        if may_fail(s) or any(a in bound for a in atoms_of(s)):
             held.append(s)
             bound.update(defined(s))
         else:

@@ -21,7 +21,8 @@ from dataclasses import dataclass, fields, replace
 from operator import is_
 
 __all__ = [
-    "ONE", "ZERO", "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "Foreign", "If", "Let", "Load",
+    "CAPTURED", "ONE", "READ_ONLY", "ZERO",
+    "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "Foreign", "If", "Let", "Load",
     "Need", "Raise",
     "Stmt", "Store", "Var", "While", "atoms_of", "bases_of", "defined", "effects", "is_float", "may_leave", "show", "substitute",
     "walk", "written_by",
@@ -30,6 +31,10 @@ __all__ = [
 #: dtypes of scalars and of array elements, by their NumPy short names
 FLOATS = frozenset({"f4", "f8", "c8", "c16"})
 INTS = frozenset({"i4", "i8", "u8"})
+
+#: roles of memory from outside of the user's functions, and of all that they only read
+CAPTURED = frozenset({"const", "number"})
+READ_ONLY = CAPTURED | {"in"}
 
 
 def is_float(dt: str) -> bool:
@@ -77,6 +82,7 @@ class Base:
     result    memory of the caller that receives a result leaf
     local     an allocation site of the function itself
     const     a captured array: read only and inactive
+    number    a captured number, in an array of one cell: the same, and it may be read at any time
     shadow    the cotangent (or tangent) of another base, same shape
     arena     a rank-1 stack of recorded values
     ========  ==========================================================================================

@@ -1,7 +1,7 @@
 """Kernels: the functions of a derived module, each an IR function with a fixed order of parameters.
 
     primal   counters, leaves, captures                                            -> result leaves (written)
-    vjp      counters, leaves, captures, result_bars (used up), leaf_bars (+=), arenas
+    vjp      counters, leaves, captures, result_bars (used up), leaf_bars (+=, or = if ``covered``), arenas
     both     counters, leaves, captures, result leaves (written), result_bars (used up), leaf_bars (+=), arenas
 
 ``leaf_bars`` are those of the active leaves only; an inactive leaf costs nothing.  Result leaves that are ``handed`` on by
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from .covering import filled, written_first
 from .deadcode import remove_dead, remove_dead_stores
 from .entry import Entry
 from .fission import split_loops
@@ -48,15 +49,19 @@ class Kernel:
     functions: tuple[Fn, ...] = ()  # that fn calls, what is called first
     lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the files of helpers; the others are sums
     opaques: tuple[Opaque, ...] = ()  # custom functions that it, they or their rules call
+    covered: frozenset[Base] = frozenset()  # leaf bars that it writes everywhere, whatever they hold before
 
 
 def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) -> Kernel:
     """The primal, writing its result leaves, but for those at the places ``handed``."""
     results = tuple(None if k in handed else b for k, (_, b) in enumerate(entry.results))
     written = [b for b in results if b is not None]
-    body = each_to_loops(remove_dead(prepared(entry, level), written), entry.names)
+    body = remove_dead(prepared(entry, level), written)
     if level:
-        body = mark_indices(body, set(entry.counters))
+        body, _ = split_loops(body, entry.names, entry.fn.name, owner=True)
+    body = each_to_loops(body, entry.names)
+    if level:
+        body = filled(mark_indices(body, set(entry.counters)), entry.names)
     params = tuple(p for p in entry.fn.params if p in written or not isinstance(p, Base) or p.role != "result")
     calls = Calls(entry, level)
     return Kernel(
@@ -87,12 +92,14 @@ def vjp_kernel(
     handed: Collection[int] = (),
     lanes: bool = False,
     valued: bool = False,
+    fresh: Collection[str] = (),
 ) -> Kernel:
     """The adjoint with respect to the leaves whose paths are in ``active``, of the result leaves not at the places
     ``handed``; with ``lanes`` for many cotangents at once, along a first axis of all cotangents.  LanesError if it cannot.
 
     ``valued``: it gives the results as well, which are numbers: the way there computes them in any case.  (The way back may
-    restore arrays to what they were before.)
+    restore arrays to what they were before.)  The cotangents of the leaves at the paths ``fresh`` are zero before: those that
+    it can write instead it does, whatever they hold.
     """
     chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
     results = [b for k, (_, b) in enumerate(entry.results) if k not in handed]
@@ -129,12 +136,17 @@ def vjp_kernel(
     # other results are read by nobody after an adjoint: a store to one survives only if the adjoint itself loads it
     body = remove_dead(body, (*outcome, *given))
     functions: list[Fn] = []
+    covered: frozenset[Base] = frozenset()
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
-        body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), (*outcome, *given, *bars))
+        # nobody looks at what is used up; but in lanes, one takes its place in memory after the other
+        after = (*outcome, *given, *bars) if lanes else (*outcome, *(adj.shadows[b] for b in chosen))
+        body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), after)
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))))
-        body, functions = split_loops(body, entry.names, name)
+        body, functions = split_loops(body, entry.names, name, owner=True)
         body = mark_indices(promote(body, entry.names), set(entry.counters))
+        unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]
+        body, covered = written_first(filled(body, entry.names), unset, entry.names)
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
@@ -144,7 +156,7 @@ def vjp_kernel(
         Fn(name, params, body), leaves, captures, outcome,
         result_bars=tuple(outer[adj.shadows[b]] if is_float(b.dt) and b in results else None for _, b in entry.results),
         leaf_bars=tuple(outer[adj.shadows[b]] if b in chosen else None for b in leaves),
-        arenas=adj.arenas, functions=tuple(functions), lines=calls.lines, opaques=entry.opaques,
+        arenas=adj.arenas, functions=tuple(functions), lines=calls.lines, opaques=entry.opaques, covered=covered,
     )  # fmt: skip
 
 

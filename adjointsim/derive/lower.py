@@ -17,7 +17,7 @@ from . import fence, rules
 from .build import const, zero
 from .complexpairs import is_complex
 from .context import BREAK, CONTINUE, EXIT, GO_ON, HELD, NEVER, RET, RETURN, UNBOUND, Env, Frame, WrittenParameter
-from .ir import ZERO, Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
+from .ir import READ_ONLY, ZERO, Alloc, Atom, Const, If, Raise, Stmt, Var, is_float, walk, written_by
 from .liveness import Liveness
 from .roots import Roots
 from .source import read
@@ -208,7 +208,7 @@ class Lowering(Roots):
         return self.b.cast(value, dt)
 
     def writable(self, ref: Ref, node: ast.AST) -> None:
-        if ref.base.role in ("in", "const"):
+        if ref.base.role in READ_ONLY:
             raise WrittenParameter(
                 ref.base, self.error(f"writes to '{ref.base.name.split('.')[0]}', which a step must not change", node)
             )

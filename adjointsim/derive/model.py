@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -122,19 +122,23 @@ class CompiledModel:
         bars: tuple[str | None, ...] = ()
         routes = routes_of(self.entries["step"], self._leaves("step", "y"), self._leaves("step", "p"))
         handed = [k for k, route in enumerate(routes) if route.kind == "state"]
+        y_leaves, p_leaves = self._described("step", "y"), self._described("step", "p")
+        step = StepSummary(y_leaves, p_leaves, self._active_p(), self._routes(routes))
+        y_paths = [path for path, _ in self.entries["step"].leaves if _argument(path) == "y"]
+        fresh = [path for k, path in enumerate(y_paths) if k not in step.heirs and not y_leaves[k].scalar]
         for verb, entry in self.entries.items():
             entry = entry.anew()  # its own names: the text must not depend on what was derived before
             own = handed if verb == "step" else ()
             made[verb] = self._compiled(verb, entry, self._carrying(verb, entry, primal_kernel(entry, handed=own)))
             if reverse and verb != "until":
                 active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
-                kernel = self._carrying(verb, entry, vjp_kernel(entry, active, handed=own))
+                fresh_bars = fresh if verb == "step" else ()  # of leaves whose cotangents are nobody else's
+                kernel = self._carrying(verb, entry, vjp_kernel(entry, active, handed=own, fresh=fresh_bars))
                 made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel)
                 if verb == "step":
                     y = self._leaves("step", "y")
                     bars = bar_modes(kernel.kernel, (*y, *(kernel.dots[b] for b in y if b in kernel.dots)))
-        y_leaves, p_leaves = self._described("step", "y"), self._described("step", "p")
-        step = StepSummary(y_leaves, p_leaves, self._active_p(), self._routes(routes), bars)
+        step = replace(step, bars=bars)
         calls = {verb: calling(*pair) for verb, pair in made.items()}
         return Model({verb: compiled for verb, (compiled, _) in made.items()}, SweepSummary(step, calls, self._observed()))
 

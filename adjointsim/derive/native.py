@@ -47,6 +47,7 @@ from .ir import (
     Store,
     Var,
     While,
+    walk,
 )  # fmt: skip
 from .productnests import products
 from .registry import registered
@@ -102,6 +103,15 @@ class Program:
         return f"{self.fn.name} = native({self.key!r}, {len(self.params)}, globals(), apart=True)\n"
 
 
+def _loops(block: Block) -> bool:
+    """Whether a function has loops: then it stays one of its own, for among many others they are not vectorised as well.
+
+    (Nor is it said that its arrays do not overlap: LLVM then keeps what neighbours in a
+    stencil have in common from one iteration to the next, and shuffles it about in vectors, which takes longer than loading.)
+    """
+    return any(isinstance(s, (For, While)) for s in walk(block))
+
+
 def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False) -> Any:
     """The intrinsic of a program, for the module of these globals; ``apart``: as a function that it calls.
 
@@ -129,6 +139,8 @@ def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False)
             if function is None:
                 function = ll.Function(builder.module, convention.get_function_type(sig.return_type, sig.args), name)
                 function.linkage = "internal"
+                if _loops(found.fn.body):
+                    function.attributes.add("noinline")
                 convention.decorate_function(function, [f"a{k}" for k in range(arity)], sig.args)
                 inner = ll.IRBuilder(function.append_basic_block("entry"))
                 convention.init_call_helper(inner)

@@ -20,6 +20,7 @@ from .calls import Calls
 from .complexpairs import interleaved, is_complex
 from .context import Frame, RaiseSite, with_sites
 from .ir import (
+    CAPTURED,
     ONE,
     Alloc,
     Atom,
@@ -220,9 +221,7 @@ class OpaqueCalls(Calls):
         items = [self.complex_number(i.obj) if isinstance(i, Static) else i for i in items]
         return Tup(tuple(items), result.cls) if isinstance(result, TupleSpec) else items[0]
 
-    def _shapes(
-        self, custom: CustomFunction, given: Sequence[Value], result: Spec, node: ast.Call
-    ) -> list[tuple[Atom, ...]]:
+    def _shapes(self, custom: CustomFunction, given: Sequence[Value], result: Spec, node: ast.Call) -> list[tuple[Atom, ...]]:
         """The shape of each result."""
         ranks = [getattr(s, "rank", 0) for s in _each(result)]
         if custom.shape is None or not any(ranks):
@@ -400,7 +399,7 @@ class OpaqueCalls(Calls):
             memory.append(base)
         body = each_to_loops(tuple(child.b.stmts), child.names)
         bars_in = [p for p in seeds if p is not None]
-        captures = tuple(dict.fromkeys(b for s in walk(body) for b in bases_of(s) if b.role == "const"))
+        captures = tuple(dict.fromkeys(b for s in walk(body) for b in bases_of(s) if b.role in CAPTURED))
         numbers = tuple(x for x in made.values() if not isinstance(x, Base))
         params = (*out, *bars_in, *args, *memory, *captures)
         made_fn = Fn(fn.__name__, params, body, numbers)

@@ -21,6 +21,7 @@ from ..errors import DerivationError
 from .build import Names
 from .context import NEVER, UNBOUND, RaiseSite, WrittenParameter
 from .ir import (
+    READ_ONLY,
     Atom,
     Base,
     Block,
@@ -261,7 +262,7 @@ class Outlining(Loops):
         given += helper.captures
         writes, leaves = effects(helper.fn.params, helper.fn.body)
         for k in writes:
-            if given[k].role in ("in", "const") or self.partners.get(given[k]):  # type: ignore[union-attr, arg-type]
+            if given[k].role in READ_ONLY or self.partners.get(given[k]):  # type: ignore[union-attr, arg-type]
                 return None  # inlined, it is refused at the line that writes, unless nobody can tell
         results = {r: self.names.var(helper.root(r), r.dt) for r in helper.fn.results if isinstance(r, Var)}
         self.b.add(Call(helper.fn.name, tuple(given), tuple(results.values()), self.b.line, "primal", writes, leaves))

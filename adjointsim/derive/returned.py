@@ -12,7 +12,7 @@ from ..errors import DerivationError
 from .build import const
 from .complexpairs import interleaved, is_complex
 from .context import RaiseSite
-from .ir import Alloc, Atom, Base, Const, If, Let, Load, Raise, Stmt, Var, is_float
+from .ir import READ_ONLY, Alloc, Atom, Base, Const, If, Let, Load, Raise, Stmt, Var, is_float
 from .lower import Lowering
 from .source import Source
 from .spec import ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
@@ -25,7 +25,6 @@ Model = tuple[Base, tuple[Atom, ...]]
 
 
 #: memory that the function reads and never writes
-_OUTSIDE = ("in", "const")
 
 
 def _apart(a: Ref, b: Ref) -> bool:
@@ -79,7 +78,7 @@ class Finish:
             if leaf.name not in overwritten:
                 continue
             why = f"and a step overwrites y{path}: return a copy"
-            if ref.base.role in ("in", "const") and all(ref.base != model for model, _ in self.models):
+            if ref.base.role in READ_ONLY and all(ref.base != model for model, _ in self.models):
                 name = ref.base.name.split(".")[0]
                 raise self.source.error(f"returns '{name}' as y_next{path}, {why}", self.returned)
             for j, other in self.arrays.items():
@@ -160,7 +159,7 @@ class Finish:
             at = len(low.b.stmts) if alloc is None else alloc  # before the memory is written: it has the model's size
             low.b.stmts[at:at] = guard
         self.out.append((path, base))
-        self.origins.append(value.base if value.whole and value.base.dt == base.dt and value.base.role in _OUTSIDE else None)
+        self.origins.append(value.base if value.whole and value.base.dt == base.dt and value.base.role in READ_ONLY else None)
         if alloc is not None:
             self.rename[value.base] = base
         else:

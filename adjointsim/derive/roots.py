@@ -35,7 +35,7 @@ from .complexpairs import is_complex
 from .context import Frame, RaiseSite
 from .hoist import hoist
 from .inlined import Inlined
-from .ir import ONE, Atom, Base, Call, Const, Fn, If, Raise, Var, bases_of, effects, is_float, walk
+from .ir import CAPTURED, ONE, Atom, Base, Call, Const, Fn, If, Raise, Var, bases_of, effects, is_float, walk
 from .lapack import remembered
 from .liveness import Liveness
 from .loops import each_to_loops
@@ -366,5 +366,5 @@ class _Lowered:
     ) -> tuple[Fn, tuple[RaiseSite, ...], tuple[Base, ...]]:
         names = self.child.names
         body = hoist(each_to_loops(tuple(self.child.b.stmts), names), names)
-        captures = tuple(dict.fromkeys(b for s in walk(body) for b in bases_of(s) if b.role == "const"))
+        captures = tuple(dict.fromkeys(b for s in walk(body) for b in bases_of(s) if b.role in CAPTURED))
         return Fn(name, (*params, *captures), body, results), tuple(self.child.sites), captures

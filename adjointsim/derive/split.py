@@ -24,6 +24,7 @@ from .deadcode import remove_dead
 from .fission import split_loops
 from .hoist import hoist
 from .ir import (
+    CAPTURED,
     ONE,
     ZERO,
     Alloc,
@@ -317,7 +318,9 @@ class Calls:
     def _split(self, name: str, active: Places, volatile: Places) -> _Split:
         made = self._splits.setdefault((name, active), {})
         if volatile not in made and len(made) >= 2:
-            volatile = frozenset(k for k, p in enumerate(self.bodies[name].params) if isinstance(p, Base) and p.role != "const")
+            volatile = frozenset(
+                k for k, p in enumerate(self.bodies[name].params) if isinstance(p, Base) and p.role not in CAPTURED
+            )
         if volatile not in made:
             made[volatile] = self._made(name, active, volatile)
         return made[volatile]

@@ -98,7 +98,7 @@ class StepSummary:
     """A step and its VJP.
 
     ``bars`` say of each leaf of y what the VJP kernel does to the memory of its cotangent: "none" if it does not touch it,
-    "add" if it adds to what is there, "set" if it writes all of it; None for an inert leaf.  (Derived kernels do not set yet.)
+    "add" if it adds to what is there, "set" if it writes all of it; None for an inert leaf.
     A cotangent that is handed over must be added to.
     """
 
@@ -157,6 +157,11 @@ class StepSummary:
             if path:
                 found.append(Chain(tuple(path), closed=first not in heads))
         return tuple(found)
+
+    @cached_property
+    def followers(self) -> tuple[int, ...]:
+        """The array leaves of y_{n+1} that are the leaf before them in their chain of y_n."""
+        return tuple(sorted(k for chain in self.chains if not chain.closed for k in chain.leaves[1:]))
 
     @cached_property
     def period(self) -> int:
@@ -229,7 +234,13 @@ def bar_modes(kernel: Kernel, leaves: tuple[Base, ...]) -> tuple[str | None, ...
     """What a VJP kernel, before numbers go by value, does to the cotangents of some of its inputs."""
     touched = {b for s in walk(kernel.fn.body) for b in bases_of(s)}
     bars = dict(zip(kernel.inputs, kernel.leaf_bars, strict=True))
-    return tuple(None if (bar := bars[leaf]) is None else "add" if bar in touched else "none" for leaf in leaves)
+
+    def mode(bar: Base | None) -> str | None:
+        if bar is None:
+            return None
+        return "set" if bar in kernel.covered else "add" if bar in touched else "none"
+
+    return tuple(mode(bars[leaf]) for leaf in leaves)
 
 
 def calling(compiled: Compiled, kernel: Kernel) -> Calling:

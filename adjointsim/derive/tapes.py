@@ -15,6 +15,7 @@ import numpy as np
 from .build import const
 from .interp import evaluate
 from .ir import (
+    READ_ONLY,
     Alloc,
     Atom,
     Base,
@@ -98,7 +99,7 @@ class TapeCount:
         """The count of a function that this one calls."""
         if name not in self._inner:
             fn = self.fns[name]
-            unchanged = [p for p in fn.params if isinstance(p, Base) and p.role in ("in", "const")]
+            unchanged = [p for p in fn.params if isinstance(p, Base) and p.role in READ_ONLY]
             self._inner[name] = TapeCount(fn, unchanged, self.fns.values())
         return self._inner[name]
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NoReturn
 
 from . import ir
-from .ir import INTS, Atom, Base, Block, Const, Fn, Stmt, Var, is_float, show, walk
+from .ir import INTS, READ_ONLY, Atom, Base, Block, Const, Fn, Stmt, Var, is_float, show, walk
 from .rules import FIXED, OPS, result_dtype
 
 __all__ = ["IRError", "verify"]
@@ -159,7 +159,7 @@ class _Structure(_Checker):
     def do_Store(self, s: ir.Store) -> None:
         self.access(s)
         self.use(s.value, s.base.dt, what="value")
-        self.require(s.base.role not in ("in", "const"), f"a store to {s.base}, which has role {s.base.role}")
+        self.require(s.base.role not in READ_ONLY, f"a store to {s.base}, which has role {s.base.role}")
         self.require(s.mode in ("set", "add"), f"mode is {s.mode!r}")
 
     def do_Alloc(self, s: ir.Alloc) -> None:
@@ -221,7 +221,7 @@ class _Structure(_Checker):
             self.base(b)
         read = set(ir.read_by(s))
         for b in ir.written_by(s):
-            self.require(b.role not in ("in", "const"), f"foreign code writes {b}, which has role {b.role}")
+            self.require(b.role not in READ_ONLY, f"foreign code writes {b}, which has role {b.role}")
             self.require(b not in read, f"foreign code reads and writes {b}")
         self.require([t for t in walk(self.fn.body) if isinstance(t, ir.Foreign)] == [s], "one foreign call a function")
         for _, v in s.results:
@@ -231,7 +231,7 @@ class _Structure(_Checker):
         self.require(isinstance(a, Base) == isinstance(p, Base) and a.dt == p.dt, f"argument {a} for parameter {p} of {p.dt}")
         if isinstance(a, Base) and isinstance(p, Base):
             self.require(a.rank == p.rank, f"argument {a} of rank {a.rank} for parameter {p} of rank {p.rank}")
-            written = p.role not in ("in", "const") and a.role in ("in", "const")
+            written = p.role not in READ_ONLY and a.role in READ_ONLY
             self.require(not written, f"{a} has role {a.role} and is passed for {p}, which may be written")
 
     def do_If(self, s: ir.If) -> None:

@@ -98,6 +98,7 @@ class Schedule(ABC):
     """
 
     name: ClassVar[str]
+    one_run: ClassVar[bool] = False  #: whether all that is stored ever is by one RECORD, and REVERSE alone reads it
     n_steps: int
     slots: int
     disk_slots: int = 0

@@ -15,6 +15,7 @@ class StoreAll(Schedule):
     """y_0 .. y_{N-1} all in slots: N-1 primal steps (the last step is only reversed), and N slots."""
 
     name: ClassVar[str] = "store-all"
+    one_run: ClassVar[bool] = True
 
     n_steps: int
     slots: int = field(init=False)

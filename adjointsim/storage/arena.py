@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
+from collections.abc import Iterable
 
 import numpy as np
-
-from adjointsim.leaves import Leaves, nbytes
 
 __all__ = ["borrow_slots", "kept_bytes"]
 
@@ -38,13 +38,13 @@ class _Pool:
 _pool = _Pool()
 
 
-def borrow_slots(owner: object, y: Leaves, slots: int) -> tuple[np.ndarray, ...]:
-    """An array (slots, ...) for each leaf of a state, contents arbitrary; theirs until ``owner`` is collected.
+def borrow_slots(owner: object, memory: Iterable[tuple[tuple[int, ...], np.dtype]]) -> tuple[np.ndarray, ...]:
+    """An array for each shape and dtype, contents arbitrary; theirs until ``owner`` is collected.
 
     Raises MemoryError if there is not as much.
     """
-    key = tuple(((slots, *leaf.shape), leaf.dtype) for leaf in y)
-    if slots * nbytes(y) <= _SMALL:
+    key = tuple(memory)
+    if sum(math.prod(shape) * dtype.itemsize for shape, dtype in key) <= _SMALL:
         return tuple(np.empty(shape, dtype) for shape, dtype in key)
     arrays = _pool.take(key)
     if arrays is None:

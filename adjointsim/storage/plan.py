@@ -30,6 +30,7 @@ class Plan:
     disk_slots: int = 0
     seconds: float | None = None
     of: Schedule | None = field(default=None, compare=False)  #: the schedule itself
+    row_bytes: int | None = None  #: of each state if all are stored, where that is not ``state_bytes``
 
     @property
     def recomputation_factor(self) -> float:
@@ -49,7 +50,8 @@ class Plan:
     @property
     def store_all_bytes(self) -> int:
         """The same if every state were stored."""
-        return max(self.n_steps, 1) * self.state_bytes + self.working_bytes
+        each = self.state_bytes if self.row_bytes is None else self.row_bytes
+        return max(self.n_steps, 1) * each + self.working_bytes
 
     @property
     def _about(self) -> str:
@@ -85,10 +87,19 @@ class Plan:
 
 
 def plan(
-    schedule: Schedule, state_bytes: int, working_bytes: int, estimated: bool = False, times: Times | None = None
+    schedule: Schedule,
+    state_bytes: int,
+    working_bytes: int,
+    estimated: bool = False,
+    times: Times | None = None,
+    row_bytes: int | None = None,
 ) -> Plan:
-    """The plan of a schedule for states of this size; O(1), also for 10**9 steps."""
+    """The plan of a schedule for states of this size; O(1), also for 10**9 steps.  ``row_bytes`` as of :class:`.Sizes`."""
+    if schedule.one_run and row_bytes is not None:
+        state_bytes = row_bytes
     steps, disk = forward_steps(schedule), schedule.disk_slots
     seconds = None if times is None else predicted_seconds(schedule, state_bytes, working_bytes, times)
     slots = schedule.slots - disk
-    return Plan(schedule.name, schedule.n_steps, slots, steps, state_bytes, working_bytes, estimated, disk, seconds, schedule)
+    return Plan(
+        schedule.name, schedule.n_steps, slots, steps, state_bytes, working_bytes, estimated, disk, seconds, schedule, row_bytes
+    )  # fmt: skip

@@ -24,13 +24,17 @@ _SHARES = (1.0, 0.25, 0.0)  # of what the disk takes, which the steps may hide: 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is stored and where it may be: ``memory`` None is as much as needed, ``disk`` None is no disk."""
+    """What is stored and where it may be: ``memory`` None is as much as needed, ``disk`` None is no disk.
+
+    ``row_bytes`` is what each state takes where all are stored in one run, by default as much as any other.
+    """
 
     n_steps: int
     state_bytes: int
     working_bytes: int
     memory: int | None = None
     disk: int | None = None
+    row_bytes: int | None = None
 
     @property
     def slots(self) -> int:
@@ -50,7 +54,8 @@ class Sizes:
     @property
     def in_all(self) -> int:
         """Bytes if every state is stored."""
-        return max(self.n_steps, 1) * self.state_bytes + self.working_bytes
+        alone = self.disk is None and self.row_bytes is not None  # with a disk, states are in several runs
+        return max(self.n_steps, 1) * (self.row_bytes if alone else self.state_bytes) + self.working_bytes  # type: ignore[operator]
 
     @property
     def disk_slots(self) -> int:
@@ -58,7 +63,8 @@ class Sizes:
         return max(self.disk // self.state_bytes - 1, 0) if self.disk is not None and self.state_bytes else 0
 
     def seconds(self, schedule: Schedule, times: Times) -> float:
-        return predicted_seconds(schedule, self.state_bytes, self.working_bytes, times)
+        state = self.row_bytes if schedule.one_run and self.row_bytes is not None else self.state_bytes
+        return predicted_seconds(schedule, state, self.working_bytes, times)
 
 
 def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Schedule]:
@@ -130,6 +136,7 @@ def choose(
     schedule: Schedule | None = None,
     disk: int | None = None,
     times: Times | None = None,
+    row_bytes: int | None = None,
 ) -> Schedule:
     """The schedule for what the user named: a schedule, a number of slots, a budget in bytes, or nothing (store all).
 
@@ -144,7 +151,7 @@ def choose(
         if schedule.disk_slots and disk is None:
             raise ArgumentError(f"Got a schedule with {schedule.disk_slots} slots on a disk, but no directory=")
         return schedule
-    return _chosen(Sizes(n_steps, state_bytes, working_bytes, memory, disk), checkpoints, times)
+    return _chosen(Sizes(n_steps, state_bytes, working_bytes, memory, disk, row_bytes), checkpoints, times)
 
 
 @lru_cache(maxsize=16, typed=True)

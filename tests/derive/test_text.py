@@ -196,7 +196,6 @@ REVERSED = {
                 yield x.3 -> x.4
                 trips trips.0
             result_bar.1: f8 = result_bar.0[0] ~
-            result_bar.0[0] = 0.0 ~
             t.1: i8 = sub(trips.0, 1)
             for k.0 in (t.1, count trips.0, step -1) carry(x_bar.1 = result_bar.1) ~
                 t.2: f8 = mul(x_bar.1, 0.5) ~

@@ -1,0 +1,141 @@
+"""Memory that is written everywhere at first: then it need not be zero before.
+
+    x = zeros(n);  for j in [lo, lo + m): x[j] = c[j];  ...
+
+becomes, where the first that happens to x is such a nest of loops that stores to each of its cells once (or adds to it),
+
+    for j outside of [lo, lo + m): x[j] = 0;  for j in [lo, lo + m): x[j] = c[j];  ...
+
+which spares a pass over the memory, and an addition its load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from .build import Builder, Names, zero
+from .ir import (
+    ONE,
+    ZERO,
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Dim,
+    Each,
+    For,
+    If,
+    Stmt,
+    Store,
+    Var,
+    While,
+    bases_of,
+    defined,
+    inner_defined,
+    walk,
+)  # fmt: skip
+from .loops import nest
+
+__all__ = ["filled", "written_first"]
+
+_Box = list[tuple[Atom, Atom]]  # for each axis of memory: the first index, and how many
+
+
+def filled(block: Block, names: Names) -> Block:
+    """The block with memory that is made of zeros, and then written by a nest of loops, filled around that only."""
+    out: list[Stmt] = []
+    for s in block:
+        if isinstance(s, If):
+            s = replace(s, then=filled(s.then, names), orelse=filled(s.orelse, names))
+        elif isinstance(s, (For, While)):
+            s = replace(s, body=filled(s.body, names))
+        out.append(s)
+    for s in [s for s in out if isinstance(s, Alloc) and s.fill == "zero"]:
+        covered = _covered(out, s.base, out.index(s) + 1, s.dims, names)
+        if covered is not None:
+            at = out.index(s)
+            out = [*out[:at], replace(s, fill="none"), *covered]
+    return tuple(out)
+
+
+def written_first(body: Block, bars: Collection[Base], names: Names) -> tuple[Block, frozenset[Base]]:
+    """The body of a VJP kernel, and those of ``bars`` that it now writes everywhere before it reads them or adds to them."""
+    found: set[Base] = set()
+    for bar in bars:
+        covered = _covered(body, bar, 0, None, names)
+        if covered is not None:
+            body = tuple(covered)
+            found.add(bar)
+    return body, frozenset(found)
+
+
+def _covered(block: Sequence[Stmt], base: Base, start: int, dims: Sequence[Atom] | None, names: Names) -> list[Stmt] | None:
+    """The statements from ``start`` on, with zeros around the nest of loops that first touches memory; None if what touches it
+    first is none.  ``dims`` are the memory's lengths."""
+    at = next((k for k in range(start, len(block)) if _touches(block[k], base)), None)
+    s = None if at is None else block[at]
+    box = _box(s, base, {}, s) if isinstance(s, For) else None
+    if at is None or box is None:
+        return None
+    assert isinstance(s, For)
+    return [*block[start:at], *_outside(box, base, dims, names, s), _set(s, base), *block[at + 1 :]]
+
+
+def _touches(s: Stmt, base: Base) -> bool:
+    """Whether a statement reads or writes memory, more than its shape."""
+    return any(base in bases_of(x) for x in walk((s,)) if not isinstance(x, Dim))
+
+
+def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -> _Box | None:
+    """The cells that a nest of loops stores or adds to, each once and nothing else to them; None if it does not just that."""
+    if s.step != ONE or s.stop is not None:
+        return None
+    ranges = {**ranges, s.var: (s.lo, s.count)}
+    touching = [x for x in s.body if _touches(x, base)]
+    if len(touching) != 1:
+        return None
+    (x,) = touching
+    if isinstance(x, For):
+        return _box(x, base, ranges, outer)
+    if not isinstance(x, Store) or x.wrap != "never":
+        return None
+    if len(x.index) != len(ranges) or set(x.index) != set(ranges):
+        return None
+    box = [ranges[v] for v in x.index]  # type: ignore[index]
+    inside = {v for st in walk((outer,)) for v in (*defined(st), *inner_defined(st))}
+    return None if any(a in inside for pair in box for a in pair) else box
+
+
+def _set(s: For, base: Base) -> For:
+    """The nest with a store in place of an addition."""
+
+    def now(x: Stmt) -> Stmt:
+        if isinstance(x, For) and _touches(x, base):
+            return _set(x, base)
+        return replace(x, mode="set") if isinstance(x, Store) and x.base == base else x
+
+    return replace(s, body=tuple(map(now, s.body)))
+
+
+def _outside(box: _Box, base: Base, dims: Sequence[Atom] | None, names: Names, s: For) -> list[Stmt]:
+    """Zeros in all cells that are not in the box: before and after it along the first axis, of the others those along the
+    second one, and so on."""
+    b = Builder(names)
+    b.line = s.line
+    if dims is None:
+        lengths: list[Atom] = [names.var(f"{base.name}_n{axis}", "i8") for axis in range(base.rank)]
+        b.stmts.extend(Dim(v, base, axis, s.line) for axis, v in enumerate(lengths))  # type: ignore[arg-type]
+    else:
+        lengths = list(dims)
+    out: list[Stmt] = []
+    for k, ((lo, count), length) in enumerate(zip(box, lengths, strict=True)):
+        end = b.op("add", lo, b.op("max2", count, ZERO))
+        for first, many in ((ZERO, b.op("min2", lo, length)), (end, b.op("max2", b.op("sub", length, end), ZERO))):
+            if many == ZERO:
+                continue
+            pieces = [*box[:k], (first, many), *((ZERO, n) for n in lengths[k + 1 :])]
+            axes = tuple((names.var("z", "i8"), start, n) for start, n in pieces)
+            store = Store(base, tuple(v for v, _, _ in axes), zero(base.dt), "set", "never", s.line, s.part)
+            out += nest(Each(axes, (), (store,), "any", (), s.line, s.part), names)
+    return [*b.stmts, *out]
