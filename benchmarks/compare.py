@@ -26,9 +26,13 @@ TOLERANCE = 1e-9
 class Worker:
     """A library at a workload; see :mod:`benchmarks.worker`."""
 
-    def __init__(self, library: str, workload: Workload, size: int, n_steps: int, cores: int = 0, expected: Path | None = None):
+    def __init__(
+        self, library: str, workload: Workload, size: int, n_steps: int, cores: int = 0,
+        expected: Path | None = None, clock: str = "elapsed",
+    ) -> None:  # fmt: skip
         self.library, self.n_steps, self.cores = library, n_steps, cores
         command = [sys.executable, "-m", "benchmarks.worker", library, workload.name, str(size), str(n_steps), f"--cores={cores}"]
+        command.append(f"--clock={clock}")
         if expected is not None:
             command.append(f"--expected={expected}")
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -89,11 +93,14 @@ class _Rounds:
 
 
 def measured(
-    workload: Workload, size: int, n_steps: int, libraries: Sequence[str], rounds: int = ROUNDS, best_of: bool = False
+    workload: Workload, size: int, n_steps: int, libraries: Sequence[str], rounds: int = ROUNDS, shared: bool = False
 ) -> dict[str, Any]:
-    """Seconds a step of everything that these libraries can run, medians of interleaved rounds, or the least of them; each
-    gradient is compared with that by hand first.  JAX is asked to do on all cores what it did best on one."""
-    cores, statistic = len(os.sched_getaffinity(0)), min if best_of else statistics.median
+    """Seconds a step of everything that these libraries can run, medians of interleaved rounds; each gradient is compared with
+    that by hand first.  JAX is asked to do on all cores what it did best on one.
+
+    On a ``shared`` machine the least of the rounds, in seconds of the processor where one core does the work.
+    """
+    cores, statistic = len(os.sched_getaffinity(0)), min if shared else statistics.median
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
 
         def worker(library: str, count: int = 0) -> Worker:
@@ -102,7 +109,8 @@ def measured(
             if not expected.exists():
                 with Worker("hand", workload, size, n, expected=expected) as reference:
                     reference.ask("save", "gradient")
-            return stack.enter_context(Worker(library, workload, size, n, count, expected))
+            clock = "processor" if shared and (count == 1 or library in ("ours", "hand")) else "elapsed"
+            return stack.enter_context(Worker(library, workload, size, n, count, expected, clock))
 
         kept = _Rounds(workload)
         for library in libraries:

@@ -27,11 +27,11 @@ def present(libraries: list[str]) -> list[str]:
     return [name for name in libraries if name in ("ours", "hand") or importlib.util.find_spec(name) is not None]
 
 
-def record(name: str, full: bool, libraries: list[str], rounds: int, best_of: bool, memory: bool) -> dict[str, Any]:
+def record(name: str, full: bool, libraries: list[str], rounds: int, shared: bool, memory: bool) -> dict[str, Any]:
     """All that is measured of one workload."""
     workload = workload_of(name)
     size, n_steps = workload.full if full else workload.usual
-    measured = compare.measured(workload, size, n_steps, libraries, rounds, best_of)
+    measured = compare.measured(workload, size, n_steps, libraries, rounds, shared)
     y0, _ = workload.problem(size, 1)
     stored = n_steps * sum(np.asarray(leaf).nbytes for leaf in leaves(y0))
     limit, at_least = machine.estimate(workload.work(size), stored, found_machine.cache_bytes())
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--full", action="store_true", help="whole sizes and numbers of steps; hours")
     parser.add_argument("--libraries", default=",".join(LIBRARIES), help="of those installed (%(default)s)")
     parser.add_argument("--rounds", type=int, default=compare.ROUNDS, help="medians are over so many (%(default)s)")
-    parser.add_argument("--best", action="store_true", help="the fastest of the rounds, on a machine that others use")
+    parser.add_argument("--shared", action="store_true", help="where others work, too: the processor's time, least of the rounds")
     parser.add_argument("--no-memory", action="store_true", help="no peaks of memory")
     parser.add_argument("--scaling", action="store_true", help="time and memory over steps, sizes and budgets instead")
     parser.add_argument("--save", type=Path, default=Path("benchmarks/results"), help="a folder (%(default)s)")
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     records = []
     for name in [name for name in NAMES if name in asked.names] if asked.names else NAMES:
-        records.append(record(name, asked.full, present(libraries), asked.rounds, asked.best, not asked.no_memory))
+        records.append(record(name, asked.full, present(libraries), asked.rounds, asked.shared, not asked.no_memory))
         print(f"\n{tables.text(tables.summary(records[-1:])[:2])}", flush=True)
     if records:
         print(f"\n{tables.text(tables.summary(records))}")
