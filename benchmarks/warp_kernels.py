@@ -11,7 +11,7 @@ from benchmarks.workload import Workload
 from benchmarks.workloads import burgers as b
 from benchmarks.workloads import wave as w
 
-wp.config.quiet = True
+wp.config.log_level = wp.LOG_ERROR
 Vector = wp.array(dtype=wp.float64)
 Field = wp.array2d(dtype=wp.float64)
 DT, DX = wp.constant(wp.float64(b.DT)), wp.constant(wp.float64(b.DX))
