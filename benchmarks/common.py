@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 ROUNDS = 9
 
@@ -32,22 +33,17 @@ def table(title: str, rows: Sequence[tuple[str, float, str, str]]) -> None:
         print(f"  {what:44} {number:10.4g} {unit:8} {remark}".rstrip())
 
 
-def report(title: str, times: Mapping[str, float], n_steps: int, limits: Mapping[str, float]) -> None:
-    """Print the times of "run" and "gradient", ours and by hand, as nanoseconds a step, and the ratios beside their limits."""
-    ratios = {
-        "run, ours / by hand": times["run"] / times["run by hand"],
-        "gradient, ours / by hand": times["gradient"] / times["gradient by hand"],
-        "gradient / run, ours": times["gradient"] / times["run"],
-        "gradient / run, by hand": times["gradient by hand"] / times["run by hand"],
-    }
-    rows = [(name, 1e9 * seconds / n_steps, "ns/step", "") for name, seconds in times.items()]
-    rows += [(name, ratio, "", f"limit {limits[name]:g}" if name in limits else "") for name, ratio in ratios.items()]
-    table(title, rows)
-
-
 def assert_close(what: str, ours: Sequence[float], expected: Sequence[float], rtol: float) -> None:
     """Raise AssertionError unless the largest difference is at most ``rtol`` of the largest expected number."""
     scale = max(abs(float(e)) for e in expected)
     worst = max(abs(float(o) - float(e)) for o, e in zip(ours, expected))
     if not worst <= rtol * scale:
         raise AssertionError(f"{what}: off by {worst:.3e} of {scale:.3e}")
+
+
+def status(name: str) -> int:
+    """A line of this process's status, in bytes."""
+    for each in Path("/proc/self/status").read_text().splitlines():
+        if each.startswith(f"{name}:"):
+            return int(each.split()[1]) * 1024
+    raise KeyError(name)

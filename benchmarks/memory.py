@@ -19,7 +19,7 @@ import numpy as np
 
 import adjointsim as adj
 from adjointsim.step import Step
-from benchmarks.common import table
+from benchmarks.common import status, table
 
 BUDGETS, CELLS, STEPS = ("5MB", "100MB"), 5000, (10**3, 10**4, 10**5, 10**6)
 ROUNDS = 5
@@ -77,14 +77,6 @@ def square(side: int = 256) -> np.ndarray:
 
 
 # -- peaks ------------------------------------------------------------------------------------------------------------------
-
-
-def status(name: str) -> int:
-    """A line of this process's status, in bytes."""
-    for each in Path("/proc/self/status").read_text().splitlines():
-        if each.startswith(f"{name}:"):
-            return int(each.split()[1]) * 1024
-    raise KeyError(name)
 
 
 def peak(n_steps: int, memory: str) -> tuple[int, int, str]:

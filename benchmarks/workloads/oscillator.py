@@ -1,8 +1,7 @@
 """A tiny state over many steps: Lotka-Volterra by RK4, two floats, a running cost.
 
-What a step costs here is arithmetic, and what surrounds the arithmetic shows. The hand-written adjoint stores every state,
-computes the stages again on the way back and keeps all cotangents in registers. A step that does next to nothing measures what
-the driver adds to each step.
+What a step costs here is arithmetic, one operation after the other, and what surrounds the arithmetic shows. By hand, every
+state is stored, the stages are computed again on the way back, and all cotangents stay in registers.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ import numpy as np
 from numba import njit
 
 import adjointsim as adj
-from benchmarks.common import assert_close, medians, report, table
+from benchmarks.workload import Work, Workload, by_hand
 
-N_STEPS = 1_000_000
 DT = 1e-3
 
 
@@ -52,15 +50,6 @@ def running(n, y, p):
     return DT * ((y[0] - 30.0) * (y[0] - 30.0) + (y[1] - 20.0) * (y[1] - 20.0))
 
 
-@adj.step
-def nothing(n, y, p):
-    return p * y
-
-
-def last(y, p):
-    return y
-
-
 # -- by hand ----------------------------------------------------------------------------------------------------------------
 
 
@@ -78,8 +67,10 @@ def hand_step(u, v, alpha, beta, gamma, delta):
     return u + w * (k1 + 2.0 * k2 + 2.0 * k3 + k4), v + w * (l1 + 2.0 * l2 + 2.0 * l3 + l4)
 
 
-@njit(error_model="numpy")
-def hand_run(n_steps, u, v, alpha, beta, gamma, delta):
+@by_hand
+def hand_run(n_steps, y0, p, scratch):
+    u, v = y0
+    alpha, beta, gamma, delta = p
     value = 0.0
     for _ in range(n_steps):
         value += DT * ((u - 30.0) * (u - 30.0) + (v - 20.0) * (v - 20.0))
@@ -87,9 +78,11 @@ def hand_run(n_steps, u, v, alpha, beta, gamma, delta):
     return value
 
 
-@njit(error_model="numpy")
-def hand_gradient(n_steps, u, v, alpha, beta, gamma, delta, states):
-    """The value and its derivatives with respect to u, v, alpha, beta, gamma, delta; ``states`` is (n_steps, 2) of scratch."""
+@by_hand
+def hand_gradient(n_steps, y0, p, states):
+    """``states`` is (n_steps, 2)."""
+    u, v = y0
+    alpha, beta, gamma, delta = p
     value = 0.0
     for n in range(n_steps):
         states[n, 0] = u
@@ -137,69 +130,31 @@ def hand_gradient(n_steps, u, v, alpha, beta, gamma, delta, states):
         db += lv * u
         ub += u4b + u3b + u2b + kb * a1 + lv * delta + 2.0 * DT * (u - 30.0)
         vb += v4b + v3b + v2b + lb * c1 - ku * beta + 2.0 * DT * (v - 20.0)
-    return value, ub, vb, ab, bb, gb, db
+    return value, (ub, vb, ab, bb, gb, db)
 
 
-@njit(error_model="numpy")
-def hand_nothing(n_steps, y, p, states):
-    for n in range(n_steps):
-        states[n] = y
-        y = p * y
-    yb, pb = 1.0, 0.0
-    for n in range(n_steps - 1, -1, -1):
-        pb += yb * states[n]
-        yb = yb * p
-    return y, yb, pb
+# -- for other libraries ----------------------------------------------------------------------------------------------------
 
 
-# -- comparison -------------------------------------------------------------------------------------------------------------
+def functional(xp):
+    def advance(n, y, p):
+        return rk4.__wrapped__(n, y, p), running(n, y, p)
+
+    return {"a step": (advance, None)}
 
 
-def check(n_steps: int = 2000) -> None:
-    """The hand-written adjoint against the complex step, ours against the hand-written one."""
-    value, *by_hand = hand_gradient(n_steps, *Y0, *P, np.empty((n_steps, 2)))
-    expected = []
-    for i in range(6):
-        x = [complex(v) for v in (*Y0, *P)]
-        x[i] += 1e-30j
-        expected.append(hand_run(n_steps, *x).imag / 1e-30)
-    assert_close("the hand-written adjoint", by_hand, expected, 1e-13)
-    ours, grad = adj.Simulation(rk4, n_steps, running=running).value_and_grad(Y0, P)
-    assert_close("the value", [ours], [value], 1e-14)
-    assert_close("the derived adjoint", [*grad.y0, *grad.p], by_hand, 1e-13)
-
-
-def main() -> None:
-    """Time and print."""
-    sim = adj.Simulation(rk4, N_STEPS, running=running)
-    states = np.empty((N_STEPS, 2))
-    times = medians(
-        {
-            "run": lambda: sim.run(Y0, P),
-            "run by hand": lambda: hand_run(N_STEPS, *Y0, *P),
-            "gradient": lambda: sim.value_and_grad(Y0, P),
-            "gradient by hand": lambda: hand_gradient(N_STEPS, *Y0, *P, states),
-        }
-    )
-    limits = {"gradient, ours / by hand": 1.5, "gradient / run, ours": 3.5}
-    report(f"tiny: Lotka-Volterra, RK4, {N_STEPS} steps, running cost", times, N_STEPS, limits)
-
-    empty = adj.Simulation(nothing, N_STEPS, terminal=last)
-    line = np.empty(N_STEPS)
-    times = medians(
-        {
-            "ours": lambda: empty.value_and_grad(1.0, 1.0 - 1e-7),
-            "by hand": lambda: hand_nothing(N_STEPS, 1.0, 1.0 - 1e-7, line),
-        }
-    )
-    overhead = 1e9 * (times["ours"] - times["by hand"]) / N_STEPS
-    table(
-        "tiny: a step y -> p y, gradient",
-        [(name, 1e9 * seconds / N_STEPS, "ns/step", "") for name, seconds in times.items()]
-        + [("driver overhead", overhead, "ns/step", "limit 15")],
-    )
-
-
-if __name__ == "__main__":
-    check()
-    main()
+WORKLOAD = Workload(
+    name="oscillator",
+    title="oscillator, two floats",
+    step=rk4,
+    problem=lambda size, n_steps: (Y0, P),
+    costs=lambda n_steps: {"running": running},
+    run=hand_run,
+    gradient=hand_gradient,
+    scratch=lambda n_steps, y0, p: np.zeros((n_steps, 2)),
+    tiny=(2, 200),
+    usual=(2, 1_000_000),
+    full=(2, 1_000_000),
+    functional=functional,
+    work=lambda size: Work(numbers=4, flops=240, chain=52),
+)
