@@ -37,7 +37,7 @@ FLOORS = [
     ["simulation", "functions"],
     ["implicit"],
     ["ode"],
-    ["fit", "interop"],
+    ["fitting", "interop"],
     ["differences"],
     ["testing", "plot", "cli"],
     ["__main__"],

@@ -1,0 +1,164 @@
+"""``adj.fit``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adjointsim.errors import ArgumentError, FitWarning, StructureError
+
+from .choices import unknowns_of
+from .evaluation import Evaluator, Prior
+from .experiment import Experiment
+from .losses import loss_of
+from .result import FitResult, result_of
+from .search import METHODS, Callback, Options, search
+from .unknowns import Unknowns
+from .workers import Failed, workers_of
+
+__all__ = ["fit"]
+
+
+def fit(
+    model: Any,
+    data: Any = None,
+    p0: Any = None,
+    *,
+    y0: Any = None,
+    sigma: Any = None,
+    absolute_sigma: bool = True,
+    bounds: Any = None,
+    transform: Any = None,
+    wrt: str | Iterable[str] | None = None,
+    local: str | Iterable[str] = (),
+    priors: Mapping[str, tuple[float, float]] | None = None,
+    loss: Any = "linear",
+    f_scale: float = 1.0,
+    method: str = "trf",
+    ftol: float | None = 1e-10,
+    xtol: float | None = 1e-10,
+    gtol: float | None = 1e-10,
+    max_nfev: int | None = None,
+    workers: Any = None,
+    callback: Callback | None = None,
+) -> FitResult:
+    """The parameters with which a model comes closest to data, and their uncertainties, by least squares with exact derivatives.
+
+        result = adj.fit(model, data, p0, y0=y0, sigma=0.1, transform={"k": "log"})
+        result = adj.fit([adj.Experiment(model_a, data_a, y0_a), adj.Experiment(model_b, data_b, y0_b)], p0, local="k")
+        print(result)
+
+    model, data, y0, sigma: see :class:`Experiment`; a list of these may stand for ``model``, and then p0 is the second argument.
+    p0:         where to start: what the model takes as p (floats are fitted; integers and bools stay), or a dict, which the model
+                gets as a NamedTuple with its names.
+    sigma:      None: standard deviations are all the same, and estimated from the residuals, rss / (n - k) (``curve_fit`` without
+                sigma).  Given, they are taken as they are, or, with ``absolute_sigma=False``, up to a factor that is estimated.
+    wrt:        what is fitted: "p" (the default), parts of it ("p.k", or "k"; "p[1]" of an array), "y0" and parts of it.  A
+                fitted y0 belongs to each experiment by itself.
+    local:      names of p that have a value of their own in each experiment; then ``params`` is a tuple of one p for each.
+    bounds:     {"k": (0, None), ..}, or a pair (lower, upper) of numbers or of things like p0.
+    transform:  {"k": "log"}: the optimiser works with the logarithm; "logit": between two bounds; or one of these for all.
+    priors:     {"k": (mean, sd)}: normal knowledge from elsewhere, one more squared residual each; needs known sigma.
+    loss:       "linear": squares.  "soft_l1", "huber", or a function rho(squares) -> (3, n) of SciPy's: squares that are bent
+                from residuals of ``f_scale`` on.  "lognormal": squares of log(model) - log(data).  "poisson": counts, by the
+                squares that make up the deviance.
+    method:     "trf", "dogbox" or "lm" of SciPy's ``least_squares``, and ftol, xtol, gtol, max_nfev are its own.  Where the
+                optimum is found, a few Gauss-Newton steps without damping take it to rounding.
+    workers:    a number of threads, or an executor, on which experiments are run; the result has the same bits for any.
+    callback:   is given an :class:`Iteration` for each; it ends the search by returning True or raising StopIteration.
+
+    A trial at which a model cannot be run (it blows up, an integration fails, an observation is NaN) is a rejected step, counted
+    in ``n_failed``; at the start it is a FitError.  Ctrl-C ends the search: the result is the best so far, ``success`` False.
+
+    Raises ArgumentError and StructureError for arguments that make no problem, also for fewer data than unknowns and for an
+    unknown that changes nothing at the start.  Warns (FitWarning) of what the data do not determine, bounds that were hit, and
+    a search that did not converge.
+    """
+    experiments, p0 = _experiments(model, data, p0, y0, sigma)
+    if method not in METHODS:
+        raise ArgumentError(f"Got method={method!r}, but expected one of {', '.join(map(repr, METHODS))}")
+    chosen = loss_of(loss, f_scale)
+    if chosen.measure == "poisson" and any(e.sigma is not None for e in experiments):
+        raise ArgumentError("Got sigma= and loss='poisson', but the variance of a count is its expectation: leave out sigma=")
+    given = [(_name(e, k), e.y0, e.p) for k, e in enumerate(experiments)]
+    if len({name for name, _, _ in given}) < len(given):
+        raise ArgumentError("Got two experiments of the same name, but expected different ones")
+    if local and len(experiments) == 1:
+        raise ArgumentError("Got local= and one experiment, but expected several: all its parameters are its own")
+    unknowns = unknowns_of(p0, given, wrt, local, bounds, transform)
+    known = _priors(priors, unknowns)
+    if known and (not absolute_sigma or (chosen.measure != "poisson" and any(e.sigma is None for e in experiments))):
+        raise ArgumentError("Got priors= without known sigma=, but they are weighed against each other: expected sigma=")
+    with workers_of([e.model for e in experiments], workers) as pool:
+        evaluator = Evaluator(experiments, unknowns, chosen, known, pool)
+        _check_count(evaluator)
+        _check_effects(evaluator)
+        found = search(evaluator, Options(method, ftol, xtol, gtol, max_nfev, callback))
+        result = result_of(evaluator, found, absolute_sigma, method)
+    for text in result.warnings:
+        warnings.warn(text, FitWarning, stacklevel=2)
+    return result
+
+
+def _experiments(model: Any, data: Any, p0: Any, y0: Any, sigma: Any) -> tuple[list[Experiment], Any]:
+    """The experiments, and p0."""
+    if isinstance(model, Experiment):
+        model = [model]
+    if not isinstance(model, Sequence):
+        if data is None:
+            raise ArgumentError("Got no data, but expected fit(model, data, p0, y0=...)")
+        return [Experiment(model, data, y0, sigma)], p0
+    for k, item in enumerate(model):
+        if not isinstance(item, Experiment):
+            raise StructureError(f"Got item {k} of the list as a {type(item).__name__}, but expected an adjointsim.Experiment")
+    if not model:
+        raise ArgumentError("Got an empty list, but expected Experiments")
+    if y0 is not None or sigma is not None:
+        name = "y0" if y0 is not None else "sigma"
+        raise ArgumentError(f"Got {name}= beside Experiments, which have their own: Experiment(model, data, y0, sigma=..)")
+    if data is not None and p0 is not None:
+        raise ArgumentError("Got data beside Experiments, which have their own: expected fit(experiments, p0)")
+    return list(model), data if p0 is None else p0
+
+
+def _name(experiment: Experiment, k: int) -> str:
+    return str(k) if experiment.name is None else experiment.name
+
+
+def _priors(priors: Any, unknowns: Unknowns) -> list[Prior]:
+    if priors is None:
+        return []
+    if not isinstance(priors, Mapping):
+        raise StructureError(f"Got priors as a {type(priors).__name__}, but expected a dict such as {{'k': (mean, sd)}}")
+    out = []
+    for name, pair in priors.items():
+        numbers = np.ravel(np.array(pair, np.float64)) if isinstance(pair, (tuple, list)) else np.empty(0)
+        if len(numbers) != 2 or not np.all(np.isfinite(numbers)) or not numbers[1] > 0.0:
+            raise ArgumentError(f"Got the prior {pair!r} of {name!r}, but expected (mean, sd) with a positive sd")
+        out += [Prior(k, float(numbers[0]), float(numbers[1])) for k in unknowns.indices("priors", name)]
+    return out
+
+
+def _check_count(evaluator: Evaluator) -> None:
+    n, k = evaluator.n + len(evaluator.priors), evaluator.unknowns.n
+    if n < k:
+        raise ArgumentError(f"Got {n} data and {k} unknowns, but expected no more unknowns than data: fix some of them by wrt=")
+
+
+def _check_effects(evaluator: Evaluator) -> None:
+    """ArgumentError for unknowns that change nothing at the start."""
+    x0 = evaluator.unknowns.x0
+    try:
+        jacobian = evaluator.jacobian(x0)
+    except Failed as failed:
+        raise evaluator.no_start(failed) from failed.__cause__
+    useless = [name for name, column in zip(evaluator.unknowns.names, jacobian.T, strict=True) if not np.any(column)]
+    if useless:
+        shown = ", ".join(map(repr, useless[:6])) + (", ..." if len(useless) > 6 else "")
+        raise ArgumentError(
+            f"Got {shown} to fit, but nothing that was measured depends on it at the start: leave it out by wrt=, or start "
+            "elsewhere"
+        )
