@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,17 @@ import numpy as np
 from adjointsim.errors import ArgumentError, FitWarning, StructureError
 
 from .choices import unknowns_of
-from .evaluation import Evaluator, Prior
+from .evaluation import Prior
 from .experiment import Experiment
 from .losses import loss_of
+from .problem import Problem
 from .result import FitResult, result_of
-from .search import METHODS, Callback, Options, search
+from .search import GRADIENT_METHODS, METHODS, Callback, Options
 from .unknowns import Unknowns
-from .workers import Failed, workers_of
 
 __all__ = ["fit"]
+
+_FEW = 100  # unknowns whose covariance is computed in any case
 
 
 def fit(
@@ -42,8 +45,11 @@ def fit(
     xtol: float | None = 1e-10,
     gtol: float | None = 1e-10,
     max_nfev: int | None = None,
+    covariance: bool | None = None,
     workers: Any = None,
     callback: Callback | None = None,
+    progress: bool = False,
+    checkpoint: Any = None,
 ) -> FitResult:
     """The parameters with which a model comes closest to data, and their uncertainties, by least squares with exact derivatives.
 
@@ -66,16 +72,23 @@ def fit(
                 from residuals of ``f_scale`` on.  "lognormal": squares of log(model) - log(data).  "poisson": counts, by the
                 squares that make up the deviance.
     method:     "trf", "dogbox" or "lm" of SciPy's ``least_squares``, and ftol, xtol, gtol, max_nfev are its own.  Where the
-                optimum is found, a few Gauss-Newton steps without damping take it to rounding.
+                optimum is found, a few Gauss-Newton steps without damping take it to rounding.  "L-BFGS-B", "trust-constr"
+                and "Newton-CG" of ``minimize`` take any loss with the gradient of one way back, for many unknowns; the latter two
+                with exact Hessian products.
+    covariance: whether to compute it (else it is NaN), which takes the Jacobian of all residuals; by default for least squares,
+                and for the other methods with at most a hundred unknowns.
     workers:    a number of threads, or an executor, on which experiments are run; the result has the same bits for any.
     callback:   is given an :class:`Iteration` for each; it ends the search by returning True or raising StopIteration.
+    progress:   a line on stderr for each iteration.
+    checkpoint: a file that holds the best point of a search that is killed or ended, from which the same call goes on; it is
+                removed where the search ends by itself.
 
     A trial at which a model cannot be run (it blows up, an integration fails, an observation is NaN) is a rejected step, counted
     in ``n_failed``; at the start it is a FitError.  Ctrl-C ends the search: the result is the best so far, ``success`` False.
 
-    Raises ArgumentError and StructureError for arguments that make no problem, also for fewer data than unknowns and for an
-    unknown that changes nothing at the start.  Warns (FitWarning) of what the data do not determine, bounds that were hit, and
-    a search that did not converge.
+    Raises ArgumentError and StructureError for arguments that make no problem, also for fewer data than unknowns and (least
+    squares) for an unknown that changes nothing at the start; RestartError for a checkpoint of another fit.  Warns (FitWarning)
+    of what the data do not determine, bounds that were hit, and a search that did not converge.
     """
     experiments, p0 = _experiments(model, data, p0, y0, sigma)
     if method not in METHODS:
@@ -92,12 +105,11 @@ def fit(
     known = _priors(priors, unknowns)
     if known and (not absolute_sigma or (chosen.measure != "poisson" and any(e.sigma is None for e in experiments))):
         raise ArgumentError("Got priors= without known sigma=, but they are weighed against each other: expected sigma=")
-    with workers_of([e.model for e in experiments], workers) as pool:
-        evaluator = Evaluator(experiments, unknowns, chosen, known, pool)
-        _check_count(evaluator)
-        _check_effects(evaluator)
-        found = search(evaluator, Options(method, ftol, xtol, gtol, max_nfev, callback))
-        result = result_of(evaluator, found, absolute_sigma, method)
+    path = None if checkpoint is None else Path(checkpoint)
+    options = Options(method, ftol, xtol, gtol, max_nfev, callback, bool(progress), path)
+    wanted = bool(covariance) if covariance is not None else method not in GRADIENT_METHODS or unknowns.n <= _FEW
+    problem = Problem(experiments, unknowns, chosen, known, options, absolute_sigma, workers, wanted)
+    result = result_of(problem, *problem.solved())
     for text in result.warnings:
         warnings.warn(text, FitWarning, stacklevel=2)
     return result
@@ -140,25 +152,3 @@ def _priors(priors: Any, unknowns: Unknowns) -> list[Prior]:
             raise ArgumentError(f"Got the prior {pair!r} of {name!r}, but expected (mean, sd) with a positive sd")
         out += [Prior(k, float(numbers[0]), float(numbers[1])) for k in unknowns.indices("priors", name)]
     return out
-
-
-def _check_count(evaluator: Evaluator) -> None:
-    n, k = evaluator.n + len(evaluator.priors), evaluator.unknowns.n
-    if n < k:
-        raise ArgumentError(f"Got {n} data and {k} unknowns, but expected no more unknowns than data: fix some of them by wrt=")
-
-
-def _check_effects(evaluator: Evaluator) -> None:
-    """ArgumentError for unknowns that change nothing at the start."""
-    x0 = evaluator.unknowns.x0
-    try:
-        jacobian = evaluator.jacobian(x0)
-    except Failed as failed:
-        raise evaluator.no_start(failed) from failed.__cause__
-    useless = [name for name, column in zip(evaluator.unknowns.names, jacobian.T, strict=True) if not np.any(column)]
-    if useless:
-        shown = ", ".join(map(repr, useless[:6])) + (", ..." if len(useless) > 6 else "")
-        raise ArgumentError(
-            f"Got {shown} to fit, but nothing that was measured depends on it at the start: leave it out by wrt=, or start "
-            "elsewhere"
-        )

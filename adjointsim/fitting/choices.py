@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,8 @@ def unknowns_of(
         for e in range(len(experiments))
     ]
     names = [name for name, _ in makers]
-    finder, known = _finder(shared, y_sides, [name for name, _, _ in experiments], index, names)
+    finder = _Finder(shared, y_sides, {name: e for e, (name, _, _) in enumerate(experiments)}, index)
+    known = [*dict.fromkeys([*names, *_known(shared, y_sides)])]
     x0 = np.array([start for _, start in makers])
     made = Unknowns(
         names, x0, x0, Transforms.of(["identity"] * len(x0), np.full(len(x0), -np.inf), np.full(len(x0), np.inf)),
@@ -176,30 +177,31 @@ def _placements(
     return out
 
 
-def _finder(
-    shared: Side, y_sides: Sequence[Side | None], experiments: Sequence[str],
-    index: Mapping[tuple[str, int, Element], int], names: Sequence[str],
-) -> tuple[Callable[[str], list[int] | None], list[str]]:  # fmt: skip
-    """What finds the unknowns of a name, and all names that stand for something."""
-    numbers = {name: e for e, name in enumerate(experiments)}
+@dataclass(frozen=True, eq=False)
+class _Finder:
+    """Finds the unknowns of a name; None for one that stands for nothing."""
 
-    def find(name: str) -> list[int] | None:
+    shared: Side
+    y_sides: Sequence[Side | None]
+    experiments: Mapping[str, int]
+    index: Mapping[tuple[str, int, Element], int]
+
+    def __call__(self, name: str) -> list[int] | None:
         base, at, experiment = name.partition("@")
-        if at and experiment not in numbers:
+        if at and experiment not in self.experiments:
             return None
-        wanted = [numbers[experiment]] if at else [-1, *range(len(experiments))]
+        count = len(self.experiments)
+        wanted = [self.experiments[experiment]] if at else [-1, *range(count)]
         out: list[int] = []
         seen = False
-        for root, sides in (("p", [shared] * len(experiments)), ("y0", list(y_sides))):
+        for root, sides in (("p", [self.shared] * count), ("y0", list(self.y_sides))):
             for e in wanted:
                 side = sides[max(e, 0)]
                 elements = side.names.find(base) if side is not None and (root == "p" or base.startswith("y0")) else None
                 if elements is not None:
                     seen = True
-                    out += [index[root, e, element] for element in elements if (root, e, element) in index]
+                    out += [self.index[root, e, element] for element in elements if (root, e, element) in self.index]
         return sorted(set(out)) if seen else None
-
-    return find, [*dict.fromkeys([*names, *_known(shared, y_sides)])]
 
 
 def _transforms(

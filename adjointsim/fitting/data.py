@@ -11,7 +11,7 @@ from adjointsim.derive.spec import ComplexSpec, NoneSpec, Spec, TupleSpec, diffe
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.forms import Form, read
 
-from .names import unknown_name
+from .names import leaf_items, unknown_name
 
 __all__ = ["Measured"]
 
@@ -85,7 +85,7 @@ class Measured:
 
     def rows(self, jacobian: Any, columns: np.ndarray) -> np.ndarray:
         """A Jacobian by one leaf, as a model gives it, for the numbers that were measured and so many elements: (n, columns)."""
-        blocks = list(_blocks(jacobian, self.form.spec))
+        blocks = list(leaf_items(jacobian, self.form.spec))
         out = []
         for block, mask in zip(blocks, self.masks, strict=True):
             if mask is not None:
@@ -97,12 +97,16 @@ class Measured:
         """Cotangents of the observations with these numbers for those that were measured, zeros elsewhere."""
         return self._structure(weights, 0.0, np.float64)
 
+    def unpacked(self, numbers: np.ndarray) -> Any:
+        """Numbers in the structure of the observations, NaN where data are missing, None for leaves without any."""
+        return self._structure(numbers, np.nan, np.float64)
+
     def spread(self, numbers: np.ndarray) -> Any:
         """Numbers like the data, NaN where they are missing; as the user's data: one array where leaves are its columns."""
-        made = self._structure(numbers, np.nan, np.float64)
+        made = self.unpacked(numbers)
         if not self.packed:
             return made
-        columns = list(_blocks(made, self.form.spec))
+        columns = list(leaf_items(made, self.form.spec))
         missing = np.full(self.form.shapes[0], np.nan)
         return np.stack([missing if column is None else column for column in columns], axis=1) if self._one else made
 
@@ -219,15 +223,6 @@ def _items(value: Any, spec: Spec, name: str, what: str) -> Any:
         raise StructureError(f"Got {name} as a {type(value).__name__}{what}, but expected the structure {spec}")
     for key, item, sub in zip(keys, items, spec.items, strict=True):
         yield from _items(item, sub, f"{name}.{key}" if spec.fields is not None else f"{name}[{key}]", what)
-
-
-def _blocks(value: Any, spec: Spec) -> Any:
-    """The items at the leaves of ``spec``."""
-    if isinstance(spec, TupleSpec):
-        for k, item in enumerate(spec.items):
-            yield from _blocks(None if value is None else value[k], item)
-    elif not isinstance(spec, NoneSpec):
-        yield value
 
 
 def _nested(spec: Spec, leaves: Any) -> Any:

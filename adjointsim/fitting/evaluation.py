@@ -14,7 +14,7 @@ from .data import Measured
 from .experiment import Experiment
 from .losses import Loss
 from .unknowns import Unknowns
-from .workers import Failed, Task, Workers
+from .workers import Cost, Failed, Task, Workers
 
 __all__ = ["Evaluator", "Failure", "Prior"]
 
@@ -57,6 +57,7 @@ class Evaluator:
         self.nfev = self.njev = self.n_failed = 0
         self.failures: list[Failure] = []
         self._memo: list[_Memo] = []  # the last two
+        self.last_gradient: np.ndarray | None = None  # where there is no Jacobian
         x0 = unknowns.x0
         try:
             found = list(workers.run(self._tasks(x0)))
@@ -85,6 +86,7 @@ class Evaluator:
             name = self.unknowns.starts[known.index(False)].name
             raise ArgumentError(f"Got sigma of some experiments but not of {name!r}: expected it of all, or of none")
         self.sigma = np.concatenate([own.sigma for own in self.measured]) if all(known) else None
+        self.costs = [Cost(own, self.loss) for own in self.measured]
         self.ends = np.cumsum([own.n for own in self.measured])
         for own in self.measured:
             self.loss.check(own.data, own.place, own.what)
@@ -137,6 +139,53 @@ class Evaluator:
         """What is minimised; raises Failed."""
         r = self.residuals(x)
         return float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
+
+    def cost_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """The cost and its derivatives by x, for the price of a run and a way back of each experiment; raises Failed."""
+        self.nfev += 1
+        self.njev += 1
+        tasks = [task._replace(cost=cost) for task, cost in zip(self._tasks(x, derivatives=True), self.costs, strict=True)]
+        total, gradient = 0.0, np.zeros(self.unknowns.n)
+        for task, (value, y0_bar, p_bar) in zip(tasks, self.workers.run(tasks), strict=True):
+            total += value
+            self._gather(task.experiment, y0_bar, p_bar, gradient)
+        r = self._prior_residuals(x)
+        return total + 0.5 * float(r @ r), gradient + self._prior_jacobian().T @ r
+
+    def product(self, x: np.ndarray, dot: np.ndarray) -> np.ndarray:
+        """The Hessian of the cost by x times a vector, exact; raises Failed."""
+        directions = [self.unknowns.direction(e, dot) for e in range(len(self.experiments))]
+        tasks = [
+            task._replace(cost=cost, direction=direction)
+            for task, cost, direction in zip(self._tasks(x, derivatives=True), self.costs, directions, strict=True)
+        ]
+        out = np.zeros(self.unknowns.n)
+        for task, (y0_part, p_part) in zip(tasks, self.workers.run(tasks), strict=True):
+            self._gather(task.experiment, y0_part, p_part, out)
+        j = self._prior_jacobian()
+        return out + j.T @ (j @ dot)
+
+    def _gather(self, experiment: int, y0_bar: Any, p_bar: Any, out: np.ndarray) -> None:
+        """Add the derivatives by leaves of y0 and p to those by unknowns."""
+        for placement, bar in zip(
+            self.unknowns.placements[experiment], self.unknowns.bars(experiment, y0_bar, p_bar), strict=True
+        ):
+            np.add.at(out, placement.unknowns, np.asarray(bar, np.float64).reshape(-1)[placement.places])
+
+    def effects(self, x: np.ndarray) -> np.ndarray:
+        """Which unknowns change anything; raises Failed."""
+        return np.any(self.jacobian(x) != 0.0, axis=0)
+
+    def finish(self, x: np.ndarray, derivatives: bool) -> None:
+        """See to it that what is asked of x afterwards is known: workers may be gone then."""
+        self.model_values(x)
+        if not derivatives:
+            self.last_gradient = self.cost_and_gradient(x)[1]
+        else:
+            try:
+                self.model_jacobian(x)
+            except Failed as failed:
+                self.failed(x, failed)
 
     def _prior_residuals(self, x: np.ndarray) -> np.ndarray:
         return np.array([(x[prior.unknown] - prior.mean) / prior.sd for prior in self.priors])

@@ -75,6 +75,13 @@ class Loss:
         slope = 1.0 / m if self.measure == "lognormal" else np.ones_like(m)
         return slope if sigma is None else slope / sigma
 
+    def curvatures(self, m: np.ndarray, d: np.ndarray, sigma: np.ndarray | None) -> np.ndarray:
+        """The second derivative of what each number costs by m."""
+        if self.measure == "poisson":
+            return d / m**2
+        slope, r = self.slopes(m, d, sigma), self.residuals(m, d, sigma)
+        return slope * slope - r * slope / m if self.measure == "lognormal" else self.cost_curvatures(r) * slope * slope
+
     def information(self, m: np.ndarray, d: np.ndarray, sigma: np.ndarray | None) -> np.ndarray:
         """The root of the information that a number has of its expectation: what its derivatives are weighted with."""
         return m**-0.5 if self.measure == "poisson" else self.slopes(m, d, sigma)
@@ -115,7 +122,7 @@ def loss_of(given: Any, f_scale: float) -> Loss:
     if not (isinstance(f_scale, (int, float)) and f_scale > 0.0 and math.isfinite(f_scale)):
         raise ArgumentError(f"Got f_scale={f_scale!r}, but expected a positive number: the residual from which on loss= bends")
     if callable(given):
-        return Loss(getattr(given, "__name__", "loss"), "linear", _checked_rho(given), float(f_scale))
+        return Loss(getattr(given, "__name__", "loss"), "linear", _Checked(given), float(f_scale))
     if given not in LOSSES:
         raise ArgumentError(f"Got loss={given!r}, but expected one of {', '.join(map(repr, LOSSES))}, or a function of squares")
     if given in _RHOS:
@@ -123,16 +130,19 @@ def loss_of(given: Any, f_scale: float) -> Loss:
     return Loss(given, given, None, 1.0)
 
 
-def _checked_rho(given: Callable[[np.ndarray], Any]) -> Rho:
-    def rho(s: np.ndarray) -> np.ndarray:
-        out = np.asarray(given(s), np.float64)
+@dataclass(frozen=True)
+class _Checked:
+    """A function of the user's."""
+
+    given: Callable[[np.ndarray], Any]
+
+    def __call__(self, s: np.ndarray) -> np.ndarray:
+        out = np.asarray(self.given(s), np.float64)
         if out.shape != (3, *s.shape):
             raise ArgumentError(
                 f"Got an array of shape {out.shape} from loss, but expected {(3, *s.shape)}: rho, rho' and rho'' of squares s"
             )
         return out
-
-    return rho
 
 
 def _deviance(m: np.ndarray, d: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import keyword
 import math
 from collections import namedtuple
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec
 from adjointsim.errors import ArgumentError
 
-__all__ = ["Element", "Names", "as_dict", "as_structure", "unknown_name"]
+__all__ = ["Element", "Names", "as_dict", "as_structure", "leaf_items", "unknown_name"]
 
 
 class Element(NamedTuple):
@@ -63,11 +63,21 @@ class Names:
 
     def said(self, name: str) -> str:
         """A name as it is shown: parameters without the "p." where something follows."""
-        return name.removeprefix("p.") if self.root == "p" else name
+        short = name.removeprefix("p.") if self.root == "p" else name
+        return name if short == "y0" or short.startswith(("y0.", "y0[")) else short  # that is the initial state
 
     def find(self, name: str) -> list[Element] | None:
         """The numbers that a name stands for; None if it stands for nothing."""
         return self.parts.get(self.short.get(name, name))
+
+
+def leaf_items(value: Any, spec: Spec) -> Iterator[Any]:
+    """What is at the leaves of a structure; None inside of a part that is None."""
+    if isinstance(spec, TupleSpec):
+        for k, item in enumerate(spec.items):
+            yield from leaf_items(None if value is None else value[k], item)
+    elif not isinstance(spec, NoneSpec):
+        yield value
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ArgumentError:
@@ -81,9 +91,18 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ArgumentError
 
 
 # ------------------------------------------------------------------------------------------------------ dicts of names
-@lru_cache(maxsize=256)
+@cache
 def _class_of(fields: tuple[str, ...]) -> Any:
-    return namedtuple("Parameters", fields, module=__name__)
+    """The one class for these names; other processes find it by its name, which has them (see ``__getattr__``)."""
+    made = namedtuple("Parameters", fields, module=__name__)  # type: ignore[misc]
+    made.__qualname__ = f"Parameters({','.join(fields)})"
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("Parameters(") and name.endswith(")"):
+        return _class_of(tuple(filter(None, name[11:-1].split(","))))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def as_structure(value: Any, path: str) -> Any:

@@ -66,7 +66,8 @@ def _fixed(r: FitResult) -> list[str]:
 
 def _correlations(r: FitResult) -> list[str]:
     c = r.correlation
-    pairs = [(abs(c[i, j]), i, j) for i in range(len(c)) for j in range(i) if abs(c[i, j]) >= _CORRELATED]
+    with np.errstate(invalid="ignore"):
+        pairs = [(abs(c[i, j]), i, j) for i, j in np.argwhere(np.abs(np.tril(c, -1)) >= _CORRELATED).tolist()]
     if not pairs:
         return []
     lines = [f"[[Correlations]] (from {_CORRELATED} on)"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,14 @@ from scipy.optimize import OptimizeResult
 
 from adjointsim.errors import ArgumentError
 
+from .data import Measured
+from .drawing import draw, draw_correlation, draw_profile
 from .evaluation import Evaluator, Failure
+from .export import dataset
 from .names import unknown_name
+from .prediction import Prediction, predict
+from .problem import Problem
+from .repeats import Bootstrap, Multistart, Profile, bootstrap, multistart, profile
 from .report import report
 from .search import Found
 from .statistics import Uncertainty, combination, quantile, uncertainty
@@ -52,7 +58,8 @@ class FitResult:
 
     Statistics:
     ``rss``:         the sum of squared residuals, not divided by sigma (for "lognormal" those of logarithms).
-    ``chi2``:        the sum of squares of ``fun`` without priors (rss without sigma); ``reduced_chi2`` = chi2 / (n - k).
+    ``chi2``:        the sum of squares of ``fun`` without priors (rss without sigma); ``reduced_chi2`` that divided by
+                     ``dof`` = n - k (priors count as data, there).
     ``log_likelihood``: of the data, normal (lognormal, Poisson) with constants, at sigma^2 = chi2 / n where it is not known.
     ``aic``, ``bic``: 2 m - 2 log_likelihood and log(n) m - 2 log_likelihood with m = k, or k + 1 where sigma is not known (as
                      in R); NaN for robust losses.
@@ -97,7 +104,10 @@ class FitResult:
     n_failed: int
     method: str
     interval_dof: float  #: degrees of freedom of Student's t in intervals; infinite (the normal distribution) with known sigma
-    unknowns: Unknowns
+    problem: Problem
+    measured: tuple[Measured, ...]
+    model_values: np.ndarray  #: what the model says of the n numbers that were measured
+    sigma_values: np.ndarray | None  #: their standard deviations as they were given
 
     def __str__(self) -> str:
         return report(self)
@@ -105,6 +115,11 @@ class FitResult:
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.6g}" for name, value in list(zip(self.names, self.x, strict=True))[:6])
         return f"<FitResult {values}{', ...' if len(self.names) > 6 else ''}, rss={self.rss:.6g}, success={self.success}>"
+
+    @property
+    def unknowns(self) -> Unknowns:
+        """What is fitted."""
+        return self.problem.unknowns
 
     @property
     def errors(self) -> dict[str, float]:
@@ -132,6 +147,54 @@ class FitResult:
             low, high = transforms.to_x(z - half), transforms.to_x(z + half)
         return dict(zip(self.names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
+    def predict(self, model: Any = None, *, experiment: int | str = 0, level: float = 0.95) -> Prediction:
+        """The observations of ``model`` (by default that of the experiment) at the optimum, with standard errors and a band.
+
+        The model may be another one that takes the same y0 and p: observed at other times, or observing something else.
+        """
+        return predict(self, model, experiment, level)
+
+    def profile(self, name: str, level: float = 0.95, points: int = 11) -> Profile:
+        """The profile likelihood of one unknown: the others are fitted again with it held at ``points`` values, and at the ends
+        of the interval in which the cost rises by less than what ``level`` says.
+
+        ArgumentError if a fit ends lower than this one, which is not the optimum then.
+        """
+        return profile(self, name, level, points)
+
+    def multistart(self, n: int, seed: int, spread: float = 1.0) -> Multistart:
+        """The same fit from n other starts: uniform between bounds where there are two, else normal around the start, with
+        ``spread`` times its size as standard deviation (``spread`` itself for logarithms and logits)."""
+        found, best = multistart(self, n, seed, spread)
+        return found if best is None else replace(found, best=result_of(*best))
+
+    def bootstrap(self, n: int, seed: int, kind: str = "parametric") -> Bootstrap:
+        """The fits of n data sets like this one, drawn from the model at the optimum: with normal (lognormal, Poisson) errors of
+        sigma, or of the residuals' standard deviation where it is not known; ``kind`` "residuals": with residuals, in units of
+        sigma, that are drawn again."""
+        return bootstrap(self, n, seed, kind)
+
+    def plot(self, model: Any = None, *, experiment: int | str = 0, level: float = 0.95, ax: Any = None) -> Any:
+        """Draw data, the model and its band on matplotlib axes, and return them; ``model`` as in :meth:`predict`, for a smoother
+        curve.  MissingExtraError without matplotlib (the extra ``plot``)."""
+        return draw(self, model, experiment, level, ax)
+
+    def plot_correlation(self, ax: Any = None) -> Any:
+        """Draw the correlations, and return the axes."""
+        return draw_correlation(self, ax)
+
+    def plot_profile(self, name: str, level: float = 0.95, points: int = 21, ax: Any = None) -> Any:
+        """Draw :meth:`profile`, and return the axes: a straight line for a model that is linear in this unknown."""
+        return draw_profile(self.profile(name, level, points), ax)
+
+    def to_xarray(self) -> Any:
+        """An ``xarray.Dataset``: value, stderr, start, covariance and correlation by ``unknown``; data, fitted and residual of
+        each experiment ("data@name" for several, "data.leaf" for structures) by time or step; numbers as attributes.
+
+        MissingExtraError without xarray (the extra ``xarray``).
+        """
+        return dataset(self)
+
     def index(self, name: str) -> int:
         """The number of an unknown; ArgumentError for a name that is none, with the nearest one."""
         found = self.unknowns.finder(name)
@@ -140,22 +203,24 @@ class FitResult:
         return found[0]
 
 
-def result_of(evaluator: Evaluator, found: Found, absolute_sigma: bool, method: str) -> FitResult:
+def result_of(problem: Problem, evaluator: Evaluator, found: Found) -> FitResult:
     """The statistics of an optimum."""
     unknowns, loss, x, n = evaluator.unknowns, evaluator.loss, found.x, evaluator.n
+    absolute_sigma, method = problem.absolute_sigma, problem.options.method
     k, priors = unknowns.n, len(evaluator.priors)
     m, r = evaluator.model_values(x), evaluator.residuals(x)
     try:
+        if not problem.covariance:
+            raise Failed(0, "")
         j = evaluator.jacobian(x)
         weights = loss.information(m, evaluator.data, evaluator.sigma)
         informative = np.concatenate([weights[:, None] * evaluator.model_jacobian(x), j[n:]])
-    except Failed as failed:
-        evaluator.failed(x, failed)
+    except Failed:
         j = informative = np.full((n + priors, k), np.nan)
     own = r[:n]
     chi2, dof = float(own @ own), n + priors - k
     known = loss.measure == "poisson" or (evaluator.sigma is not None and absolute_sigma)
-    reduced = chi2 / dof if dof > 0 else math.nan
+    reduced = float(r @ r) / dof if dof > 0 else math.nan
     scale = 1.0 if known else reduced
     if loss.rho is not None:
         psi, bend = loss.cost_slopes(own), float(np.mean(loss.cost_curvatures(own)))
@@ -173,10 +238,12 @@ def result_of(evaluator: Evaluator, found: Found, absolute_sigma: bool, method: 
         s = 1.0 if known else math.sqrt(chi2 / n)
         likelihood = loss.log_likelihood(own / s, m, evaluator.data, weight * s)
     count = k + (not known)
-    grad = j.T @ np.concatenate([loss.cost_slopes(own), r[n:]])
+    grad = evaluator.last_gradient
+    if grad is None:
+        grad = j.T @ np.concatenate([loss.cost_slopes(own), r[n:]])
     mask = np.zeros(k, int)
     if found.optimizer is not None and loss.rho is not None:
-        mask = np.asarray(found.optimizer.active_mask)
+        mask = np.asarray(found.optimizer.get("active_mask", mask))
     for unknown, side in found.bounds_hit.items():
         mask[unknown] = -1 if side == "lower" else 1
     hit = {unknowns.names[i]: "lower" if mask[i] < 0 else "upper" for i in np.flatnonzero(mask)}
@@ -190,9 +257,10 @@ def result_of(evaluator: Evaluator, found: Found, absolute_sigma: bool, method: 
         nfev=evaluator.nfev, njev=evaluator.njev, nit=found.nit, status=found.status, success=found.success,
         message=found.message, optimizer=found.optimizer, rss=float(plain @ plain), chi2=chi2, reduced_chi2=reduced, n_data=n,
         dof=dof, log_likelihood=likelihood, aic=2.0 * count - 2.0 * likelihood, bic=math.log(n) * count - 2.0 * likelihood,
-        bounds_hit=hit, warnings=_warnings(unknowns, found, spread, hit, scale, x, dof), failures=tuple(evaluator.failures),
-        n_failed=evaluator.n_failed, method=method, interval_dof=math.inf if known and loss.rho is None else float(dof),
-        unknowns=unknowns,
+        bounds_hit=hit, warnings=_warnings(unknowns, found, spread, hit, scale, x, dof, problem.covariance),
+        failures=tuple(evaluator.failures), n_failed=evaluator.n_failed, method=method,
+        interval_dof=math.inf if known and loss.rho is None else float(dof),
+        problem=problem, measured=tuple(evaluator.measured), model_values=m, sigma_values=evaluator.sigma,
     )  # fmt: skip
 
 
@@ -204,7 +272,14 @@ def _like_data(evaluator: Evaluator, numbers: np.ndarray) -> Any:
 
 
 def _warnings(
-    unknowns: Unknowns, found: Found, spread: Uncertainty, hit: dict[str, str], scale: float, x: np.ndarray, dof: int
+    unknowns: Unknowns,
+    found: Found,
+    spread: Uncertainty,
+    hit: dict[str, str],
+    scale: float,
+    x: np.ndarray,
+    dof: int,
+    wanted: bool,
 ) -> tuple[str, ...]:
     names, out = unknowns.names, []
     if not found.success:
@@ -220,7 +295,7 @@ def _warnings(
         out.append(f"on a bound: {shown}; standard errors do not know of bounds")
     if math.isnan(scale):
         out.append(f"as many unknowns as data (n - k = {dof}): the residuals say nothing of standard errors, which need sigma=")
-    if not np.all(np.isfinite(np.diag(spread.covariance)) | spread.undetermined):
+    if wanted and not np.all(np.isfinite(np.diag(spread.covariance)) | spread.undetermined):
         out.append("the derivatives could not be computed at the optimum: no standard errors")
     return tuple(out)
 

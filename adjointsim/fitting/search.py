@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import OptimizeResult, least_squares
+from scipy.optimize import Bounds, OptimizeResult, least_squares, minimize
 
 from adjointsim.errors import ArgumentError
 
+from . import checkpoint
 from .evaluation import Evaluator
 from .workers import Failed
 
-__all__ = ["METHODS", "Found", "Iteration", "Options", "search"]
+__all__ = ["GRADIENT_METHODS", "METHODS", "Found", "Iteration", "Options", "search"]
 
-METHODS = ("trf", "dogbox", "lm")
+GRADIENT_METHODS = ("L-BFGS-B", "trust-constr", "Newton-CG")  # of SciPy's ``minimize``: no Jacobian of all residuals
+METHODS = ("trf", "dogbox", "lm", *GRADIENT_METHODS)
 _HUGE = 1e150  # a residual that "lm", which takes no infinities, steps back from
 _REFINEMENTS = 25  # each takes off a part of the distance: much where residuals are small
 _SETTLED = 1e-10  # of a standard error
+_ROUNDING = 1e-6  # of the cost, for a change of one in an unknown as the optimiser sees it
 _NEAR = 1e-4  # standard errors from a bound within which the optimum is looked for on it
 
 
@@ -46,6 +51,8 @@ class Options:
     gtol: float | None
     max_nfev: int | None
     callback: Callback | None
+    progress: bool = False
+    checkpoint: Path | None = None
 
 
 @dataclass
@@ -103,15 +110,87 @@ class _Objective:
 
     def seen(self, x: np.ndarray) -> None:
         """One more iteration."""
-        ev, callback = self.evaluator, self.options.callback
-        if callback is not None:
+        self.reported(Iteration(self.iterations, self.evaluator.cost(x), self.evaluator.named(x), self.evaluator.n_failed))
+
+    def reported(self, iteration: Iteration) -> None:
+        """Tell everybody of an iteration."""
+        options = self.options
+        if options.progress:
+            failed = f", {iteration.failed} trials failed" if iteration.failed else ""
+            print(f"adj.fit: iteration {iteration.iteration:4}, cost {iteration.cost:.8g}{failed}", file=sys.stderr, flush=True)
+        if options.checkpoint is not None and self.best is not None:
+            checkpoint.save(options.checkpoint, self.evaluator, *self.best)
+        self.iterations += 1
+        if options.callback is not None:
             try:
-                stop = callback(Iteration(self.iterations, ev.cost(x), ev.named(x), ev.n_failed))
+                stop = options.callback(iteration)
             except StopIteration:
                 stop = True
             if stop is True:
                 raise _Ended("the callback ended the search")
-        self.iterations += 1
+
+
+class _Cost(_Objective):
+    """Cost, gradient and Hessian products as functions of z, for SciPy's ``minimize``."""
+
+    def __init__(self, evaluator: Evaluator, options: Options) -> None:
+        super().__init__(evaluator, options)
+        self.latest: tuple[np.ndarray, np.ndarray] | None = None  # a z and the gradient by x there
+
+    def cost(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """The cost and its gradient; where a model cannot be run, a wall."""
+        x = self.transforms.to_x(z)
+        try:
+            value, gradient = self.evaluator.cost_and_gradient(x)
+            if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
+                raise Failed(0, "the cost or its gradient is not finite")
+        except Failed as failed:
+            self.evaluator.failed(x, failed)
+            if self.best is None:
+                raise self.evaluator.no_start(failed) from failed.__cause__
+            return self.best[0] + 10.0 * max(abs(self.best[0]), 1.0), np.zeros_like(z)
+        self.latest = z.copy(), gradient
+        if self.best is None or value < self.best[0]:
+            self.best = value, z.copy()
+        return value, gradient * self.transforms.slope(z)
+
+    def product(self, z: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """The Hessian by z times a vector, exact: what the transforms bend is part of it."""
+        t, x = self.transforms, self.transforms.to_x(z)
+        if self.latest is None or not np.array_equal(self.latest[0], z):
+            self.cost(z)
+        assert self.latest is not None
+        slope = t.slope(z)
+        try:
+            return slope * self.evaluator.product(x, slope * v) + self.latest[1] * t.curvature(z) * v
+        except Failed as failed:
+            self.evaluator.failed(x, failed)
+            raise _Ended(f"the derivatives cannot be computed where the search is: {failed}") from failed
+
+    def settled(self, z: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
+        """Whether the gradient at the best z is so small that a line search that found nothing lower is no failure."""
+        value, gradient = self.cost(z)
+        inside = ~((z <= low) & (gradient > 0.0) | (z >= high) & (gradient < 0.0))
+        return bool(np.abs(gradient[inside]).max(initial=0.0) <= _ROUNDING * (1.0 + abs(value)))
+
+    def minimised(self, z0: np.ndarray, low: np.ndarray, high: np.ndarray) -> OptimizeResult:
+        """What SciPy finds."""
+        method, options = self.options.method, self.options
+        bounds = Bounds(low, high) if method != "Newton-CG" and np.any(np.isfinite(np.stack([low, high]))) else None
+        most = {} if options.max_nfev is None else {"maxfun" if method == "L-BFGS-B" else "maxiter": options.max_nfev}
+        second: dict[str, Any] = {}
+        own: dict[str, Any]
+        if method == "L-BFGS-B":
+            own = {"ftol": options.ftol or 0.0, "gtol": options.gtol or 0.0, "maxcor": 20}
+        else:
+            second = {"hessp": self.product}
+            own = {"xtol": options.xtol or 1e-10} if method == "Newton-CG" else {"gtol": options.gtol, "xtol": options.xtol}
+
+        def seen(intermediate_result: OptimizeResult) -> None:
+            named = self.evaluator.named(self.transforms.to_x(intermediate_result.x))
+            self.reported(Iteration(self.iterations, float(intermediate_result.fun), named, self.evaluator.n_failed))
+
+        return minimize(self.cost, z0, jac=True, method=method, bounds=bounds, callback=seen, options={**own, **most}, **second)
 
 
 def search(evaluator: Evaluator, options: Options) -> Found:
@@ -123,21 +202,27 @@ def search(evaluator: Evaluator, options: Options) -> Found:
     transforms = evaluator.unknowns.transforms
     low, high = transforms.z_bounds()
     z0 = evaluator.unknowns.z0
-    objective = _Objective(evaluator, options)
+    if options.checkpoint is not None:
+        z0 = checkpoint.load(options.checkpoint, evaluator, z0)
+    objective = (_Cost if options.method in GRADIENT_METHODS else _Objective)(evaluator, options)
     bounded = bool(np.any(np.isfinite(low)) or np.any(np.isfinite(high)))
-    if options.method == "lm" and bounded:
-        raise ArgumentError("Got bounds= and method='lm', which takes none: expected 'trf' or 'dogbox'")
+    if options.method in ("lm", "Newton-CG") and bounded:
+        others = "'trf' or 'dogbox'" if options.method == "lm" else "'L-BFGS-B' or 'trust-constr'"
+        raise ArgumentError(f"Got bounds= and method={options.method!r}, which takes none: expected {others}")
     loss = evaluator.loss
     robust: dict[str, Any] = {} if loss.rho is None else {"loss": loss.rho, "f_scale": loss.f_scale}
     if robust and options.method == "lm":
         raise ArgumentError(f"Got loss={loss.name!r} and method='lm', which takes squares only: expected 'trf' or 'dogbox'")
-    if robust and evaluator.priors:
+    if robust and evaluator.priors and not isinstance(objective, _Cost):
         raise ArgumentError(f"Got loss={loss.name!r} and priors=, whose squares it would bend: expected one of them")
     try:
-        done = least_squares(
-            objective.fun, z0, objective.jac, bounds=(low, high), method=options.method, ftol=options.ftol, xtol=options.xtol,
-            gtol=options.gtol, x_scale="jac", max_nfev=options.max_nfev, **robust,
-        )  # fmt: skip
+        if isinstance(objective, _Cost):
+            done = objective.minimised(z0, low, high)
+        else:
+            done = least_squares(
+                objective.fun, z0, objective.jac, bounds=(low, high), method=options.method, ftol=options.ftol,
+                xtol=options.xtol, gtol=options.gtol, x_scale="jac", max_nfev=options.max_nfev, **robust,
+            )  # fmt: skip
     except (_Ended, KeyboardInterrupt) as ended:
         if objective.best is None:
             raise
@@ -146,7 +231,15 @@ def search(evaluator: Evaluator, options: Options) -> Found:
         return Found(transforms.to_x(z), z, None, False, -2, message, objective.iterations)
     z = np.clip(done.x, low, high)
     hit: dict[int, str] = {}
-    if done.success and loss.rho is None:
+    if options.checkpoint is not None:
+        checkpoint.remove(options.checkpoint)
+    if isinstance(objective, _Cost):
+        assert objective.best is not None
+        z = objective.best[1]  # an optimiser may end elsewhere
+        if not done.success and objective.settled(z, low, high):
+            done.success, done.message = True, f"{done.message} (the gradient is at rounding)"
+        hit = {int(k): "lower" for k in np.flatnonzero(z == low)} | {int(k): "upper" for k in np.flatnonzero(z == high)}
+    elif done.success and loss.rho is None:
         z, hit = _refined(evaluator, z, low, high, options)
     x = transforms.to_x(z)
     return Found(x, z, done, bool(done.success), int(done.status), str(done.message), objective.iterations, hit)

@@ -59,7 +59,8 @@ class Transforms:
         """What the model sees; within the bounds."""
         x = z.astype(np.float64)
         log, logit = self.logs, self.logits
-        x[log] = np.exp(z[log])
+        with np.errstate(over="ignore"):  # a trial that goes too far fails as a model does
+            x[log] = np.exp(z[log])
         x[logit] = self.low[logit] + (self.high[logit] - self.low[logit]) * _expit(z[logit])
         return np.clip(x, self.low, self.high)
 
@@ -67,10 +68,16 @@ class Transforms:
         """dx/dz at z."""
         slope = np.ones_like(z)
         log, logit = self.logs, self.logits
-        slope[log] = np.exp(z[log])
+        with np.errstate(over="ignore"):
+            slope[log] = np.exp(z[log])
         s = _expit(z[logit])
         slope[logit] = (self.high[logit] - self.low[logit]) * s * (1.0 - s)
         return slope
+
+    def curvature(self, z: np.ndarray) -> np.ndarray:
+        """The second derivative of x by z."""
+        s = _expit(z)
+        return np.where(self.logs, self.slope(z), np.where(self.logits, self.slope(z) * (1.0 - 2.0 * s), 0.0))
 
     def z_bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """The bounds of z."""

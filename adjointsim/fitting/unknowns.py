@@ -5,8 +5,9 @@ This is the only place that knows how a user's structures and that vector corres
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from adjointsim.errors import ArgumentError
 from adjointsim.forms import Form, read
 from adjointsim.leaves import Leaves, unflatten, unflatten_bar
 
-from .names import Element, Names, as_dict, unknown_name
+from .names import Element, Names, as_dict, leaf_items, unknown_name
 from .transforms import Transforms
 
 __all__ = ["Placement", "Side", "Start", "Unknowns", "complex_leaves"]
@@ -51,6 +52,13 @@ class Side:
         pairs = zip(self.form.leaves, complex_leaves(self.form.spec), strict=True)
         self.real = [differentiable(leaf) and not imaginary for leaf, imaginary in pairs]
 
+    def holding(self, leaf: int, places: np.ndarray, value: float) -> Side:
+        """The same with another value at some places."""
+        other = copy.copy(self)
+        other.leaves = [own.copy() for own in self.leaves]
+        other.leaves[leaf].reshape(-1)[places] = value
+        return other
+
     def start(self, element: Element) -> float:
         """The number that is there."""
         return float(self.leaves[element.leaf].reshape(-1)[element.place])
@@ -61,6 +69,16 @@ def complex_leaves(spec: Spec) -> list[bool]:
     if isinstance(spec, TupleSpec):
         return [on for item in spec.items for on in complex_leaves(item)]
     return [] if isinstance(spec, NoneSpec) else [isinstance(spec, ComplexSpec)]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Finds an unknown by its own name only."""
+
+    names: list[str]
+
+    def __call__(self, name: str) -> list[int] | None:
+        return [self.names.index(name)] if name in self.names else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +117,65 @@ class Unknowns:
             return self.starts[experiment].y0, p
         return unflatten(own_y0.form.spec, self._filled(own_y0, experiment, "y0", x)), p
 
+    def direction(self, experiment: int, dot: np.ndarray) -> tuple[Any, Any]:
+        """(y0_dot, p_dot) of an experiment for a direction of x; None for y0 if it does not depend on x by itself."""
+        out: list[Any] = []
+        for root, side in zip(("y0", "p"), self.sides[experiment][::-1], strict=True):
+            if side is None:
+                out.append(None)
+                continue
+            leaves = [np.zeros_like(leaf) if on else None for leaf, on in zip(side.leaves, side.form.floats, strict=True)]
+            for placement in self.placements[experiment]:
+                if placement.root == root:
+                    leaf = leaves[placement.leaf]
+                    assert leaf is not None
+                    leaf.reshape(-1)[placement.places] = dot[placement.unknowns]
+            out.append(unflatten_bar(side.form.spec, leaves))
+        return out[0], out[1]
+
+    def bars(self, experiment: int, y0_bar: Any, p_bar: Any) -> list[Any]:
+        """Of derivatives in the structures of y0 and p those of the leaves that an experiment's unknowns are in."""
+        p, y0 = self.sides[experiment]
+        parts = {"p": list(leaf_items(p_bar, p.form.spec)), "y0": [] if y0 is None else list(leaf_items(y0_bar, y0.form.spec))}
+        return [parts[placement.root][placement.leaf] for placement in self.placements[experiment]]
+
     def _filled(self, side: Side, experiment: int, root: str, x: np.ndarray) -> Leaves:
         leaves = [leaf.copy() for leaf in side.leaves]
         for placement in self.placements[experiment]:
             if placement.root == root:
                 leaves[placement.leaf].reshape(-1)[placement.places] = x[placement.unknowns]
         return leaves
+
+    def starting(self, x0: np.ndarray) -> Unknowns:
+        """The same with another start, within the bounds."""
+        z0 = self.transforms.to_z(x0)
+        return replace(self, z0=z0, x0=self.transforms.to_x(z0))
+
+    def holding(self, k: int, value: float) -> Unknowns:
+        """The same without an unknown, which has this value from now on."""
+        keep = np.arange(self.n) != k
+        sides, placements = [], []
+        for (p, y0), own in zip(self.sides, self.placements, strict=True):
+            pair: dict[str, Side | None] = {"p": p, "y0": y0}
+            left = []
+            for placement in own:
+                held = placement.unknowns == k
+                if np.any(held):
+                    side = pair[placement.root]
+                    assert side is not None
+                    pair[placement.root] = side.holding(placement.leaf, placement.places[held], value)
+                renumbered = placement.unknowns[~held] - (placement.unknowns[~held] > k)
+                if len(renumbered):
+                    left.append(placement._replace(places=placement.places[~held], unknowns=renumbered))
+            assert pair["p"] is not None
+            sides.append((pair["p"], pair["y0"]))
+            placements.append(left)
+        t, names = self.transforms, [name for j, name in enumerate(self.names) if j != k]
+        return replace(
+            self, names=names, x0=self.x0[keep], z0=self.z0[keep],
+            finder=_Named(names),
+            transforms=Transforms(t.logs[keep], t.logits[keep], t.low[keep], t.high[keep]), sides=sides, placements=placements,
+        )  # fmt: skip
 
     def indices(self, what: str, name: str) -> list[int]:
         """The unknowns that a name stands for; ArgumentError for none, with the nearest name."""

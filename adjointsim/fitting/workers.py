@@ -9,9 +9,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from adjointsim.errors import AdjointSimError, ArgumentError, StructureError
 
-__all__ = ["FAILURES", "Failed", "Task", "Workers", "workers_of"]
+from .data import Measured
+from .losses import Loss
+
+__all__ = ["FAILURES", "Cost", "Failed", "Task", "Workers", "workers_of"]
 
 #: what a model raises where it cannot be run for these numbers: blow-up, step underflow, a logarithm of a negative number
 FAILURES = (ArithmeticError, ValueError)
@@ -26,21 +31,70 @@ class Failed(Exception):
         self.experiment = experiment
 
 
+class Cost(NamedTuple):
+    """What a deviation of an experiment's observations from its data costs."""
+
+    measured: Measured
+    loss: Loss
+
+    def of(self, observations: Any) -> np.ndarray:
+        """The model's values; ArithmeticError where they are missing or not finite, or where the loss is."""
+        if text := self.measured.lacks(observations):
+            raise ArithmeticError(text)
+        m = self.measured.picked(observations)
+        r = self.loss.residuals(m, self.measured.data, self.measured.sigma)
+        wrong = np.flatnonzero(~np.isfinite(r))
+        if len(wrong):
+            k = int(wrong[0])
+            raise ArithmeticError(f"the observation of {self.measured.place(k)} is {m[k]}")
+        return m
+
+    def value(self, m: np.ndarray) -> float:
+        """What they cost."""
+        return float(np.sum(self.loss.costs(self.loss.residuals(m, self.measured.data, self.measured.sigma))))
+
+    def slopes(self, m: np.ndarray) -> np.ndarray:
+        """The derivatives of that."""
+        given = m, self.measured.data, self.measured.sigma
+        return self.loss.cost_slopes(self.loss.residuals(*given)) * self.loss.slopes(*given)
+
+
 class Task(NamedTuple):
-    """A run of a model, and with ``wrt`` its Jacobians by these names."""
+    """A run of a model: its observations; with ``wrt`` their Jacobians by these leaves.
+
+    With a ``cost``, its value and gradient by these leaves; with a ``direction`` (of y0 and p) besides, the derivative of that
+    gradient, as (for y0, for p).
+    """
 
     experiment: int
     y0: Any
     p: Any
     wrt: tuple[str, ...] | None = None
     mode: str = "auto"
+    cost: Cost | None = None
+    direction: tuple[Any, Any] | None = None
 
 
 def carried_out(model: Any, task: Task) -> Any:
     """What a task asks for."""
     if task.wrt is None:
         return model.run(task.y0, task.p).observations
-    return model.jacobian(task.y0, task.p, task.wrt, task.mode)
+    if task.cost is None:
+        return model.jacobian(task.y0, task.p, task.wrt, task.mode)
+    cost = task.cost
+    if task.direction is None:
+        solution, pullback = model.vjp(task.y0, task.p, task.wrt)
+        m = cost.of(solution.observations)
+        gradient = pullback(observations_bar=cost.measured.bars(cost.slopes(m)))
+        return cost.value(m), gradient.y0, gradient.p
+
+    def seeds(observations: Any, dots: Any) -> tuple[Any, Any]:
+        m, own = cost.of(observations), cost.measured
+        moved = cost.loss.curvatures(m, own.data, own.sigma) * own.picked(dots)
+        return own.bars(cost.slopes(m)), own.bars(moved)
+
+    product = model.hvp_of(task.y0, task.p, *task.direction, seeds)
+    return product.y0, product.p
 
 
 class Workers:
@@ -104,8 +158,9 @@ class Remote(Workers):
             yield self._result(task, future)
 
     def _submit(self, task: Task) -> Any:
+        task_sent = pickle.dumps(task)
         try:
-            return self.executor.submit(_remote, (self.token, task.experiment), self.sent[task.experiment], pickle.dumps(task))
+            return self.executor.submit(_remote, (self.token, task.experiment), self.sent[task.experiment], task_sent)
         except Exception:  # a pool that is broken
             return None
 

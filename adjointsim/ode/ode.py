@@ -187,6 +187,10 @@ class ODE:
         self._programs: dict[Any, Program] = {}
         self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was made of it: another process makes that anew."""
+        return self.__dict__ | {"_programs": {}, "_control": None}
+
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> ODESolution:
         """Solve, storing nothing but the observations."""
@@ -237,6 +241,12 @@ class ODE:
         solve = Solve(self, y0, p)
         with solve.named():
             return solve.gradient(solve.simulation.hvp(solve.y0, solve.q, *solve.directions(y0_dot, p_dot)))
+
+    def hvp_of(self, y0: Any, p: Any, y0_dot: Any, p_dot: Any, seeds: Callable[[Any, Any], tuple[Any, Any]]) -> Gradient:
+        """The Hessian product of a cost of the observations; see :meth:`.Simulation.hvp_of`."""
+        solve = Solve(self, y0, p)
+        with solve.named():
+            return solve.gradient(solve.simulation.hvp_of(solve.y0, solve.q, *solve.directions(y0_dot, p_dot), seeds))
 
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
         """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`."""

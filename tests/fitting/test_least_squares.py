@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -150,6 +152,34 @@ def test_parameters_of_every_form_give_the_same():
         number = adj.fit(plain(), data / 3.0, p0, y0=y0)
         assert isinstance(number.params, float) and isinstance(number.stderr, float) and number.names == ("p",)
     assert list(names.values) == ["a", "k"] and names.errors["k"] == names.stderr.k
+
+
+class Odd(NamedTuple):
+    y0: float
+    k: float
+
+
+def fading(n, y, p):
+    return p.y0 * y
+
+
+def test_a_parameter_that_is_called_y0_is_not_the_initial_state():
+    model = adj.Simulation(decaying().step, 21, observe=fading, observe_at=AT)
+    data = noisy(11)
+    found = adj.fit(model, data, Odd(2.0, 0.2), y0=1.0, bounds={"p.y0": (0.0, None)})
+    assert found.names == ("p.y0", "k")
+    same(found, published(data))
+    state = adj.fit(model, data, Odd(1.0, 0.2), y0=2.0, wrt=("k", "y0"), transform={"y0": "log"})
+    assert state.names == ("k", "y0") and state.unknowns.transforms.logs.tolist() == [False, True]
+    assert state.y0 == pytest.approx(found.params.y0, rel=1e-9) and state.params.y0 == 1.0
+
+
+def test_results_are_pickled():
+    for p0 in (START, {"a": 2.0, "k": 0.2}):
+        found = adj.fit(decaying(), noisy(11), p0, y0=1.0)
+        again = pickle.loads(pickle.dumps(found))
+        assert str(again) == str(found) and again.params == found.params and type(again.params) is type(found.params)
+        np.testing.assert_array_equal(again.profile("k", points=2).interval, found.profile("k", points=2).interval)
 
 
 def gains(seed):

@@ -1,108 +1,42 @@
-"""Certified nonlinear regressions of NIST's Statistical Reference Datasets, https://www.itl.nist.gov/div898/strd/, through ODEs.
+"""Certified nonlinear regressions of NIST's Statistical Reference Datasets, through ODEs: those of ``examples/nist.py``.
 
-Certified are the parameters, their standard deviations and the residual sum of squares, to eleven digits.  The last also tells
-that the data are written down correctly.
+The certified sum of squares also tells that the data are written down correctly.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import importlib.util
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import adjointsim as adj
 
-
-class B2(NamedTuple):
-    b1: float
-    b2: float
-
-
-class B3(NamedTuple):
-    b1: float
-    b2: float
-    b3: float
+_SPEC = importlib.util.spec_from_file_location("nist", Path(__file__).parents[2] / "examples" / "nist.py")
+nist = sys.modules.setdefault("nist", importlib.util.module_from_spec(_SPEC))
+_SPEC.loader.exec_module(nist)
 
 
-def saturation(t, y, p):
-    """Misra1a and BoxBOD: y = b1 (1 - exp(-b2 x))."""
-    return p.b2 * (p.b1 - y)
-
-
-def misra1b(t, y, p):
-    """y = b1 (1 - (1 + b2 x / 2)^-2)."""
-    return p.b2 * (p.b1 - y) ** 1.5 / np.sqrt(p.b1)
-
-
-def rat42(t, y, p):
-    """y = b1 / (1 + exp(b2 - b3 x))."""
-    return p.b3 * y * (1.0 - y / p.b1)
-
-
-def rat42_start(p):
-    return p.b1 / (1.0 + np.exp(p.b2))
-
-
-MISRA_X = [77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0]
-MISRA_Y = [10.07, 14.73, 17.94, 23.93, 29.61, 35.18, 40.02, 44.82, 50.76, 55.05, 61.01, 66.40, 75.47, 81.78]
-BOX_X, BOX_Y = [1.0, 2.0, 3.0, 5.0, 7.0, 10.0], [109.0, 149.0, 149.0, 191.0, 213.0, 224.0]
-RAT_X = [9.0, 14.0, 21.0, 28.0, 42.0, 57.0, 63.0, 70.0, 79.0]
-RAT_Y = [8.930, 10.800, 18.590, 22.330, 39.350, 56.110, 61.730, 64.620, 67.080]
-
-
-class Certified(NamedTuple):
-    rhs: object
-    y0: object
-    x: list
-    y: list
-    starts: tuple
-    b: list
-    sd: list
-    rss: float
-    dt: float
-
-
-PROBLEMS = {
-    "Misra1a": Certified(
-        saturation, 0.0, MISRA_X, MISRA_Y, (B2(500.0, 0.0001), B2(250.0, 0.0005)),
-        [2.3894212918e02, 5.5015643181e-04], [2.7070075241, 7.2668688436e-06], 1.2455138894e-01, 10.0,
-    ),
-    "BoxBOD": Certified(
-        saturation, 0.0, BOX_X, BOX_Y, (B2(100.0, 0.75), B2(150.0, 0.3)),
-        [2.1380940889e02, 5.4723748542e-01], [1.2354515176e01, 1.0455993237e-01], 1.1680088766e03, 0.01,
-    ),
-    "Misra1b": Certified(
-        misra1b, 0.0, MISRA_X, MISRA_Y, (B2(500.0, 0.0001), B2(300.0, 0.0002)),
-        [3.3799746163e02, 3.9039091287e-04], [3.1643950207, 4.2547321834e-06], 7.5464681533e-02, 10.0,
-    ),
-    "Rat42": Certified(
-        rat42, rat42_start, RAT_X, RAT_Y, (B3(100.0, 1.0, 0.1), B3(75.0, 2.5, 0.07)),
-        [7.2462237576e01, 2.6180768402, 6.7359200066e-02], [1.7340283401, 8.8295217536e-02, 3.4465663377e-03],
-        8.0565229338, 0.1,
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", nist.PROBLEMS)
 def test_certified_values(name):
-    """Parameters to eight digits and standard deviations to six, from both starts, which agree to 1e-8."""
-    problem = PROBLEMS[name]
-    model = adj.ODE(problem.rhs, problem.x, t0=0.0, method="rk4", dt=problem.dt)
-    ends = []
-    for start in problem.starts:
-        found = adj.fit(model, problem.y, start, y0=problem.y0)
+    """Parameters to eight digits and standard deviations to six, from both starts, which agree to 1e-8: and better."""
+    problem = nist.PROBLEMS[name]
+    ends = [nist.fit(name, start) for start in range(2)]
+    for found in ends:
         np.testing.assert_allclose(found.x, problem.b, rtol=1e-9)
         np.testing.assert_allclose(found.stderr, problem.sd, rtol=1e-8)
         assert found.rss == pytest.approx(problem.rss, rel=1e-10)
         assert found.reduced_chi2 == pytest.approx(problem.rss / (len(problem.y) - len(problem.b)), rel=1e-10)
-        ends.append(found.x)
-    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-10)
+    np.testing.assert_allclose(ends[0].x, ends[1].x, rtol=1e-10)
+    lines = nist.report(name, ends).splitlines()
+    assert len(lines) == 2 + 2 * len(problem.b) and all(float(line.split()[5]) > 8.5 for line in lines[1:-1])
 
 
 def test_steps_that_adapt():
     """Misra1a by Tsitouras' method at a tight tolerance."""
-    problem = PROBLEMS["Misra1a"]
+    problem = nist.PROBLEMS["Misra1a"]
     model = adj.ODE(problem.rhs, problem.x, t0=0.0, rtol=1e-11, atol=1e-11)
     found = adj.fit(model, problem.y, problem.starts[0], y0=problem.y0, transform="log")
     np.testing.assert_allclose(found.x, problem.b, rtol=1e-8)
