@@ -214,3 +214,30 @@ def test_pictures_without_matplotlib(found, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(adj.errors.MissingExtraError, match=r"adjointsim\[plot\]"):
         found.plot()
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+def test_datasets(found):
+    pytest.importorskip("xarray", reason="the extra xarray")
+    table = found.to_xarray()
+    assert float(table.value.sel(unknown="k")) == found.params.k
+    assert float(table.covariance.sel(unknown="a", unknown_="k")) == found.covariance[0, 1]
+    np.testing.assert_array_equal(table.step, STEPS)
+    np.testing.assert_allclose(table.data - table.fitted, table.residual, atol=1e-15)
+    np.testing.assert_array_equal(table.fitted, found.fitted)
+    assert table.attrs["rss"] == found.rss and table.attrs["success"] == 1
+    _, data = gains(6)
+    p0, y0 = {"g": np.array([0.5, 0.1]), "k": 0.2}, Two(2.0, 0.5)
+    parts = adj.fit(exchanging(), {"right": data[:, 1]}, p0, y0=y0).to_xarray()
+    np.testing.assert_array_equal(parts["data.right"], data[:, 1])
+    assert "data.left" not in parts
+    experiments = [adj.Experiment(exchanging_array(), data, y0, name=name) for name in "ab"]
+    several = adj.fit(experiments, p0).to_xarray()
+    np.testing.assert_array_equal(several["data@b"], data)
+    assert several["fitted@a"].dims == several["data@a"].dims == ("step@a", "channel@a_1")
+
+
+def test_datasets_without_xarray(found, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(adj.errors.MissingExtraError, match=r"adjointsim\[xarray\]"):
+        found.to_xarray()
