@@ -10,9 +10,9 @@ import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
 
-from .names import Element, as_structure, unknown_name
+from .names import Element, as_structure, complex_leaves, unknown_name
 from .transforms import KINDS, Transforms
-from .unknowns import Placement, Side, Start, Unknowns, complex_leaves
+from .unknowns import Placement, Side, Start, Unknowns
 
 __all__ = ["unknowns_of"]
 

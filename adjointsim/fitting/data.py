@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from adjointsim.derive.spec import ComplexSpec, NoneSpec, Spec, TupleSpec, differentiable, leaf_specs
+from adjointsim.derive.spec import NoneSpec, Spec, TupleSpec, differentiable, leaf_specs
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.forms import Form, read
 
-from .names import leaf_items, unknown_name
+from .names import complex_leaves, leaf_items, unknown_name
 
 __all__ = ["Measured"]
 
@@ -35,10 +35,14 @@ class Measured:
         given = self._leaves(data, "data")
         self.masks: list[np.ndarray | None] = []
         numbers, places = [], []
+        imaginary = complex_leaves(self.form.spec)
         for k, (path, spec, leaf, own) in enumerate(zip(self.paths, self.form.leaves, leaves, given, strict=True)):
             if own is None:
                 self.masks.append(None)
                 continue
+            if imaginary[k]:
+                expected = "real ones: observe real and imaginary parts as numbers"
+                raise StructureError(f"Got {path}{self.what} of complex observations, but expected {expected}")
             if not differentiable(spec):
                 raise ArgumentError(f"Got {path}{self.what}, but the model observes {spec} there, without derivative: give None")
             array = _floats(path, own, self.what)
@@ -193,11 +197,7 @@ class Measured:
 def _packed(form: Form) -> bool:
     """Whether the observations are several numbers at each time, which may be given as the columns of an array."""
     several = isinstance(form.spec, TupleSpec) and len(form.leaves) > 0
-    return several and all(len(shape) == 1 for shape in form.shapes) and not _has_complex(form.spec)
-
-
-def _has_complex(spec: Spec) -> bool:
-    return any(map(_has_complex, spec.items)) if isinstance(spec, TupleSpec) else isinstance(spec, ComplexSpec)
+    return several and all(len(shape) == 1 for shape in form.shapes) and not any(complex_leaves(form.spec))
 
 
 def _items(value: Any, spec: Spec, name: str, what: str) -> Any:
@@ -205,8 +205,6 @@ def _items(value: Any, spec: Spec, name: str, what: str) -> Any:
     if isinstance(spec, NoneSpec):
         return
     if not isinstance(spec, TupleSpec):
-        if isinstance(spec, ComplexSpec) and value is not None:
-            raise StructureError(f"Got {name}{what} of complex observations, but expected real ones: observe both their parts")
         yield value
         return
     keys = list(spec.fields) if spec.fields is not None else list(range(len(spec.items)))

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec
+from adjointsim.derive.spec import ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec
 from adjointsim.errors import ArgumentError
 
-__all__ = ["Element", "Names", "as_dict", "as_structure", "leaf_items", "unknown_name"]
+__all__ = ["Element", "Names", "as_dict", "as_structure", "complex_leaves", "leaf_items", "unknown_name"]
 
 
 class Element(NamedTuple):
@@ -78,6 +78,13 @@ def leaf_items(value: Any, spec: Spec) -> Iterator[Any]:
             yield from leaf_items(None if value is None else value[k], item)
     elif not isinstance(spec, NoneSpec):
         yield value
+
+
+def complex_leaves(spec: Spec) -> list[bool]:
+    """Which leaves are those of complex numbers."""
+    if isinstance(spec, TupleSpec):
+        return [on for item in spec.items for on in complex_leaves(item)]
+    return [] if isinstance(spec, NoneSpec) else [isinstance(spec, ComplexSpec)]
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ArgumentError:

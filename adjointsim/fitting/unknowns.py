@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adjointsim.derive.spec import ComplexSpec, NoneSpec, ScalarSpec, Spec, TupleSpec, differentiable, leaf_specs
+from adjointsim.derive.spec import ScalarSpec, differentiable, leaf_specs
 from adjointsim.errors import ArgumentError
 from adjointsim.forms import Form, read
 from adjointsim.leaves import Leaves, unflatten, unflatten_bar
 
-from .names import Element, Names, as_dict, leaf_items, unknown_name
+from .names import Element, Names, as_dict, complex_leaves, leaf_items, unknown_name
 from .transforms import Transforms
 
-__all__ = ["Placement", "Side", "Start", "Unknowns", "complex_leaves"]
+__all__ = ["Placement", "Side", "Start", "Unknowns"]
 
 
 class Placement(NamedTuple):
@@ -62,13 +62,6 @@ class Side:
     def start(self, element: Element) -> float:
         """The number that is there."""
         return float(self.leaves[element.leaf].reshape(-1)[element.place])
-
-
-def complex_leaves(spec: Spec) -> list[bool]:
-    """Which leaves are those of complex numbers."""
-    if isinstance(spec, TupleSpec):
-        return [on for item in spec.items for on in complex_leaves(item)]
-    return [] if isinstance(spec, NoneSpec) else [isinstance(spec, ComplexSpec)]
 
 
 @dataclass(frozen=True)

@@ -386,3 +386,71 @@ def test_no_warning_without_a_reason():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         adj.fit(decaying(), noisy(19), START, y0=1.0, sigma=0.05)
+
+
+# ------------------------------------------------------------------------------------------------------- other models
+def hand_vjp(n, y, p, y_next_bar):
+    return (1.0 - p) * y_next_bar, -y * y_next_bar
+
+
+@adj.step(vjp=hand_vjp, jit=False)
+def by_hand(n, y, p):
+    return y - p * y
+
+
+@pytest.mark.parametrize("method", ["trf", "L-BFGS-B"])
+def test_a_step_with_a_derivative_by_hand(method):
+    model = adj.Simulation(by_hand, 21, observe=observe_state, observe_at=AT)
+    found = adj.fit(model, noisy(20), 0.3, y0=3.0, method=method)
+    reference = adj.fit(plain(), noisy(20), 0.3, y0=3.0)
+    assert found.params == pytest.approx(reference.params, rel=1e-5)
+    assert found.stderr == pytest.approx(reference.stderr, rel=1e-4)
+
+
+@adj.step
+def turning(n, y, p):
+    return y * np.exp(1j * p)
+
+
+def real_part(n, y, p):
+    return y.real
+
+
+def test_complex_states_are_no_unknowns():
+    model = adj.Simulation(turning, 20, observe=real_part, observe_at=list(range(21)))
+    data = np.cos(0.3 * np.arange(21))
+    assert adj.fit(model, data, 0.28, y0=1.0 + 0j).params == pytest.approx(0.3, rel=1e-12)
+    with pytest.raises(adj.errors.ArgumentError, match="y0 is complex, and only real numbers are fitted"):
+        adj.fit(model, data, 0.28, y0=1.0 + 0j, wrt=("p", "y0"))
+    whole = adj.Simulation(turning, 20, observe=observe_state, observe_at=list(range(21)))
+    with pytest.raises(adj.errors.StructureError, match="of complex observations, but expected real ones"):
+        adj.fit(whole, data, 0.28, y0=1.0 + 0j)
+
+
+class Inner(NamedTuple):
+    k: np.float32
+    w: np.ndarray
+
+
+class Outer(NamedTuple):
+    a: Inner
+    b: tuple
+
+
+@adj.step
+def nested(n, y, p):
+    return y - p.a.k * p.a.w * y + p.b[0]
+
+
+def test_nested_parameters_of_several_kinds():
+    model, y0 = adj.Simulation(nested, 10, observe=observe_state, observe_at=[1, 3, 5, 7, 10]), np.array([1.0, 2.0])
+    truth = Outer(Inner(np.float32(0.1), np.array([1.0, 2.0])), (0.01, 3))
+    start = Outer(Inner(np.float32(0.1), np.array([1.2, 1.7])), (0.0, 3))
+    found = adj.fit(
+        model, model.run(y0, truth).observations, start, y0=y0, sigma=0.1, wrt=("p.a.w", "p.b"), transform={"a.w": "log"},
+        bounds={"a.w[1]": (0.5, 5.0), "b[0]": (-1.0, 1.0), "p": (-9.0, 9.0)},
+    )  # fmt: skip
+    assert found.names == ("a.w[0]", "a.w[1]", "b[0]")
+    np.testing.assert_allclose(found.x, [1.0, 2.0, 0.01], rtol=1e-10)
+    assert isinstance(found.params, Outer) and found.params.b[1] == 3 and found.stderr.b[1] is None and found.stderr.a.k is None
+    assert found.unknowns.transforms.low.tolist() == [-9.0, 0.5, -1.0] and found.stderr.a.w.shape == (2,)
