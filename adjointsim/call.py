@@ -62,6 +62,13 @@ def _selected(names: str | tuple[str, ...], y: Kind, p: Kind) -> tuple[tuple[boo
     return select(names, y.spec, p.spec)
 
 
+@lru_cache(maxsize=256)
+def _doubled(form: Form) -> Form:
+    """The form of a value that is followed by its tangent."""
+    floats = [shape for shape, on in zip(form.shapes, form.floats, strict=True) if on]
+    return form_of(with_tangent(form.spec), (*form.shapes, *floats))
+
+
 def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) -> tuple[tuple[bool, ...], Problem]:
     """Which leaves of y0 have their derivative asked for, and the problem; made once for arguments that look alike."""
     names = wrt if wrt is None or isinstance(wrt, str) else tuple(wrt)
@@ -117,10 +124,8 @@ class Call:
         if not observed:
             first = replace(first, observe=None, observe_at=np.empty(0, np.int64))
         floats = [on if differentiable(leaf) else None for on, leaf in zip(first.p_active, first.p.leaves, strict=True)]
-        second = replace(
-            first, first=first, y=form_of(with_tangent(first.y_spec), shapes_of(y)),
-            p=form_of(with_tangent(first.p_spec), shapes_of(p)), p_active=tuple(with_dots(first.p_active, floats)),
-        )  # fmt: skip
+        active = tuple(with_dots(first.p_active, floats))
+        second = replace(first, first=first, y=_doubled(first.y), p=_doubled(first.p), p_active=active)
         return self.of(second, y, p)
 
     @cached_property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -105,8 +107,7 @@ def fit(
     known = _priors(priors, unknowns)
     if known and (not absolute_sigma or (chosen.measure != "poisson" and any(e.sigma is None for e in experiments))):
         raise ArgumentError("Got priors= without known sigma=, but they are weighed against each other: expected sigma=")
-    path = None if checkpoint is None else Path(checkpoint)
-    options = Options(method, ftol, xtol, gtol, max_nfev, callback, bool(progress), path)
+    options = _options(method, {"ftol": ftol, "xtol": xtol, "gtol": gtol}, max_nfev, callback, progress, checkpoint)
     wanted = bool(covariance) if covariance is not None else method not in GRADIENT_METHODS or unknowns.n <= _FEW
     problem = Problem(experiments, unknowns, chosen, known, options, absolute_sigma, workers, wanted)
     result = result_of(problem, *problem.solved())
@@ -134,6 +135,29 @@ def _experiments(model: Any, data: Any, p0: Any, y0: Any, sigma: Any) -> tuple[l
     if data is not None and p0 is not None:
         raise ArgumentError("Got data beside Experiments, which have their own: expected fit(experiments, p0)")
     return list(model), data if p0 is None else p0
+
+
+def _options(
+    method: str, tolerances: dict[str, float | None], max_nfev: Any, callback: Any, progress: Any, checkpoint: Any
+) -> Options:
+    """How to search; ArgumentError for what makes no sense."""
+    for name, value in tolerances.items():
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if value is not None and not (number and 0.0 < value < math.inf):
+            raise ArgumentError(f"Got {name}={value!r}, but expected a positive number, or None to do without")
+    if all(value is None for value in tolerances.values()):
+        raise ArgumentError("Got ftol=None, xtol=None and gtol=None, but expected one of them: a search has to end")
+    if max_nfev is not None and not (isinstance(max_nfev, (int, np.integer)) and max_nfev >= 1) or isinstance(max_nfev, bool):
+        raise ArgumentError(f"Got max_nfev={max_nfev!r}, but expected a number of runs from 1 on")
+    if callback is not None and not callable(callback):
+        raise StructureError(f"Got callback as a {type(callback).__name__}, but expected a function of an iteration")
+    if not isinstance(progress, bool):
+        raise ArgumentError(f"Got progress={progress!r}, but expected True or False: callback= takes a function")
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise StructureError(f"Got checkpoint as a {type(checkpoint).__name__}, but expected the path of a file")
+    path = None if checkpoint is None else Path(checkpoint)
+    most = None if max_nfev is None else int(max_nfev)
+    return Options(method, max_nfev=most, callback=callback, progress=progress, checkpoint=path, **tolerances)
 
 
 def _name(experiment: Experiment, k: int) -> str:

@@ -238,7 +238,10 @@ def search(evaluator: Evaluator, options: Options) -> Found:
         z = objective.best[1]  # an optimiser may end elsewhere
         if not done.success and objective.settled(z, low, high):
             done.success, done.message = True, f"{done.message} (the gradient is at rounding)"
-        hit = {int(k): "lower" for k in np.flatnonzero(z == low)} | {int(k): "upper" for k in np.flatnonzero(z == high)}
+        _, gradient = objective.cost(z)
+        near = _ROUNDING * (1.0 + np.abs(z))  # methods of the interior do not quite get there
+        hit = {int(k): "lower" for k in np.flatnonzero((z - low <= near) & (gradient > 0.0))}
+        hit |= {int(k): "upper" for k in np.flatnonzero((high - z <= near) & (gradient < 0.0))}
     elif done.success and loss.rho is None:
         z, hit = _refined(evaluator, z, low, high, options)
     x = transforms.to_x(z)
@@ -293,6 +296,8 @@ def _refined(
         on_low, on_high = (z == low) & (gradient >= 0.0), (z == high) & (gradient <= 0.0)
     except Failed as failed:
         evaluator.failed(transforms.to_x(z), failed)
+        return z, {}
+    except KeyboardInterrupt:  # the search itself has converged
         return z, {}
     hit = {int(k): "lower" for k in np.flatnonzero(on_low)} | {int(k): "upper" for k in np.flatnonzero(on_high)}
     return z, hit

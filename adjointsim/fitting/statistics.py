@@ -53,9 +53,9 @@ def uncertainty(jacobian: np.ndarray, scale: float) -> Uncertainty:
     norm = np.linalg.norm(jacobian, axis=0)
     useless = norm == 0.0
     lengths = np.where(useless, 1.0, norm)
-    _, s, vt = np.linalg.svd(jacobian / lengths, full_matrices=True)
-    values = np.zeros(k)
-    values[: len(s)] = s
+    if len(jacobian) < k:
+        jacobian = np.concatenate([jacobian, np.zeros((k - len(jacobian), k))])
+    _, values, vt = np.linalg.svd(jacobian / lengths, full_matrices=False)
     bound = max(_UNDETERMINED, np.finfo(float).eps * max(jacobian.shape)) * values[0]
     good = values > bound
     inverse = (vt[good].T / values[good] ** 2) @ vt[good]

@@ -110,6 +110,13 @@ def test_a_sigma_of_missing_data_may_be_missing():
         ("sigma= and loss='poisson'", ArgumentError, {"loss": "poisson", "sigma": 1.0}),
         ("workers=0", ArgumentError, {"workers": 0}),
         ("workers='two'", ArgumentError, {"workers": "two"}),
+        ("ftol=-1.0, but expected a positive number", ArgumentError, {"ftol": -1.0}),
+        ("xtol='fine'", ArgumentError, {"xtol": "fine"}),
+        ("expected one of them: a search has to end", ArgumentError, {"ftol": None, "xtol": None, "gtol": None}),
+        ("max_nfev=0", ArgumentError, {"max_nfev": 0}),
+        ("callback as a int", StructureError, {"callback": 3}),
+        ("progress=3", ArgumentError, {"progress": 3}),
+        ("checkpoint as a int", StructureError, {"checkpoint": 3}),
     ],
 )  # fmt: skip
 def test_names_bounds_transforms_and_options(match, error, given):

@@ -230,6 +230,35 @@ def test_an_error_of_a_worker_that_is_none_of_the_models():
         fitted(Odd(lambda k: False))
 
 
+def logistic(t, y, p):
+    return p.k * y * (1.0 - y)
+
+
+def low(p):
+    return 0.1 * p.a
+
+
+def high(p):
+    return 0.1 + 0.2 * p.a
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_initial_states_by_different_functions(workers):
+    """Models with one right-hand side share what is compiled; each has its own initial state."""
+    truth, times = Decay(1.0, 0.7), [np.array([1.0, 2.0, 4.0]), np.array([0.5, 3.0])]
+    models = [adj.ODE(logistic, t, t0=0.0, method="rk4", dt=0.05) for t in times]
+    data = []
+    for y0, t in zip((0.1, 0.3), times, strict=True):
+        data.append(1.0 / (1.0 + (1.0 / y0 - 1.0) * np.exp(-truth.k * t)))
+    experiments = [adj.Experiment(m, d, y0) for m, d, y0 in zip(models, data, (low, high), strict=True)]
+    for _ in range(2):
+        found = adj.fit(experiments, Decay(0.5, 0.3), workers=workers)
+        np.testing.assert_allclose(found.x, truth, rtol=1e-6)
+        np.testing.assert_allclose(found.y0, [0.1, 0.3], rtol=1e-6)
+    swapped = adj.fit([adj.Experiment(models[1], data[1], high), adj.Experiment(models[0], data[0], low)], Decay(0.5, 0.3))
+    np.testing.assert_allclose(swapped.x, found.x, rtol=1e-9)
+
+
 def test_failures_name_the_experiment():
     """A blow-up in one of two."""
     from .models import growing

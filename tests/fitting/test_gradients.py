@@ -43,9 +43,10 @@ def test_bounds_and_robust_losses_with_priors():
     np.testing.assert_allclose(found.x, reference.x, rtol=1e-5)
     pulled = adj.fit(decaying(), data, START, method="trust-constr", priors={"k": (0.5, 1e-5)}, **given)
     assert pulled.params.k == pytest.approx(0.5, abs=1e-4)
-    with pytest.warns(FitWarning, match=r"on a bound: k \(lower\)"):
-        held = adj.fit(decaying(), noisy(4), START, y0=1.0, method="L-BFGS-B", bounds={"k": (0.15, 1.0)})
-    assert held.params.k == 0.15
+    for method in ("L-BFGS-B", "trust-constr"):
+        with pytest.warns(FitWarning, match=r"on a bound: k \(lower\)"):
+            held = adj.fit(decaying(), noisy(4), START, y0=1.0, method=method, bounds={"k": (0.15, 1.0)})
+        assert held.params.k == pytest.approx(0.15, abs=1e-6) and held.active_mask.tolist() == [0, -1]
     with pytest.raises(ArgumentError, match="bounds= and method='Newton-CG'"):
         adj.fit(decaying(), data, START, y0=1.0, method="Newton-CG", bounds={"k": (0.15, 1.0)})
     with pytest.raises(ArgumentError, match="loss='huber' and priors="):
