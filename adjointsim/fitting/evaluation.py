@@ -69,7 +69,6 @@ class Evaluator:
             for e, start, observed in zip(experiments, unknowns.starts, found, strict=True)
         ]
         self._take_data()
-        self.modes = [self._mode(e, observed) for e, observed in enumerate(found)]
         try:
             m = self._checked(found)
         except Failed as failed:
@@ -113,16 +112,16 @@ class Evaluator:
         assert memo is not None
         if memo.j is None:
             self.njev += 1
-            memo.j = np.zeros((self.n, self.unknowns.n))
+            j = np.zeros((self.n, self.unknowns.n))
             tasks = [task for task in self._tasks(x, derivatives=True) if task.wrt]
             for task, found in zip(tasks, self.workers.run(tasks), strict=True):
                 own = self.measured[task.experiment]
-                first = int(self.ends[task.experiment]) - own.n
+                first, last = int(self.ends[task.experiment]) - own.n, int(self.ends[task.experiment])
                 for placement, block in zip(self.unknowns.placements[task.experiment], found, strict=True):
-                    rows = own.rows(block, placement.places)
-                    memo.j[first : first + own.n, placement.unknowns] += rows
-                if not np.all(np.isfinite(memo.j[first : first + own.n])):
+                    j[first:last, placement.unknowns] += own.rows(block, placement.places)
+                if not np.all(np.isfinite(j[first:last])):
                     raise Failed(task.experiment, "derivatives of the observations are not finite")
+            memo.j = j  # only now: a part of it would be taken for the whole
         return memo.j
 
     def residuals(self, x: np.ndarray) -> np.ndarray:
@@ -211,8 +210,7 @@ class Evaluator:
         tasks = []
         for e in range(len(self.experiments)):
             y0, p = self.unknowns.values(e, x)
-            wrt, mode = (self.unknowns.wrt(e), self.modes[e]) if derivatives else (None, "auto")
-            tasks.append(Task(e, y0, p, wrt, mode))
+            tasks.append(Task(e, y0, p, self.unknowns.wrt(e) if derivatives else None))
         return tasks
 
     def _known(self, x: np.ndarray) -> _Memo | None:
@@ -230,10 +228,6 @@ class Evaluator:
                 raise Failed(e, f"the observation of {own.place(int(wrong[0]))} is {m[wrong[0]]}")
             out.append(m)
         return np.concatenate(out)
-
-    def _mode(self, experiment: int, observations: Any) -> str:
-        """How an experiment's Jacobian is found: see :mod:`.modes`."""
-        return "auto"
 
     def no_start(self, failed: Failed) -> FitError:
         """The error of a fit that cannot start."""

@@ -253,8 +253,7 @@ class _Draws:
     def __init__(self, result: FitResult, kind: str) -> None:
         self.result, self.kind, self.loss = result, kind, result.problem.loss
         self.m, self.sigma, self.measured = result.model_values, result.sigma_values, result.measured
-        measured = self.loss.measure
-        if measured == "poisson" and kind == "residuals":
+        if self.loss.measure == "poisson" and kind == "residuals":
             raise ArgumentError("Got kind='residuals' and loss='poisson', whose residuals differ in kind: expected 'parametric'")
         r = result.fun[: result.n_data]
         known = math.isinf(result.interval_dof)

@@ -70,7 +70,6 @@ class Task(NamedTuple):
     y0: Any
     p: Any
     wrt: tuple[str, ...] | None = None
-    mode: str = "auto"
     cost: Cost | None = None
     direction: tuple[Any, Any] | None = None
 
@@ -80,7 +79,7 @@ def carried_out(model: Any, task: Task) -> Any:
     if task.wrt is None:
         return model.run(task.y0, task.p).observations
     if task.cost is None:
-        return model.jacobian(task.y0, task.p, task.wrt, task.mode)
+        return model.jacobian(task.y0, task.p, task.wrt)
     cost = task.cost
     if task.direction is None:
         solution, pullback = model.vjp(task.y0, task.p, task.wrt)

@@ -259,6 +259,27 @@ def test_initial_states_by_different_functions(workers):
     np.testing.assert_allclose(swapped.x, found.x, rtol=1e-9)
 
 
+def test_derivatives_that_fail_in_mid_fit_end_it(monkeypatch):
+    """What is known of the Jacobian then is not taken for all of it."""
+    experiments = [adj.Experiment(decaying(), noisy(k), 1.0, name=name) for k, name in enumerate("ab")]
+    own, calls = experiments[1].model.jacobian, []
+
+    def failing(*args):
+        calls.append(args)
+        if len(calls) > 3:
+            raise FloatingPointError("no derivative")
+        return own(*args)
+
+    monkeypatch.setattr(experiments[1].model, "jacobian", failing)
+    with pytest.warns(FitWarning) as said:
+        found = adj.fit(experiments, START)
+    texts = [str(warning.message) for warning in said]
+    assert any("cannot be computed where the search is: FloatingPointError: no derivative" in text for text in texts)
+    assert any("could not be computed at the optimum" in text for text in texts)
+    assert not found.success and np.isnan(found.covariance).all() and np.isnan(found.jac).all() and len(calls) >= 5
+    assert {failure.experiment for failure in found.failures} == {"b"}
+
+
 def test_failures_name_the_experiment():
     """A blow-up in one of two."""
     from .models import growing
