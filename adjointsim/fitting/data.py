@@ -34,7 +34,9 @@ class Measured:
         self.packed = _packed(self.form)
         given = self._leaves(data, "data")
         self.masks: list[np.ndarray | None] = []
-        numbers, places = [], []
+        numbers: list[np.ndarray] = []
+        at_leaf: list[np.ndarray] = []
+        at_place: list[np.ndarray] = []
         imaginary = complex_leaves(self.form.spec)
         for k, (path, spec, leaf, own) in enumerate(zip(self.paths, self.form.leaves, leaves, given, strict=True)):
             if own is None:
@@ -56,11 +58,12 @@ class Measured:
             self._check_channels(path, mask)
             self.masks.append(mask)
             numbers.append(array[mask])
-            places += [(k, int(i)) for i in np.flatnonzero(mask)]
+            at_place.append(np.flatnonzero(mask))
+            at_leaf.append(np.full(len(at_place[-1]), k))
         if all(mask is None for mask in self.masks):
             raise ArgumentError(f"Got data without a number{self.what}, but expected measurements")
         self.data = np.concatenate(numbers)
-        self._places = places
+        self._leaf, self._place = np.concatenate(at_leaf), np.concatenate(at_place)
         self.sigma = None if sigma is None else self._sigma(sigma)
 
     @property
@@ -70,7 +73,7 @@ class Measured:
 
     def place(self, k: int) -> str:
         """Where the k-th of the numbers stands in the data."""
-        leaf, at = self._places[k]
+        leaf, at = int(self._leaf[k]), int(self._place[k])
         shape = self.form.shapes[leaf]
         index = [int(i) for i in np.unravel_index(at, shape)]
         return f"{self.paths[leaf]}{index}"

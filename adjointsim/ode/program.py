@@ -258,7 +258,7 @@ class Program:
 
     def simulation(self, bounds: dict[str, Any]) -> Simulation:
         """A simulation of the generated functions, within bounds; its number of steps is none's."""
-        key = tuple(bounds.values())
+        key = tuple([_mark(value) for value in bounds.values()])
         found = self._simulations.get(key)
         if found is None:
             if len(self._simulations) >= _KEPT:
@@ -402,6 +402,15 @@ class Program:
         if self.functions.observe is None:
             return self._define(f"def observe(n, z, q):\n    return {y}")
         return self._define(f"def observe(n, z, q):\n    return user_observe({'z.t' if self.timed else 'q.time[n]'}, {y}, q.p)")
+
+
+def _mark(bound: Any) -> Any:
+    """What tells a bound from others: 1 byte is not 1.0 of the memory.  A storage without a hash lives as long as its mark does."""
+    try:
+        hash(bound)
+    except TypeError:
+        return type(bound), id(bound)
+    return type(bound), bound
 
 
 def _name(function: Any) -> str:

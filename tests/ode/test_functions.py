@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import adjointsim as adj
-from adjointsim.errors import StructureError
+from adjointsim.errors import ArgumentError, StructureError
 
 
 class Pair(NamedTuple):
@@ -166,6 +166,20 @@ def two(p):
     return 2.0 + p
 
 
+class Storage:
+    """A second tier that is equal to others, hence without a hash."""
+
+    capacity = 2**20
+
+    def __eq__(self, other):
+        return isinstance(other, Storage)
+
+    def write(self, slot, state):
+        raise AssertionError("not needed")
+
+    read = write
+
+
 def test_problems_that_differ_by_times_and_bounds_share_what_is_generated():
     given = {"method": "rk4", "dt": 0.25}
     first = adj.ODE(fading, [0.0, 1.0], **given)
@@ -178,6 +192,12 @@ def test_problems_that_differ_by_times_and_bounds_share_what_is_generated():
     assert jacobians[1][1] == jacobians[0][1]
     # each keeps its bounds, and each initial state its function, whichever was used last
     assert less.plan(1.0, 0.3).slots == 2 != first.plan(1.0, 0.3).slots
+    unhashable = adj.ODE(fading, [0.0, 1.0], directory=Storage(), **given)
+    assert unhashable.run(1.0, 0.3).y == first.run(1.0, 0.3).y
+    fraction, one_byte = (adj.ODE(fading, [0.0, 1.0], memory=bound, **given) for bound in (1.0, 1))
+    fraction.plan(1.0, 0.3)
+    with pytest.raises(ArgumentError, match="memory"):
+        one_byte.vjp(1.0, 0.3)
     runs = [[ode.run(y0, 0.3).y for y0 in (one, two, one)] for ode in (first, less)]
     assert runs[0] == runs[1] and runs[0][0] == runs[0][2] and runs[0][1] == pytest.approx(2.3 * runs[0][0])
     assert first.jacobian(two, 0.3, "p")[0] == pytest.approx(1.0) and first.jacobian(one, 0.3, "p")[0] == 0.0
