@@ -405,7 +405,7 @@ class Program:
 
 
 def _mark(bound: Any) -> Any:
-    """What tells a bound from others: 1 byte is not 1.0 of the memory.  A storage without a hash lives as long as its mark does."""
+    """What tells a bound from others: 1 byte is not 1.0 of the memory.  A storage without a hash is kept with its mark."""
     try:
         hash(bound)
     except TypeError:
