@@ -22,6 +22,7 @@ from adjointsim.step import step  # not late: the function must win over the mod
 if TYPE_CHECKING:
     from adjointsim import errors, random, schedules, testing
     from adjointsim.custom import custom_vjp
+    from adjointsim.fitting import Experiment, FitResult, fit
     from adjointsim.functions import grad, hvp, jacobian, jvp, value_and_grad, vjp
     from adjointsim.implicit import root
     from adjointsim.ode import ODE, SDE, Event, Jump
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "ODE", "SDE", "Event", "Jump", "Simulation", "__version__", "custom_vjp", "errors", "grad", "hvp", "jacobian", "jvp",
-    "random", "root", "schedules", "step", "testing", "value_and_grad", "vjp",
+    "ODE", "SDE", "Event", "Experiment", "FitResult", "Jump", "Simulation", "__version__", "custom_vjp", "errors", "fit", "grad",
+    "hvp", "jacobian", "jvp", "random", "root", "schedules", "step", "testing", "value_and_grad", "vjp",
 ]  # fmt: skip
 
 #: where each name is: loaded when it is first used, so that importing the package does not wait for Numba
 _HOMES = {
     "Event": "ode", "Jump": "ode", "ODE": "ode", "SDE": "ode",
+    "Experiment": "fitting", "FitResult": "fitting", "fit": "fitting",
     "Simulation": "simulation", "custom_vjp": "custom", "grad": "functions", "hvp": "functions", "jacobian": "functions",
     "jvp": "functions", "root": "implicit", "value_and_grad": "functions", "vjp": "functions", "errors": "", "random": "",
     "schedules": "", "testing": "",

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from adjointsim.call import Call
+from adjointsim.leaves import Leaves
 from adjointsim.ledger import Ledger
 from adjointsim.results import Gradient, Solution
 from adjointsim.schedules import Schedule, StoreAll
@@ -18,7 +19,7 @@ from adjointsim.sweep import Forward
 if TYPE_CHECKING:
     from adjointsim.engine import CompiledExecutor
 
-__all__ = ["gradient_at_once", "solution_at_once"]
+__all__ = ["gradient_at_once", "observations_at_once", "solution_at_once"]
 
 _MOST = 2**20  # bytes of states: what takes longer than a millisecond may as well be looked at
 
@@ -45,6 +46,17 @@ def solution_at_once(call: Call) -> Solution | None:
     solution = call.solution(executor, ledger)
     executor.put_back()
     return solution
+
+
+def observations_at_once(call: Call) -> Leaves | None:
+    """The leaves of the observations; None if this is not such a simulation, or did not end well."""
+    done = _done(call, Forward(call.problem.n_steps)) if _short(call) else None
+    if done is None:
+        return None
+    executor, _ = done
+    seen = [leaf.copy() for leaf in executor.observations]
+    executor.put_back()
+    return seen
 
 
 def _short(call: Call) -> bool:

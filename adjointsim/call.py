@@ -11,8 +11,10 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from adjointsim.calibration import is_known, measured_times
-from adjointsim.derive.spec import measured
+from adjointsim.derive.spec import differentiable, measured
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor, Problem, Working
 from adjointsim.forms import Form, Kind, form_of, read
@@ -26,6 +28,8 @@ from adjointsim.leaves import (
     stacked_spec,
     unflatten,
     unflatten_bar,
+    with_dots,
+    with_tangent,
 )  # fmt: skip
 from adjointsim.ledger import Ledger, readable
 from adjointsim.nonfinite import check_given, check_gradient_finite, check_solution_finite
@@ -56,6 +60,13 @@ _SMALL = 2**26  # bytes that can be had anywhere
 @lru_cache(maxsize=256)
 def _selected(names: str | tuple[str, ...], y: Kind, p: Kind) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
     return select(names, y.spec, p.spec)
+
+
+@lru_cache(maxsize=256)
+def _doubled(form: Form) -> Form:
+    """The form of a value that is followed by its tangent."""
+    floats = [shape for shape, on in zip(form.shapes, form.floats, strict=True) if on]
+    return form_of(with_tangent(form.spec), (*form.shapes, *floats))
 
 
 def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) -> tuple[tuple[bool, ...], Problem]:
@@ -105,6 +116,17 @@ class Call:
         other.__dict__.pop("working", None)
         other.problem, other.y0, other.p, other.initial = problem, y0, p, None
         return other
+
+    def paired(self, y_dots: Bars, p_dots: Bars, *, observed: bool) -> Call:
+        """The same call of second order: its states and parameters are followed by these tangents, its observations by theirs
+        if they are ``observed`` at all."""
+        first, y, p = self.problem, with_dots(self.y0, y_dots), with_dots(self.p, p_dots)
+        if not observed:
+            first = replace(first, observe=None, observe_at=np.empty(0, np.int64))
+        floats = [on if differentiable(leaf) else None for on, leaf in zip(first.p_active, first.p.leaves, strict=True)]
+        active = tuple(with_dots(first.p_active, floats))
+        second = replace(first, first=first, y=_doubled(first.y), p=_doubled(first.p), p_active=active)
+        return self.of(second, y, p)
 
     @cached_property
     def working(self) -> Working:

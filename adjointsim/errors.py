@@ -9,6 +9,7 @@
     ├── NonFiniteError (also ArithmeticError)   NaN or Inf appeared in a sweep: step, leaf, index, direction
     ├── IntegrationError (also ArithmeticError) an ODE solve that cannot go on: time, component, what to do
     ├── ConvergenceError (also ArithmeticError) adj.root found no root: residual, updates; step and direction in a note
+    ├── FitError (also ArithmeticError)         adj.fit cannot start: the model cannot be run there; parameters
     ├── ReplayMismatchError (also RuntimeError) a step gave another state when it was run again: steps
     ├── StorageError (also OSError)             states that were stored cannot be had back, or a directory is in use
     ├── RestartError (also ValueError)          a directory holds an unfinished run of something else
@@ -16,6 +17,7 @@
     └── MissingExtraError (also ImportError)    an optional dependency is not installed
 
     RestartWarning (a UserWarning)              a damaged restart file: an earlier one is used, or none
+    FitWarning (a UserWarning)                  a fit that did not converge, hit bounds, or does not determine an unknown
     OverlapWarning (a UserWarning)              an in-place operator on overlapping views: NumPy's meaning, not Numba's
 
 An exception that the user's own step raises keeps its type; it carries a note with the step number and direction.
@@ -26,9 +28,9 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
-    "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "GradientCheckError", "IntegrationError",
-    "MissingExtraError", "NonFiniteError", "OverlapWarning", "ReplayMismatchError", "RestartError", "RestartWarning",
-    "SourceUnavailableError", "StorageError", "StructureError", "UnsupportedError",
+    "AdjointSimError", "ArgumentError", "ConvergenceError", "DerivationError", "FitError", "FitWarning", "GradientCheckError",
+    "IntegrationError", "MissingExtraError", "NonFiniteError", "OverlapWarning", "ReplayMismatchError", "RestartError",
+    "RestartWarning", "SourceUnavailableError", "StorageError", "StructureError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -108,6 +110,14 @@ class ConvergenceError(AdjointSimError, ArithmeticError):
         self.residual, self.updates = residual, updates
 
 
+class FitError(AdjointSimError, ArithmeticError):
+    """A fit cannot start, because the model cannot be run at its start.  ``parameters`` are the unknowns there, by name."""
+
+    def __init__(self, message: str, *, parameters: dict[str, float]) -> None:
+        super().__init__(message)
+        self.parameters = parameters
+
+
 class ReplayMismatchError(AdjointSimError, RuntimeError):
     """Steps that were run again on the way back gave another state than the first time.
 
@@ -138,6 +148,11 @@ class RestartError(AdjointSimError, ValueError):
 
 class GradientCheckError(AdjointSimError, AssertionError):
     """:func:`adjointsim.testing.check_gradient` found a gradient that is not the derivative of the value."""
+
+
+class FitWarning(UserWarning):
+    """What a fit's numbers do not say: a parameter or combination that the data do not determine, a bound that was hit, a search
+    that ended before it converged.  ``FitResult.warnings`` has the same texts."""
 
 
 class OverlapWarning(UserWarning):

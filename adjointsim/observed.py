@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from adjointsim.at_once import observations_at_once
 from adjointsim.call import Call
 from adjointsim.derive.spec import TupleSpec, differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
@@ -43,14 +44,27 @@ def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[
 
 
 def _by_columns(call: Call, blocks: Blocks) -> None:
-    """One tangent sweep for each number with respect to which it is differentiated."""
+    """One run with tangents for each number with respect to which it is differentiated."""
     problem, many = call.problem, len(call.y0)
     zeros = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
     for leaf, place in blocks.columns():
         dots: Bars = [None if z is None else z.copy() for z in zeros]
         dots[leaf].flat[place] = 1.0  # type: ignore[union-attr]
         y_dots, p_dots = call.tangents(dots[:many], dots[many:])
-        blocks.put_column(leaf, place, TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run().observations_dot)
+        if problem.step.hand_vjp is not None:  # which has no tangents: an error that says so
+            TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
+        blocks.put_column(leaf, place, _observations_dot(call.paired(y_dots, p_dots, observed=True), blocks))
+
+
+def _observations_dot(pair: Call, blocks: Blocks) -> Bars:
+    """The tangents of the observations, for each of their leaves; None for integers and bools."""
+    seen = observations_at_once(pair)
+    if seen is None:
+        sweep = pair.sweep(pair.running())
+        pair.forward(sweep)
+        seen = sweep.executor.observations
+    dots = iter(seen[len(blocks.outs) :])
+    return [next(dots) if on else None for on in blocks.out_active]
 
 
 def _by_rows(call: Call, blocks: Blocks) -> None:

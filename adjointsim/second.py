@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from adjointsim.call import Call
 from adjointsim.derive.spec import Spec, differentiable, leaves_of
-from adjointsim.executor import Problem
-from adjointsim.forms import form_of
-from adjointsim.leaves import Bars, Leaves, shapes_of, unflatten_bar, with_dots, with_tangent
+from adjointsim.leaves import Bars, bar_leaves, shapes_of, stacked_spec, unflatten, unflatten_bar
 from adjointsim.results import Gradient
 from adjointsim.resume import resumable
+from adjointsim.sweep import Sweep
 
-__all__ = ["hessian_product"]
+__all__ = ["hessian_product", "observed_product"]
+
+Seeds = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def hessian_product(call: Call, y_dots: Bars, p_dots: Bars) -> Gradient:
@@ -24,30 +25,38 @@ def hessian_product(call: Call, y_dots: Bars, p_dots: Bars) -> Gradient:
     State and tangent are stored and recomputed together; the way back carries their cotangents, which are the gradient's and
     its tangent.  Schedules, executor and driver are those of a gradient.
     """
-    y, p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
     first = call.problem
-    pair = call.of(_paired(first, y, p), y, p)
+    pair = call.paired(y_dots, p_dots, observed=first.misfit is not None)  # observations without a cost do not matter
     with resumable(pair, "hvp") as sweep, pair.progress(sweep, back=True):
         pair.forward(sweep)
         pair.reverse(sweep, 1.0)
+    return _product(call, sweep, p_dots)
+
+
+def observed_product(call: Call, y_dots: Bars, p_dots: Bars, seeds: Seeds) -> Gradient:
+    """The same for a cost of the observations that the simulation does not have: ``seeds(observations, their tangent)`` are the
+    cotangent of the observations and its tangent."""
+    pair = call.paired(y_dots, p_dots, observed=True)
+    sweep = pair.sweep(pair.schedule())
+    with pair.progress(sweep, back=True):
+        pair.forward(sweep)
+        spec = sweep.executor.observation_spec
+        assert spec is not None
+        whole = unflatten(stacked_spec(spec), [leaf.copy() for leaf in sweep.executor.observations])
+        own, shapes = stacked_spec(spec.items[0]), shapes_of(sweep.executor.observations)  # type: ignore[union-attr]
+        bars = [bar_leaves(bar, own, shapes, "observations_bar") for bar in seeds(whole.value, whole.tangent)]
+        pair.reverse(sweep, 0.0, None, [*bars[0], *(dot for dot in bars[1] if dot is not None)])
+    return _product(call, sweep, p_dots)
+
+
+def _product(call: Call, sweep: Sweep, p_dots: Bars) -> Gradient:
+    first = call.problem
     y_bar, y_bar_dot = _split(sweep.executor.y_bar, first.y_spec)
     _, p_bar_dot = _split(sweep.executor.p_bar, first.p_spec)
     if call.initial is not None:
         _, more = call.initial.hvp(call.p, p_dots, y_bar, y_bar_dot)
         p_bar_dot = [b if b is None or m is None else b + m for b, m in zip(p_bar_dot, more, strict=True)]
     return Gradient(unflatten_bar(first.y_spec, y_bar_dot), unflatten_bar(first.p_spec, p_bar_dot), sweep.ledger())
-
-
-def _paired(first: Problem, y: Leaves, p: Leaves) -> Problem:
-    """The problem of second order."""
-    if first.misfit is None:  # observations without a cost do not matter
-        first = replace(first, observe=None, observe_at=np.empty(0, np.int64))
-    floats = [on if differentiable(leaf) else None for on, leaf in zip(first.p_active, leaves_of(first.p_spec), strict=True)]
-    active = tuple(with_dots(first.p_active, floats))
-    return replace(
-        first, first=first, y=form_of(with_tangent(first.y_spec), shapes_of(y)),
-        p=form_of(with_tangent(first.p_spec), shapes_of(p)), p_active=active,
-    )  # fmt: skip
 
 
 def _split(bars: Sequence[np.ndarray | None], spec: Spec) -> tuple[Bars, Bars]:

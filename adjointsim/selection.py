@@ -20,6 +20,7 @@ def _names(spec: Spec, path: str) -> Iterator[tuple[str, Spec]]:
                 yield from _names(item, f"{path}.{spec.fields[k]}" if spec.fields is not None else f"{path}[{k}]")
 
 
+@lru_cache(maxsize=256)
 def named_part(name: str, y_spec: Spec, p_spec: Spec) -> tuple[Spec, int]:
     """The part of (y0, p) that a name of ``wrt`` stands for, and the number of its first leaf among those of both."""
     found = dict([*_names(y_spec, "y0"), *_names(p_spec, "p")])[name]

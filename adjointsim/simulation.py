@@ -22,7 +22,7 @@ from adjointsim.results import Gradient, Solution, SolutionTangent
 from adjointsim.resume import resumable
 from adjointsim.schedules import Online, Schedule
 from adjointsim.schedules.actions import checked, checked_steps
-from adjointsim.second import hessian_product
+from adjointsim.second import hessian_product, observed_product
 from adjointsim.step import Step
 from adjointsim.storage import Plan, checked_storage, choose, machine, parse_memory
 from adjointsim.tangent import TangentSweep
@@ -112,6 +112,10 @@ class Simulation:
         other = object.__new__(Simulation)
         other.__dict__.update(self.__dict__, n_steps=n_steps, observe_at=observe_at)
         return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was made of it: another process makes that anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "half_of_free"} | {"problems": {}}
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> Solution:
@@ -224,6 +228,20 @@ class Simulation:
             raise self.step.no_hessian()
         call = Call(self, y0, p, ("y0", "p"))
         return hessian_product(call, *call.directions(y0_dot, p_dot))
+
+    def hvp_of(self, y0: Any, p: Any, y0_dot: Any, p_dot: Any, seeds: Callable[[Any, Any], tuple[Any, Any]]) -> Gradient:
+        """The Hessian product, as :meth:`hvp`, of a cost of the observations that is not one of the simulation's.
+
+        ``seeds(observations, observations_dot)`` gives its gradient by the observations, and the derivative of that along
+        ``observations_dot``: for the half sum of squares of observations - data, ``(observations - data, observations_dot)``.
+        Both are stacked like the observations; None stands for zeros.
+        """
+        if self.observe is None:
+            raise ArgumentError("Got a simulation without observe=, but the cost is one of observations")
+        if self.step.hand_vjp is not None:
+            raise self.step.no_hessian()
+        call = Call(self, y0, p, ("y0", "p"), costs=False)
+        return observed_product(call, *call.directions(y0_dot, p_dot), seeds)
 
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
         """All derivatives of the observations (stacked, as in :meth:`run`) with respect to what ``wrt`` names.

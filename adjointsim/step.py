@@ -223,6 +223,14 @@ class Step:
             raise ArgumentError(f"Got kind={kind!r}, but expected 'primal', 'vjp' or 'jvp'")
         return self._prepare(n, y, p)[-1].source(kind)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """The name of a step that is one of a module's, as of a function: how another process finds it."""
+        name = vars(self)["__qualname__"]
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else object.__reduce_ex__(self, protocol)
+
     def local(self, y_spec: Spec, p_spec: Spec, y_shapes: Shapes, p_shapes: Shapes) -> Local:
         """The step for one structure of y and p."""
         if self.hand_vjp is None:

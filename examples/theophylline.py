@@ -4,9 +4,10 @@ The dose lies in the gut and is absorbed at the rate ka; the blood, which it mix
 
     gut' = -ka gut,        blood' = ka gut - ke blood,        concentration = blood / V,
 
-with gut(0) = dose per kilogram times weight and blood(0) = 0.  The logarithms of the three constants are fitted to eleven
-concentrations by SciPy's ``least_squares`` with the exact Jacobian of the integration, and the same is done with the solution in
-closed form (H. Bateman, 1910), V concentration = dose ka / (ka - ke) (exp(-ke t) - exp(-ka t)).
+with gut(0) = dose per kilogram times weight and blood(0) = 0.  The three constants, by their logarithms, are fitted to eleven
+concentrations by ``adj.fit`` with the exact Jacobian of the integration, and the same is done by SciPy with the solution in
+closed form (H. Bateman, 1910), V concentration = dose ka / (ka - ke) (exp(-ke t) - exp(-ka t)).  Then all twelve patients are
+fitted together, with constants that they share, and with constants of their own.
 
     python examples/theophylline.py [--subject 1] [--rtol 1e-8] [--output theophylline.png]
 """
@@ -70,16 +71,6 @@ class Subject:
     dose: float
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The optimum, standard errors of its logarithms, the sum of squared residuals, and Jacobians needed."""
-
-    kinetics: Kinetics
-    errors: Kinetics
-    rss: float
-    jacobians: int
-
-
 def read(subject: int = 1, path=DATA) -> Subject:
     """One of the twelve subjects; the columns are subject, weight, dose, time, conc."""
     table = np.genfromtxt(path, delimiter=",", skip_header=2, names=True)
@@ -94,70 +85,70 @@ def model(times: np.ndarray, rtol: float = 1e-8) -> adj.ODE:
     return adj.ODE(kinetics, times, t0=0.0, observe=concentration, rtol=rtol, atol=rtol)
 
 
-def fit(data: Subject, rtol: float = 1e-8, start: Kinetics = START) -> Fit:
+def fit(data: Subject, rtol: float = 1e-8, start: Kinetics = START) -> adj.FitResult:
     """Least squares over the logarithms."""
-    ode, y0 = model(data.times, rtol), Amounts(data.dose, 0.0)
-
-    def residuals(z):
-        return ode.run(y0, Kinetics(*map(math.exp, z))).observations - data.concentrations
-
-    def jacobian(z):
-        columns = ode.jacobian(y0, Kinetics(*map(math.exp, z)), "p")  # one array for each of ka, ke, volume
-        return np.column_stack(columns) * np.exp(z)  # d / d log x = x d / dx
-
-    best = least_squares(residuals, np.log(start), jacobian, method="lm", xtol=1e-12, ftol=1e-12, gtol=1e-12)
-    return _fit(best, len(data.times))
+    return adj.fit(model(data.times, rtol), data.concentrations, start, y0=Amounts(data.dose, 0.0), transform="log")
 
 
-def fit_closed(data: Subject, start: Kinetics = START) -> Fit:
-    """The same with the closed form and differences."""
+def fit_all(local: tuple[str, ...] = (), rtol: float = 1e-8, start: Kinetics = START) -> adj.FitResult:
+    """All twelve together; the constants that ``local`` names are each patient's own, the others are shared."""
+    subjects = {str(k): read(k) for k in range(1, 13)}
+    experiments = [
+        adj.Experiment(model(data.times, rtol), data.concentrations, Amounts(data.dose, 0.0), name=name)
+        for name, data in subjects.items()
+    ]
+    return adj.fit(experiments, start, transform="log", local=local)
+
+
+def fit_closed(data: Subject, start: Kinetics = START) -> tuple[Kinetics, Kinetics, float]:
+    """The constants by the closed form and differences, the standard errors of their logarithms, and the sum of squares."""
 
     def residuals(z):
         return bateman(data.times, data.dose, Kinetics(*np.exp(z))) - data.concentrations
 
     best = least_squares(residuals, np.log(start), "3-point", xtol=1e-12, ftol=1e-12, gtol=1e-12)
-    return _fit(best, len(data.times))
-
-
-def _fit(best, count: int) -> Fit:
-    """What SciPy found; the covariance is that of the linearised problem."""
     rss = 2.0 * float(best.cost)
-    covariance = np.linalg.inv(best.jac.T @ best.jac) * rss / (count - 3)
-    errors = Kinetics(*np.sqrt(np.diag(covariance)).tolist())
-    return Fit(Kinetics(*np.exp(best.x).tolist()), errors, rss, int(best.njev or 0))
+    covariance = np.linalg.inv(best.jac.T @ best.jac) * rss / (len(data.times) - 3)
+    return Kinetics(*np.exp(best.x).tolist()), Kinetics(*np.sqrt(np.diag(covariance)).tolist()), rss
 
 
-def report(found: Fit, closed: Fit) -> str:
-    """The table that :func:`main` prints."""
-    lines = [f"{'':8}{'fitted':>12}{'+- %':>8}{'closed form':>14}"]
-    for name in Kinetics._fields:
-        value, error = getattr(found.kinetics, name), 100.0 * getattr(found.errors, name)
-        lines.append(f"{name:8}{value:12.6f}{error:8.1f}{getattr(closed.kinetics, name):14.6f}")
-    half = math.log(2.0) / found.kinetics.ke
-    lines.append(f"half-life {half:.2f} h; sum of squares {found.rss:.6f} and {closed.rss:.6f}; {found.jacobians} Jacobians")
+def report(found: adj.FitResult, closed: tuple[Kinetics, Kinetics, float]) -> str:
+    """The table of one patient."""
+    lines = [f"{'':8}{'fitted':>12}{'+- %':>8}{'closed form':>14}{'+- %':>8}"]
+    for name, value, error, other, width in zip(Kinetics._fields, found.params, found.stderr, *closed[:2], strict=True):
+        lines.append(f"{name:8}{value:12.6f}{100.0 * error / value:8.1f}{other:14.6f}{100.0 * width:8.1f}")
+    half = math.log(2.0) / found.params.ke
+    lines.append(f"half-life {half:.2f} h; sum of squares {found.rss:.6f} and {closed[2]:.6f}; {found.njev} Jacobians")
     return "\n".join(lines)
 
 
-def picture(data: Subject, found: Fit, path) -> None:
-    """Draw the measurements and the fitted curve."""
+def report_all(fits: dict[str, adj.FitResult]) -> str:
+    """The table of all patients: which constants are each one's own, and what that explains."""
+    lines = [f"{'twelve patients, own':28}{'unknowns':>9}{'sum of squares':>16}{'AIC':>9}{'BIC':>9}"]
+    for name, found in fits.items():
+        lines.append(f"{name:28}{len(found.names):9}{found.rss:16.4f}{found.aic:9.1f}{found.bic:9.1f}")
+    own = np.array(list(fits.values())[-1].params)  # (12, 3)
+    for name, column in zip(Kinetics._fields, own.T, strict=True):
+        lines.append(f"{name:8} from {column.min():8.4f} to {column.max():8.4f}, median {np.median(column):8.4f}")
+    return "\n".join(lines)
+
+
+def picture(found: adj.FitResult, path) -> None:
+    """Draw the measurements, the fitted curve and its band."""
     import matplotlib  # here, so that a fit without a picture does not need it
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    times = np.linspace(0.0, data.times[-1], 201)
-    curve = model(times).run(Amounts(data.dose, 0.0), found.kinetics).observations
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    axes.plot(times, curve, label="model")
-    axes.plot(data.times, data.concentrations, "o", label="measured")
+    found.plot(model(np.linspace(0.0, 24.5, 201)), ax=axes)
     axes.set(xlabel="hours after the dose", ylabel="theophylline, mg/L")
-    axes.legend()
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
-def main(argv=None) -> Fit:
-    """Fit, print the table, save the picture."""
+def main(argv=None) -> adj.FitResult:
+    """Fit, print the tables, save the picture."""
     parser = argparse.ArgumentParser(description="Fit one-compartment kinetics to the theophylline in a patient's blood.")
     parser.add_argument("--subject", type=int, default=1, choices=range(1, 13))
     parser.add_argument("--rtol", type=float, default=1e-8)
@@ -166,8 +157,10 @@ def main(argv=None) -> Fit:
     data = read(args.subject)
     found = fit(data, args.rtol)
     print(report(found, fit_closed(data)))
+    choices = {"nothing": (), "ka": ("ka",), "ka, ke": ("ka", "ke"), "ka, ke, volume": Kinetics._fields}
+    print(report_all({name: fit_all(local, args.rtol) for name, local in choices.items()}))
     if args.output:
-        picture(data, found, args.output)
+        picture(found, args.output)
         print(f"picture saved as {args.output}")
     return found
 

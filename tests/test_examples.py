@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.optimize
 
 import adjointsim as adj
 
@@ -119,11 +120,12 @@ def test_split_step_has_the_gradient_of_dense_transforms(split_step):
 def test_lynx_hare_reaches_the_optimum(lynx_hare):
     """The numbers come from a least-squares fit of an independent implementation with differences for derivatives."""
     fit = lynx_hare.fit(lynx_hare.read(), steps_per_year=20)
-    assert fit.misfit == pytest.approx(16.149289564227, rel=1e-10)
-    np.testing.assert_allclose(fit.rates, [0.540159000, 0.0271653576, 0.796386045, 0.0236946383], rtol=2e-6)
-    np.testing.assert_allclose(fit.initial, [34.6024243, 5.84450619], rtol=2e-6)
+    assert fit.rss == pytest.approx(2.0 * 0.25**2 * 16.149289564227, rel=1e-10)
+    np.testing.assert_allclose(fit.params, [0.540159000, 0.0271653576, 0.796386045, 0.0236946383], rtol=2e-6)
+    np.testing.assert_allclose(fit.y0, [34.6024243, 5.84450619], rtol=2e-6)
     for name, (mean, sd) in lynx_hare.PUBLISHED.items():
-        assert abs(getattr(fit.rates, name) - mean) < sd
+        assert abs(getattr(fit.params, name) - mean) < sd
+        assert getattr(fit.stderr, name) == pytest.approx(sd, rel=0.25)
 
 
 def test_lynx_hare_reads_the_columns_by_name(lynx_hare):
@@ -136,7 +138,7 @@ def test_lynx_hare_prints_a_table_and_saves_a_picture(lynx_hare, tmp_path, capsy
     path = tmp_path / "fit.png"
     lynx_hare.main(["--steps-per-year", "5", "--output", str(path)])
     printed = capsys.readouterr().out
-    assert "alpha       0.5402       0.550   0.0650" in printed
+    assert "alpha       0.5402   0.0595       0.550   0.0650" in printed
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -174,13 +176,35 @@ def test_theophylline_fits_the_first_subject(theophylline, tmp_path, capsys):
     path = tmp_path / "theophylline.png"
     found = theophylline.main(["--output", str(path)])
     closed = theophylline.fit_closed(theophylline.read(1))
-    np.testing.assert_allclose(found.kinetics, closed.kinetics, rtol=2e-6)
-    np.testing.assert_allclose(found.errors, closed.errors, rtol=1e-5)
-    assert found.rss == pytest.approx(closed.rss, rel=1e-8)
-    lka, lke = np.log(found.kinetics.ka), np.log(found.kinetics.ke)
-    np.testing.assert_allclose([lka, lke, *found.errors[:2]], [0.5752, -2.9196, 0.1728, 0.1709], atol=1e-4)
-    assert "ka          1.7774" in capsys.readouterr().out
+    np.testing.assert_allclose(found.params, closed[0], rtol=2e-6)
+    errors = np.array(found.stderr) / np.array(found.params)  # of logarithms
+    np.testing.assert_allclose(errors, closed[1], rtol=1e-5)
+    assert found.rss == pytest.approx(closed[2], rel=1e-8)
+    lka, lke = np.log(found.params.ka), np.log(found.params.ke)
+    np.testing.assert_allclose([lka, lke, *errors[:2]], [0.5752, -2.9196, 0.1728, 0.1709], atol=1e-4)
+    printed = capsys.readouterr().out
+    assert "ka          1.7774" in printed and "ka, ke, volume                     36         47.0658" in printed
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_theophylline_fits_all_subjects(theophylline):
+    """Constants of their own are twelve fits in one; shared ones, the closed form's fit to all data."""
+    own = theophylline.fit_all(theophylline.Kinetics._fields)
+    closed = [theophylline.fit_closed(theophylline.read(k)) for k in range(1, 13)]
+    np.testing.assert_allclose(own.params, [kinetics for kinetics, _, _ in closed], rtol=1e-5)
+    assert own.rss == pytest.approx(sum(rss for _, _, rss in closed), rel=1e-8) and own.names[:2] == ("ka@1", "ke@1")
+    shared = theophylline.fit_all()
+    subjects = [theophylline.read(k) for k in range(1, 13)]
+
+    def residuals(z):
+        p = theophylline.Kinetics(*np.exp(z))
+        return np.concatenate([theophylline.bateman(s.times, s.dose, p) - s.concentrations for s in subjects])
+
+    best = scipy.optimize.least_squares(residuals, np.log(theophylline.START), "3-point", xtol=1e-13, ftol=1e-13, gtol=1e-13)
+    np.testing.assert_allclose(np.log(shared.params), best.x, atol=1e-6)
+    covariance = np.linalg.inv(best.jac.T @ best.jac) * shared.rss / 129
+    np.testing.assert_allclose(np.array(shared.stderr) / np.array(shared.params), np.sqrt(np.diag(covariance)), rtol=1e-5)
+    assert shared.aic > own.aic
 
 
 def test_theophylline_has_the_jacobian_of_the_closed_form(theophylline):
@@ -204,9 +228,13 @@ def test_flu_reaches_the_optimum(flu, tmp_path, capsys):
     """The numbers come from SciPy alone: DOP853 at 1e-12, and differences for derivatives."""
     path = tmp_path / "flu.png"
     found = flu.main(["--output", str(path)])
-    np.testing.assert_allclose(np.exp(found.flu), [1.78810587, 0.455700981, 2.09342905], rtol=1e-6)
-    assert found.rss == pytest.approx(3589.8506931735, rel=1e-9) and found.r0 == pytest.approx(3.92385785, rel=1e-6)
-    assert "R0        3.9239" in capsys.readouterr().out
+    flu = found.params
+    np.testing.assert_allclose([flu.r0 * flu.gamma, flu.gamma, flu.i0], [1.78810587, 0.455700981, 2.09342905], rtol=1e-6)
+    assert found.rss == pytest.approx(3589.8506931735, rel=1e-9) and flu.r0 == pytest.approx(3.92385785, rel=1e-6)
+    low, high = found.confidence()["r0"]
+    assert low < flu.r0 < high and (high - low) / flu.r0 < 0.3
+    printed = capsys.readouterr().out
+    assert "R0        3.9239" in printed and f"R0 is in {low:.3f} .. {high:.3f} (95 %), by the profile in" in printed
     assert path.read_bytes().startswith(b"\x89PNG")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -184,8 +185,12 @@ class ODE:
             raise ArgumentError(f"Got {said[0]}= and method={method!r}, but only stiff methods solve systems")
         self._bounds = {"memory": memory, "checkpoints": checkpoints, "directory": directory, "progress": progress}
         Simulation(_nothing, 0, **self._bounds)  # for its errors
-        self._programs: dict[Any, Program] = {}
+        self._programs = Programs()
         self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was made of it: another process makes that anew."""
+        return self.__dict__ | {"_programs": Programs(), "_control": None}
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> ODESolution:
@@ -238,6 +243,12 @@ class ODE:
         with solve.named():
             return solve.gradient(solve.simulation.hvp(solve.y0, solve.q, *solve.directions(y0_dot, p_dot)))
 
+    def hvp_of(self, y0: Any, p: Any, y0_dot: Any, p_dot: Any, seeds: Callable[[Any, Any], tuple[Any, Any]]) -> Gradient:
+        """The Hessian product of a cost of the observations; see :meth:`.Simulation.hvp_of`."""
+        solve = Solve(self, y0, p)
+        with solve.named():
+            return solve.gradient(solve.simulation.hvp_of(solve.y0, solve.q, *solve.directions(y0_dot, p_dot), seeds))
+
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
         """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`."""
         solve = Solve(self, y0, p)
@@ -262,6 +273,8 @@ class ODE:
     def program(self, y_form: Form, y: Leaves, p_form: Form, p: Leaves, each: tuple[bool, bool]) -> Program:
         """The generated functions for arguments like these."""
         key = (y_form, p_form.kind, each)
+        if not self._programs:
+            self._programs = _programs_of(self)
         found = self._programs.get(key)
         if found is None:
             broken = not self.knots.smooth
@@ -286,6 +299,27 @@ class ODE:
         if fixed:
             self._control = k, numbers, found
         return found
+
+
+class Programs(dict[Any, Program]):
+    """What is generated for a problem, by the forms of arguments: problems that differ by times and bounds alone share it."""
+
+
+@lru_cache(maxsize=32)
+def _shared(*same: Any) -> Programs:
+    return Programs()
+
+
+def _programs_of(ode: ODE) -> Programs:
+    """Those of all problems like this one; of its own where a matrix says what it is like."""
+    f = ode.functions
+    if ode.mass is not None or ode.jac_sparsity is not None:
+        return Programs()
+    same = type(ode), type(ode.tableau), ode.tableau.name, ode.dt is None, ode.knots.smooth, ode.bandwidth
+    try:
+        return _shared(*same, f.rhs, f.diffusion, f.running, f.terminal, f.observe, f.misfit, f.effects, f.events)
+    except TypeError:  # a function without a hash
+        return Programs()
 
 
 def _nothing(n: int, y: float, p: float) -> float:

@@ -6,6 +6,7 @@ They are texts of functions that call the user's; the deriver sees through both.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Functions", "Program", "Systems"]
 
 _F8, _I8 = ScalarSpec("f8"), ScalarSpec("i8")
+_KEPT = 64  # functions for initial states, and simulations of different bounds, of a program
 
 #: what the texts of implicit methods refer to
 IMPLICIT = {
@@ -146,8 +148,9 @@ class Program:
         if functions.misfit is not None:
             self.namespace["user_misfit"] = functions.misfit
             self.misfit = self._define("def misfit(k, seen, q):\n    return user_misfit(k, seen, q.p)")
-        self._initial: tuple[Any, FunctionType] | None = None
-        self._simulation: Simulation | None = None
+        self._numbers = itertools.count()
+        self._initials: dict[Any, FunctionType] = {}
+        self._simulations: dict[Any, Simulation] = {}
         self._integration: tuple[Kind, FunctionKernel] | None = None
 
     @property
@@ -255,10 +258,14 @@ class Program:
 
     def simulation(self, bounds: dict[str, Any]) -> Simulation:
         """A simulation of the generated functions, within bounds; its number of steps is none's."""
-        if self._simulation is None:
+        key = tuple([_mark(value) for value in bounds.values()])
+        found = self._simulations.get(key)
+        if found is None:
+            if len(self._simulations) >= _KEPT:
+                self._simulations.clear()
             functions = {"terminal": self.terminal, "observe": self.observe, "misfit": self.misfit}
-            self._simulation = Simulation(self.step, 0, **functions, observe_at=(), **bounds)
-        return self._simulation
+            found = self._simulations[key] = Simulation(self.step, 0, **functions, observe_at=(), **bounds)
+        return found
 
     @cached_property
     def whole_rate(self) -> FunctionType:
@@ -268,13 +275,19 @@ class Program:
 
     def initial(self, y0: Callable[..., Any], t0: float) -> FunctionType:
         """The initial state as a function of the generated parameters."""
-        if self._initial is None or self._initial[0] is not y0:
-            self._initial = y0, self._initial_of(y0, t0)
-        return self._initial[1]
+        key = y0, t0 if self.timed else None
+        found = self._initials.get(key)
+        if found is None:
+            if len(self._initials) >= _KEPT:
+                self._initials.clear()
+            found = self._initials[key] = self._initial_of(y0, t0)
+        return found
 
     def _initial_of(self, y0: Callable[..., Any], t0: float) -> FunctionType:
-        self.namespace["user_y0"] = y0
-        made = "WithCost(user_y0(q.p), 0.0)" if self.own else "user_y0(q.p)"
+        """Each has a name of its own for ``y0``: several may be in use."""
+        name = f"user_y0_{next(self._numbers)}"
+        self.namespace[name] = y0
+        made = f"WithCost({name}(q.p), 0.0)" if self.own else f"{name}(q.p)"
         if self.timed:
             made = f"Timed({made}, {t0!r})"
         return self._define(f"def initial(q):\n    return {made}")
@@ -389,6 +402,15 @@ class Program:
         if self.functions.observe is None:
             return self._define(f"def observe(n, z, q):\n    return {y}")
         return self._define(f"def observe(n, z, q):\n    return user_observe({'z.t' if self.timed else 'q.time[n]'}, {y}, q.p)")
+
+
+def _mark(bound: Any) -> Any:
+    """What tells a bound from others: 1 byte is not 1.0 of the memory.  A storage without a hash is kept with its mark."""
+    try:
+        hash(bound)
+    except TypeError:
+        return type(bound), id(bound)
+    return type(bound), bound
 
 
 def _name(function: Any) -> str:

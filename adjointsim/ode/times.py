@@ -73,8 +73,8 @@ def knots_of(t0: float, t_eval: np.ndarray, jumps: Sequence[np.ndarray], discont
     if len(wrong):
         k = int(wrong[0])
         raise ArgumentError(
-            f"Got t_eval[{k}]={t_eval[k]!r} and t_eval[{k + 1}]={t_eval[k + 1]!r}, but expected times that increase "
-            "(or all decrease, to integrate backward)"
+            f"Got t_eval[{k}]={float(t_eval[k])!r} and t_eval[{k + 1}]={float(t_eval[k + 1])!r}, but expected times that "
+            "increase (or all decrease, to integrate backward)"
         )
     if sign * (t_eval[0] - t0) < 0.0:
         raise ArgumentError(f"Got t0={t0!r} and t_eval[0]={t_eval[0]!r}, but expected t0 at the first of t_eval or before it")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import adjointsim as adj
-from adjointsim.errors import StructureError
+from adjointsim.errors import ArgumentError, StructureError
 
 
 class Pair(NamedTuple):
@@ -148,3 +148,56 @@ def test_lists_of_numbers_stand_for_vectors():
     one = adj.ODE(listing, [0.0, 1.0], jumps=adj.Jump([0.5], listed_kick), **how).value_and_grad(np.array([1.0, 0.0]), 2.0)
     other = adj.ODE(tupled, [0.0, 1.0], jumps=adj.Jump([0.5], tupled_kick), **how).value_and_grad(np.array([1.0, 0.0]), 2.0)
     assert one[0] == other[0] and one[1].p == other[1].p
+
+
+def fading(t, y, p):
+    return -p * y
+
+
+def doubled(t, y, p):
+    return 2.0 * y
+
+
+def one(p):
+    return 1.0 + 0.0 * p
+
+
+def two(p):
+    return 2.0 + p
+
+
+class Storage:
+    """A second tier that is equal to others, hence without a hash."""
+
+    capacity = 2**20
+
+    def __eq__(self, other):
+        return isinstance(other, Storage)
+
+    def write(self, slot, state):
+        raise AssertionError("not needed")
+
+    read = write
+
+
+def test_problems_that_differ_by_times_and_bounds_share_what_is_generated():
+    given = {"method": "rk4", "dt": 0.25}
+    first = adj.ODE(fading, [0.0, 1.0], **given)
+    again, less = adj.ODE(fading, [0.5, 1.0, 2.0], t0=0.0, **given), adj.ODE(fading, [0.0, 1.0], checkpoints=2, **given)
+    other = adj.ODE(fading, [0.0, 1.0], observe=doubled, **given)
+    jacobians = [ode.jacobian(1.0, 0.3, "p", mode="reverse") for ode in (first, again, less, other)]
+    assert first._programs is again._programs is less._programs is not other._programs
+    np.testing.assert_array_equal(jacobians[0], jacobians[2])
+    np.testing.assert_array_equal(2.0 * jacobians[0], jacobians[3])
+    assert jacobians[1][1] == jacobians[0][1]
+    # each keeps its bounds, and each initial state its function, whichever was used last
+    assert less.plan(1.0, 0.3).slots == 2 != first.plan(1.0, 0.3).slots
+    unhashable = adj.ODE(fading, [0.0, 1.0], directory=Storage(), **given)
+    assert unhashable.run(1.0, 0.3).y == first.run(1.0, 0.3).y
+    fraction, one_byte = (adj.ODE(fading, [0.0, 1.0], memory=bound, **given) for bound in (1.0, 1))
+    fraction.plan(1.0, 0.3)
+    with pytest.raises(ArgumentError, match="memory"):
+        one_byte.vjp(1.0, 0.3)
+    runs = [[ode.run(y0, 0.3).y for y0 in (one, two, one)] for ode in (first, less)]
+    assert runs[0] == runs[1] and runs[0][0] == runs[0][2] and runs[0][1] == pytest.approx(2.3 * runs[0][0])
+    assert first.jacobian(two, 0.3, "p")[0] == pytest.approx(1.0) and first.jacobian(one, 0.3, "p")[0] == 0.0

@@ -1,0 +1,239 @@
+"""Residuals and their Jacobian, for all experiments: the only place where models are run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adjointsim.errors import ArgumentError, FitError
+
+from .data import Measured
+from .experiment import Experiment
+from .losses import Loss
+from .unknowns import Unknowns
+from .workers import Cost, Failed, Task, Workers
+
+__all__ = ["Evaluator", "Failure", "Prior"]
+
+_LISTED = 100  # failures that are remembered
+
+
+class Failure(NamedTuple):
+    """A trial at which a model could not be run: the unknowns by name, the experiment, and what was said."""
+
+    parameters: dict[str, float]
+    experiment: str
+    message: str
+
+
+class Prior(NamedTuple):
+    """Normal knowledge of an unknown."""
+
+    unknown: int
+    mean: float
+    sd: float
+
+
+@dataclass
+class _Memo:
+    """What is known at one x: model values, their Jacobian."""
+
+    x: np.ndarray
+    m: np.ndarray
+    j: np.ndarray | None = None
+
+
+class Evaluator:
+    """The residuals of all experiments, one after the other, and then those of priors, as functions of x."""
+
+    def __init__(
+        self, experiments: Sequence[Experiment], unknowns: Unknowns, loss: Loss, priors: Sequence[Prior], workers: Workers
+    ) -> None:
+        """Runs every model at the start.  FitError, naming the parameters, if one cannot be run there."""
+        self.experiments, self.unknowns, self.loss, self.priors, self.workers = experiments, unknowns, loss, priors, workers
+        self.nfev = self.njev = self.n_failed = 0
+        self.failures: list[Failure] = []
+        self._memo: list[_Memo] = []  # the last two
+        self.last_gradient: np.ndarray | None = None  # where there is no Jacobian
+        x0 = unknowns.x0
+        try:
+            found = list(workers.run(self._tasks(x0)))
+        except Failed as failed:
+            raise self.no_start(failed) from failed.__cause__
+        several = len(experiments) > 1
+        self.measured = [
+            Measured(e.data, e.sigma, observed, f" for experiment {start.name!r}" if several else "")
+            for e, start, observed in zip(experiments, unknowns.starts, found, strict=True)
+        ]
+        self._take_data()
+        try:
+            m = self._checked(found)
+        except Failed as failed:
+            raise self.no_start(failed) from None
+        self.nfev += 1
+        self._memo = [_Memo(x0.copy(), m)]
+        if not np.all(np.isfinite(self.residuals(x0))):
+            raise self.no_start(Failed(0, "the residuals are not finite there"))
+
+    def _take_data(self) -> None:
+        self.data = np.concatenate([own.data for own in self.measured])
+        known = [own.sigma is not None for own in self.measured]
+        if any(known) and not all(known):
+            name = self.unknowns.starts[known.index(False)].name
+            raise ArgumentError(f"Got sigma of some experiments but not of {name!r}: expected it of all, or of none")
+        self.sigma = np.concatenate([own.sigma for own in self.measured]) if all(known) else None
+        self.costs = [Cost(own, self.loss) for own in self.measured]
+        self.ends = np.cumsum([own.n for own in self.measured])
+        for own in self.measured:
+            self.loss.check(own.data, own.place, own.what)
+
+    @property
+    def n(self) -> int:
+        """How many numbers were measured."""
+        return len(self.data)
+
+    # ------------------------------------------------------------------------------------------------- as functions of x
+    def model_values(self, x: np.ndarray) -> np.ndarray:
+        """What the models say of the numbers that were measured, (n,); raises Failed."""
+        memo = self._known(x)
+        if memo is None:
+            self.nfev += 1
+            memo = _Memo(x.copy(), self._checked(list(self.workers.run(self._tasks(x)))))
+            self._memo = [*self._memo[-1:], memo]
+        return memo.m
+
+    def model_jacobian(self, x: np.ndarray) -> np.ndarray:
+        """Its derivatives by the unknowns, (n, k); raises Failed."""
+        self.model_values(x)
+        memo = self._known(x)
+        assert memo is not None
+        if memo.j is None:
+            self.njev += 1
+            j = np.zeros((self.n, self.unknowns.n))
+            tasks = [task for task in self._tasks(x, derivatives=True) if task.wrt]
+            for task, found in zip(tasks, self.workers.run(tasks), strict=True):
+                own = self.measured[task.experiment]
+                first, last = int(self.ends[task.experiment]) - own.n, int(self.ends[task.experiment])
+                for placement, block in zip(self.unknowns.placements[task.experiment], found, strict=True):
+                    j[first:last, placement.unknowns] += own.rows(block, placement.places)
+                if not np.all(np.isfinite(j[first:last])):
+                    raise Failed(task.experiment, "derivatives of the observations are not finite")
+            memo.j = j  # only now: a part of it would be taken for the whole
+        return memo.j
+
+    def residuals(self, x: np.ndarray) -> np.ndarray:
+        """(n + priors,); raises Failed."""
+        r = self.loss.residuals(self.model_values(x), self.data, self.sigma)
+        return np.concatenate([r, self._prior_residuals(x)])
+
+    def jacobian(self, x: np.ndarray) -> np.ndarray:
+        """d residuals / dx; raises Failed."""
+        slopes = self.loss.slopes(self.model_values(x), self.data, self.sigma)
+        return np.concatenate([slopes[:, None] * self.model_jacobian(x), self._prior_jacobian()])
+
+    def cost(self, x: np.ndarray) -> float:
+        """What is minimised; raises Failed."""
+        r = self.residuals(x)
+        return float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
+
+    def cost_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """The cost and its derivatives by x, for the price of a run and a way back of each experiment; raises Failed."""
+        self.nfev += 1
+        self.njev += 1
+        tasks = [task._replace(cost=cost) for task, cost in zip(self._tasks(x, derivatives=True), self.costs, strict=True)]
+        total, gradient = 0.0, np.zeros(self.unknowns.n)
+        for task, (value, y0_bar, p_bar) in zip(tasks, self.workers.run(tasks), strict=True):
+            total += value
+            self._gather(task.experiment, y0_bar, p_bar, gradient)
+        r = self._prior_residuals(x)
+        return total + 0.5 * float(r @ r), gradient + self._prior_jacobian().T @ r
+
+    def product(self, x: np.ndarray, dot: np.ndarray) -> np.ndarray:
+        """The Hessian of the cost by x times a vector, exact; raises Failed."""
+        directions = [self.unknowns.direction(e, dot) for e in range(len(self.experiments))]
+        tasks = [
+            task._replace(cost=cost, direction=direction)
+            for task, cost, direction in zip(self._tasks(x, derivatives=True), self.costs, directions, strict=True)
+        ]
+        out = np.zeros(self.unknowns.n)
+        for task, (y0_part, p_part) in zip(tasks, self.workers.run(tasks), strict=True):
+            self._gather(task.experiment, y0_part, p_part, out)
+        j = self._prior_jacobian()
+        return out + j.T @ (j @ dot)
+
+    def _gather(self, experiment: int, y0_bar: Any, p_bar: Any, out: np.ndarray) -> None:
+        """Add the derivatives by leaves of y0 and p to those by unknowns."""
+        for placement, bar in zip(
+            self.unknowns.placements[experiment], self.unknowns.bars(experiment, y0_bar, p_bar), strict=True
+        ):
+            np.add.at(out, placement.unknowns, np.asarray(bar, np.float64).reshape(-1)[placement.places])
+
+    def effects(self, x: np.ndarray) -> np.ndarray:
+        """Which unknowns change anything; raises Failed."""
+        return np.any(self.jacobian(x) != 0.0, axis=0)
+
+    def finish(self, x: np.ndarray, derivatives: bool) -> None:
+        """See to it that what is asked of x afterwards is known: workers may be gone then."""
+        self.model_values(x)
+        if not derivatives:
+            self.last_gradient = self.cost_and_gradient(x)[1]
+        else:
+            try:
+                self.model_jacobian(x)
+            except Failed as failed:
+                self.failed(x, failed)
+
+    def _prior_residuals(self, x: np.ndarray) -> np.ndarray:
+        return np.array([(x[prior.unknown] - prior.mean) / prior.sd for prior in self.priors])
+
+    def _prior_jacobian(self) -> np.ndarray:
+        out = np.zeros((len(self.priors), self.unknowns.n))
+        for k, prior in enumerate(self.priors):
+            out[k, prior.unknown] = 1.0 / prior.sd
+        return out
+
+    # ----------------------------------------------------------------------------------------------------------- helpers
+    def failed(self, x: np.ndarray, error: Failed) -> None:
+        """Note a trial that failed."""
+        self.n_failed += 1
+        if len(self.failures) < _LISTED:
+            self.failures.append(Failure(self.named(x), self.unknowns.starts[error.experiment].name, str(error)))
+
+    def named(self, x: np.ndarray) -> dict[str, float]:
+        """The unknowns by name."""
+        return dict(zip(self.unknowns.names, x.tolist(), strict=True))
+
+    def _tasks(self, x: np.ndarray, derivatives: bool = False) -> list[Task]:
+        tasks = []
+        for e in range(len(self.experiments)):
+            y0, p = self.unknowns.values(e, x)
+            tasks.append(Task(e, y0, p, self.unknowns.wrt(e) if derivatives else None))
+        return tasks
+
+    def _known(self, x: np.ndarray) -> _Memo | None:
+        return next((memo for memo in reversed(self._memo) if np.array_equal(memo.x, x)), None)
+
+    def _checked(self, found: Sequence[Any]) -> np.ndarray:
+        """The observations of what was measured; Failed if one is not finite, or missing."""
+        out = []
+        for e, (own, observed) in enumerate(zip(self.measured, found, strict=True)):
+            if own.lacks(observed):
+                raise Failed(e, own.lacks(observed))
+            m = own.picked(observed)
+            wrong = np.flatnonzero(~np.isfinite(m))
+            if len(wrong):
+                raise Failed(e, f"the observation of {own.place(int(wrong[0]))} is {m[wrong[0]]}")
+            out.append(m)
+        return np.concatenate(out)
+
+    def no_start(self, failed: Failed) -> FitError:
+        """The error of a fit that cannot start."""
+        x0, names = self.unknowns.x0, self.unknowns.names
+        shown = ", ".join(f"{name}={value:.6g}" for name, value in list(zip(names, x0, strict=True))[:12])
+        shown += ", ..." if len(names) > 12 else ""
+        name = self.unknowns.starts[failed.experiment].name
+        where = f" of experiment {name!r}" if len(self.experiments) > 1 else ""
+        return FitError(f"the model{where} cannot be run at the start, {shown}: {failed}", parameters=self.named(x0))
