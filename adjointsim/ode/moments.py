@@ -60,7 +60,15 @@ def knots_bar(knots: Knots, steps: Steps, equal: bool, y_bar: Any, q_bar: Inputs
     ends = steps.landed >= 0
     if isinstance(y_bar, Timed):  # the state carries the time: from t0 over lengths to targets
         out[0] = y_bar.t
-        np.add.at(out, steps.landed[ends], q_bar.target[ends])  # type: ignore[index]
+        bars, times = q_bar.target[ends], steps.time[1:][ends]  # type: ignore[index]
+        if not equal:
+            np.add.at(out, steps.landed[ends], bars)
+            return out
+        before = np.searchsorted(knots.sign * knots.times, knots.sign * times, side="right") - 1
+        after = np.minimum(before + 1, len(out) - 1)
+        share = (times - knots.times[before]) / np.where(after > before, knots.times[after] - knots.times[before], 1.0)
+        np.add.at(out, before, (1.0 - share) * bars)
+        np.add.at(out, after, share * bars)
         return out
     assert q_bar.time is not None
     moved = np.array(q_bar.time)

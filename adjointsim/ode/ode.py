@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .solution import ODEGradient, ODESolution
 from .solve import Solve, Wrt
 from .sparsity import checked_sparsity
 from .tableaus import DirkTableau, RosenbrockTableau, Tableau, find
-from .times import Knots, knots_of, times_of
+from .times import Knots, grid_of, knots_of, times_of
 
 __all__ = ["ODE", "Event", "Jump"]
 
@@ -168,8 +169,6 @@ class ODE:
         adaptive = getattr(self.tableau, "error", None) is not None
         if self.dt is None and not adaptive:
             raise ArgumentError(f"Got method={method!r} without dt=, but it does not estimate errors: expected dt=, a step size")
-        if self.events and self.dt is not None:
-            raise ArgumentError("Got events= and dt=, but events are located where step sizes are chosen: leave out dt=")
         self.rtol, self.atol = _tolerance("rtol", rtol), _tolerance("atol", atol)
         self.first_step = 0.0 if first_step is None else _positive("first_step", first_step)
         self.max_step = _positive("max_step", max_step, math.inf)
@@ -259,6 +258,13 @@ class ODE:
         if not self.functions.has_cost:
             raise ArgumentError("Got an ODE without a cost, but a value needs terminal=, running= or misfit=")
 
+    @cached_property
+    def stops(self) -> Knots:
+        """The times to step onto; of fixed steps that events may cut, all between them."""
+        if self.dt is None or not self.events:
+            return self.knots
+        return grid_of(self.knots, self.dt, self.max_steps)
+
     def program(self, y_form: Form, y: Leaves, p_form: Form, p: Leaves, each: tuple[bool, bool]) -> Program:
         """The generated functions for arguments like these."""
         key = (y_form, p_form.kind, each)
@@ -267,20 +273,20 @@ class ODE:
             broken = not self.knots.smooth
             found = Program(
                 self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken,
-                Systems(self.bandwidth, self.mass, self.jac_sparsity, self.t0),
+                Systems(self.bandwidth, self.mass, self.jac_sparsity, self.t0), self.dt is not None,
             )  # fmt: skip
             self._programs[key] = found
         return found
 
     def control(self, rtol: Any, atol: Any) -> tuple[Form, Leaves]:
         """What bounds the steps: a Control whose p is None, for tolerances as they are now."""
-        k, numbers = self.knots, (rtol, atol, self.max_step)
+        k, numbers = self.stops, (rtol, atol, self.max_step)
         fixed = all(type(x) is float for x in numbers)  # else they may change in place
         if fixed and self._control is not None and self._control[0] is k and self._control[1] == numbers:
             return self._control[2]
         control = Control(
             None, k.times, k.begins, k.ends, k.fire, ((k.fire != 0) | (k.begins != k.times)).astype(np.int64), k.sign, rtol,
-            atol, self.max_step, *room(), 1e-10 * abs(k.times[-1] - k.times[0]),
+            atol, self.max_step, *room(),
         )  # fmt: skip
         found = read(control, "control", copy=True)
         if fixed:

@@ -66,7 +66,7 @@ class Solve:
         if ode.mass is not None:
             check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
         self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
-        if ode.dt is not None:
+        if ode.dt is not None and not self.timed:
             steps = fixed_steps(ode.knots, ode.dt, ode.max_steps)
             evaluations = steps.count * (self.program.method.evaluations + 1)
             self.found = Found(steps, evaluations, 0)
@@ -74,7 +74,7 @@ class Solve:
             start = [*leaves, np.zeros(1)] if self.own else leaves
             c_form, control = ode.control(rtol, atol)
             self.found = integrate(
-                self.program, ode.knots, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
+                self.program, ode.stops, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
             )  # fmt: skip
         self.simulation = self._simulation(self.found)
         if self.found.failed is not None:
@@ -108,7 +108,7 @@ class Solve:
             time = None
         arrays = time, steps.length, begin, end, steps.fire if jumps else None, kind, target
         self.q = Inputs(self.p, *(a if a is None else in_room(a) for a in arrays), seed=self.ode.seed)  # type: ignore[arg-type]
-        observed = self.ode.knots.observed
+        observed = self.ode.stops.observed
         at = steps.state[observed[observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
         return program.simulation(self.ode._bounds).of_steps(steps.count, at)
@@ -125,9 +125,11 @@ class Solve:
             sim = Simulation(
                 self.program.step, found.steps.count, observe=self.program.observe, observe_at=self.simulation.observe_at
             )
-            partial = self.solution(sim.run(self.y0, self.q), -1, message)
-        except (ArithmeticError, ValueError):  # what stopped the integration may stop this, too: then there is no part to keep
-            pass
+            with self.named():
+                partial = self.solution(sim.run(self.y0, self.q), -1, message)
+        except (ArithmeticError, ValueError) as error:  # what stopped the integration may stop this, too: then there is no part
+            if ode.dt is not None and isinstance(error, NonFiniteError):  # no step is rejected: that came first
+                raise
         return IntegrationError(f"{message}; {why}" if why else message, t=found.t, component=name, solution=partial)
 
     def _culprit(self, t: float, y: Leaves, p: Leaves) -> tuple[str, str]:
