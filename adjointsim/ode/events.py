@@ -50,9 +50,9 @@ def located_{k}(begin, t, h, y, fa, fb, p):
     return b
 """
 
-#: after an attempt that is good enough, with y_next at ``end``: what has just happened does not do so again in no time
+#: after an attempt that is good enough, with y_next at ``landing``: what has just happened does not do so again in no time
 _NOTICE = """
-next_{k} = condition_{k}(end, y_next{own}, c.p)
+next_{k} = condition_{k}(landing, y_next{own}, c.p)
 length_{k} = h
 noticed_{k} = False
 if next_{k} != next_{k} or side_{k}_before != side_{k}_before:

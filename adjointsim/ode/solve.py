@@ -73,9 +73,12 @@ class Solve:
         else:
             start = [*leaves, np.zeros(1)] if self.own else leaves
             c_form, control = ode.control(rtol, atol)
-            self.found = integrate(
-                self.program, ode.stops, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
-            )  # fmt: skip
+            try:
+                self.found = integrate(
+                    self.program, ode.stops, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
+                )  # fmt: skip
+            except ConvergenceError as error:  # of a step that ends at an event, or of a given size
+                raise self._of_a_stage(error) from None
         self.simulation = self._simulation(self.found)
         if self.found.failed is not None:
             raise self._failure(p_leaves)
@@ -232,16 +235,23 @@ class Solve:
             raise type(error)(self._words(str(error))) from None
         except Exception as error:
             self._say_when(error)
-            if isinstance(error, ConvergenceError) and (own := OF_A_STAGE.search(str(error))):
-                text = f"{self.ode.tableau.name}: Newton's method for a stage {own[1]}"
-                if "entries outside" in text:
-                    text = text.replace("bandwidth=", self.program.method.flat.said)
-                else:
-                    text += f": {'a smaller dt=' if self.ode.dt is not None else 'smaller rtol= and atol='} may help"
-                again = ConvergenceError(text, residual=error.residual, updates=error.updates)
-                again.__notes__ = [note for note in error.__notes__ if "<adjointsim" not in note]
-                raise again from None
+            if isinstance(error, ConvergenceError):
+                raise self._of_a_stage(error) from None
             raise
+
+    def _of_a_stage(self, error: ConvergenceError) -> ConvergenceError:
+        """The same in the words of the method, if it is of a stage."""
+        own = OF_A_STAGE.search(str(error))
+        if not own:
+            return error
+        text = f"{self.ode.tableau.name}: Newton's method for a stage {own[1]}"
+        if "entries outside" in text:
+            text = text.replace("bandwidth=", self.program.method.flat.said)
+        else:
+            text += f": {'a smaller dt=' if self.ode.dt is not None else 'smaller rtol= and atol='} may help"
+        again = ConvergenceError(text, residual=error.residual, updates=error.updates)
+        again.__notes__ = [note for note in error.__notes__ if "<adjointsim" not in note]
+        return again
 
     def _say_when(self, error: Exception) -> None:
         """The time of the step in which an exception was raised."""
