@@ -13,8 +13,8 @@ of 1 in place of 0 the transposed system is solved.
 
 A matrix that is singular to working precision raises a ValueError: a pivot that is 0, or is what rounding left of a sum that
 cancels: it is smaller than 16 units of rounding of the absolute values of the terms, which, unlike an estimate of the condition,
-does not depend on how rows and columns are scaled.  Of a band it is smaller than 16 units of the largest number of its column:
-rows whose units differ by 10^15 or more are taken for singular.
+does not depend on how rows and columns are scaled.  Where a pivot of a band is below 10^-4 of its column, rows are scaled, and
+a known solution must come out to six digits; else it is taken for singular, too.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _banded_solve(bands, factors, b, lower, transposed, x):
 
 
 banded_factor = CustomFunction(
-    _banded_factor, lambda bands, lower: (bands.shape[1], bands.shape[0] + lower + 1), _factors, fills=True
+    _banded_factor, lambda bands, lower: (bands.shape[1], bands.shape[0] + lower + 2), _factors, fills=True
 )
 banded_solve = CustomFunction(
     _banded_solve, lambda bands, factors, b, lower, transposed: b.shape, _like_right_side, fills=True

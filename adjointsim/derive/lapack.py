@@ -310,7 +310,11 @@ def solve(factors, b, transposed, x):
 
 @njit(cache=True, error_model="numpy")
 def factorise_bands(bands, lower, factors):
-    """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
+    """Write the factors, (n, 2 lower + upper + 3), the last columns being scales of rows and pivots.  Whether the matrix is
+    regular.
+
+    Where a pivot is small beside its column, units of rows may differ, by which pivots are chosen: then rows are scaled.
+    """
     rows, n = bands.shape
     upper = rows - 1 - lower
     if lower < 0 or upper < 0:
@@ -318,20 +322,108 @@ def factorise_bands(bands, lower, factors):
     if n == 0:
         return True
     lu = doubles(factors)
+    lu[:, rows + lower] = 1.0
+    good, across = _factors_of_bands(bands, lower, lu, factors), np.empty(0)
+    for j in range(n):
+        largest = 0.0
+        for k in range(max(0, upper - j), min(rows, upper - j + n)):
+            largest = max(largest, abs(bands[k, j]))
+        good = good and abs(lu[j, lower + upper]) > 1e-4 * largest  # not if NaN
+    if not good:
+        scales, across = _equal_sizes(bands, lower)
+        scaled = np.zeros((rows, n))
+        for j in range(n):
+            for k in range(max(0, upper - j), min(rows, upper - j + n)):
+                scaled[k, j] = bands[k, j] * scales[j + k - upper]
+        lu[:, rows + lower] = scales
+        if not _factors_of_bands(scaled, lower, lu, factors) or _cancels(scaled, lower):
+            return False
+    ready(lower, upper, lu)
+    return good or _solves(bands, lower, across, factors)
+
+
+@njit(cache=True, error_model="numpy")
+def _factors_of_bands(bands, lower, lu, factors):
+    """Fill in a matrix and factorise it; whether no pivot is 0."""
+    rows, n = bands.shape
+    upper = rows - 1 - lower
     for j in range(n):
         for k in range(lower):  # room for what pivoting brings
             lu[j, k] = 0.0
         for k in range(rows):
             lu[j, lower + k] = bands[k, j] if 0 <= j + k - upper < n else 0.0
-    regular = dgbtrf(lower, upper, lu, factors) == 0
+    return dgbtrf(lower, upper, lu, factors) == 0
+
+
+@njit(cache=True, error_model="numpy")
+def _equal_sizes(bands, lower):
+    """Powers of 2, of rows and of columns, that make the largest number of each some 1 (D. Ruiz, "A scaling algorithm to
+    equilibrate both rows and columns norms in matrices", RAL-TR-2001-034)."""
+    rows, n = bands.shape
+    upper = rows - 1 - lower
+    down, across = np.zeros(n), np.zeros(n)  # logarithms of the scales
+    for sweep in range(10):
+        of_row, of_column = np.full(n, -np.inf), np.full(n, -np.inf)
+        for j in range(n):
+            for k in range(max(0, upper - j), min(rows, upper - j + n)):
+                i = j + k - upper
+                size = np.log2(abs(bands[k, j])) + down[i] + across[j] if bands[k, j] != 0.0 else -np.inf
+                of_row[i], of_column[j] = max(of_row[i], size), max(of_column[j], size)
+        for i in range(n):
+            down[i] -= of_row[i] * (0.5 if sweep else 1.0) if abs(of_row[i]) < np.inf else 0.0
+            across[i] -= of_column[i] * 0.5 if sweep and abs(of_column[i]) < np.inf else 0.0
+    return 2.0 ** np.rint(np.clip(down, -1000.0, 1000.0)), 2.0 ** np.rint(np.clip(across, -1000.0, 1000.0))
+
+
+@njit(cache=True, error_model="numpy")
+def _solves(bands, lower, across, factors):
+    """Whether a known solution comes out, its numbers being of all columns' sizes: else no pivots are good enough for units as
+    these."""
+    rows, n = bands.shape
+    upper = rows - 1 - lower
+    known, b, x = np.empty(n), np.zeros(n), np.empty(n)
     for j in range(n):
-        largest = 0.0
+        known[j] = (1.0 + 0.25 * (j * j % 7)) * across[j]
         for k in range(max(0, upper - j), min(rows, upper - j + n)):
-            largest = max(largest, abs(bands[k, j]))
-        regular = regular and abs(lu[j, lower + upper]) > NOISE * largest  # not if NaN
-    if regular:
-        ready(lower, upper, lu)
-    return regular
+            b[j + k - upper] += bands[k, j] * known[j]
+    solve_bands(factors, b, lower, False, x)
+    for j in range(n):
+        if not abs(x[j] - known[j]) <= 1e-6 * abs(known[j]):
+            return False
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _cancels(bands, lower):
+    """Whether a pivot of a banded matrix is what rounding leaves of its terms: the same elimination beside that of the absolute
+    values of all terms, which takes some three times as long."""
+    rows, n = bands.shape
+    d = rows - 1
+    a, terms = np.zeros((n, rows + lower)), np.zeros((n, rows + lower))
+    for j in range(n):
+        for k in range(rows):
+            if 0 <= j + k + lower - d < n:
+                a[j, lower + k] = bands[k, j]
+                terms[j, lower + k] = abs(bands[k, j])
+    for k in range(n):
+        below, last = min(lower, n - 1 - k), min(k + d, n - 1)
+        p = 0
+        for m in range(1, below + 1):
+            if abs(a[k, d + m]) > abs(a[k, d + p]):
+                p = m
+        if not abs(a[k, d + p]) > NOISE * terms[k, d + p]:  # nor if NaN
+            return True
+        for j in range(k, last + 1 if p else k):
+            at = d + k - j
+            a[j, at], a[j, at + p] = a[j, at + p], a[j, at]
+            terms[j, at], terms[j, at + p] = terms[j, at + p], terms[j, at]
+        for m in range(1, below + 1):
+            weight = a[k, d + m] / a[k, d]
+            for j in range(k + 1, last + 1):
+                term = weight * a[j, d + k - j]
+                a[j, d + k - j + m] -= term
+                terms[j, d + k - j + m] += abs(term)
+    return False
 
 
 @njit(cache=True, error_model="numpy")
@@ -340,13 +432,14 @@ def solve_bands(factors, b, lower, transposed, x):
     n = len(b)
     if len(factors) != n:
         raise ValueError("the right side of a system must be as long as its matrix")
-    work = in_double(x)
+    work, lu = in_double(x), doubles(factors)
+    scale = factors.shape[1] - 2
     for k in range(n):
-        work[k] = b[k]
+        work[k] = b[k] if transposed else b[k] * lu[k, scale]
     if n:
-        dgbtrs(transposed, lower, factors.shape[1] - 2 - 2 * lower, doubles(factors), factors, work)
+        dgbtrs(transposed, lower, factors.shape[1] - 3 - 2 * lower, lu, factors, work)
     for k in range(n):
-        x[k] = work[k]
+        x[k] = work[k] * lu[k, scale] if transposed else work[k]
 
 
 # ------------------------------------------------------------------------------------------------- a word to who called it

@@ -105,7 +105,7 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
         if elsewhere(found, most, probed[i], unit):
             return x.copy(), np.nan, size, BANDS
         noise = noise and abs(r[i]) <= 64.0 * unit * terms
-    factors = np.empty((n, bands.shape[0] + lower + 1), np.int64)
+    factors = np.empty((n, bands.shape[0] + lower + 2), np.int64)
     if not factorise_bands(bands, lower, factors):
         return x.copy(), np.nan, size, SINGULAR
     dx = np.empty_like(r)

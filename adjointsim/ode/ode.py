@@ -31,6 +31,8 @@ __all__ = ["ODE", "Event", "Jump"]
 
 Pullback = Callable[..., ODEGradient]
 
+_KEPT = 16  # programs of a problem
+
 
 @dataclass(frozen=True)
 class Jump:
@@ -55,8 +57,13 @@ class Event:
     the integration ends there with ``stop``.
 
     ``direction`` 1 or -1: only where the condition increases or decreases; 0: either.  An event is noticed where the condition
-    has another sign at the end of a step than at its beginning (bound them with ``max_step`` where it may change twice).
-    Derivatives go through the time of the event.
+    has another sign, or is 0, at the end of a step than at its beginning (bound steps with ``max_step`` where it may change
+    twice); where it is 0 at the beginning its derivative says on which side it is, and nothing happens there.  The step ends with
+    the event; with ``dt``, what is left of it follows.  An event at the time of a jump comes before it.  Derivatives go through
+    the time of the event.
+
+    The verbs raise IntegrationError with the time for two events at one time, for events that accumulate (in ever shorter times,
+    or one whose effect leaves the condition and its derivative at 0), and for a condition that is NaN.
     """
 
     condition: Callable[..., Any]
@@ -92,7 +99,8 @@ class ODE:
                 like y.  The sizes of steps are chosen once, forward, and are then constants: a gradient is that of the map
                 that these steps define, which approaches the exact sensitivity as the tolerances become smaller.  Rejected
                 steps are forgotten.
-    dt:         steps of this size instead (shortened to a whole number of them between two times of ``t_eval``).
+    dt:         steps of this size instead (shortened to a whole number of them between two times of ``t_eval``); an event cuts
+                one of them in two.
     running:    its integral is computed by the method as one more component, which does not count in the error.
     events:     :class:`Event` s; ``jumps``: :class:`Jump` s; ``discontinuities``: times at which rhs may jump, which are stepped
                 onto, too.
@@ -238,14 +246,16 @@ class ODE:
             return solve.gradient(solve.simulation.hvp(solve.y0, solve.q, *solve.directions(y0_dot, p_dot)))
 
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
-        """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`."""
+        """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`.
+
+        For the times "t0" and "t_eval" the last axis of each array is that of the time, for "jumps" there is a tuple of such
+        arrays, one for each jump; see :meth:`value_and_grad`.
+        """
         solve = Solve(self, y0, p)
-        names = solve.wrt(wrt)
-        if solve.times:
-            raise ArgumentError(f"Got wrt name {solve.times[0]!r}, but a Jacobian is with respect to y0 and p: see vjp")
+        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
         with solve.named():
-            found = solve.simulation.jacobian(solve.y0, solve.q, names, mode)
-        return found[0] if isinstance(wrt, str) else found
+            found = solve.jacobian(names, mode)
+        return found[wrt] if isinstance(wrt, str) else tuple(found[name] for name in names)
 
     def plan(self, y0: Any, p: Any = None) -> Plan:
         """What a gradient will store and recompute; the steps are found for it."""
@@ -275,6 +285,8 @@ class ODE:
                 self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken,
                 Systems(self.bandwidth, self.mass, self.jac_sparsity, self.t0), self.dt is not None,
             )  # fmt: skip
+            if len(self._programs) >= _KEPT:
+                self._programs.clear()
             self._programs[key] = found
         return found
 

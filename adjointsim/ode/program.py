@@ -325,7 +325,8 @@ class Program:
         lines = ["kind = q.kind[n]", "h = q.length[n]", "t_next = t + h", f"if kind == {LANDS}:", "    t_next = q.target[n]",
                  "    h = t_next - t"]  # fmt: skip
         for k in events:
-            lines += [f"if kind == {EVENT + k}:", f"    h = root(moment_{k}, q.length[n], ({begin}, t, y, q.p))", "    t_next = t + h"]
+            located = f"root(moment_{k}, q.length[n], ({begin}, t, y, q.p))"
+            lines += [f"if kind == {EVENT + k}:", f"    h = {located}", "    t_next = t + h"]
         lines.append(f"y_next = advanced({begin}, {end}, h, y, q.p)")
         for k in events:
             if self.functions.events[k].effect is not None:

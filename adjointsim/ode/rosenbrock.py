@@ -3,9 +3,10 @@
     (I - h gamma J) U_i = h gamma (f(t + alpha_i h, y + sum_j a_ij U_j) + h gamma_i f_t) + gamma sum_j c_ij U_j
     y_next = y + sum_i m_i U_i
 
-(times h gamma, so that a step may have no length, from an event to a time that it happens at; E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd edition 1996, section IV.7, equation 7.25).  J and f_t come
-from tangents of the right-hand side at (t, y).  The way back solves the transposed systems with the same factors, and goes
-through J: it takes second derivatives of the right-hand side.
+(E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd edition 1996, section IV.7, equation 7.25, times h gamma: a
+step may have no length, from an event to a time that it happens at).  J and f_t come from tangents of the right-hand side at
+(t, y).  The way back solves the transposed systems with the same factors, and goes through J: it takes second derivatives of the
+right-hand side.
 """
 
 from __future__ import annotations

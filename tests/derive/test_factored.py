@@ -142,3 +142,39 @@ def test_scaling_is_not_singular():
     rows, columns = 10.0 ** np.array([30, -40, 0, 12]), 10.0 ** np.array([-25, 18, 3, -60])
     x = adj.vjp(lambda a, b: lu_solve(a, lu_factor(a), b, 0), rows[:, None] * A * columns, rows * B)[0]
     np.testing.assert_allclose(x * columns, np.linalg.solve(A, B), rtol=1e-12)
+
+
+def bands_of(a, lower, upper):
+    """As ``scipy.linalg.solve_banded`` takes them."""
+    n = len(a)
+    out = np.zeros((lower + upper + 1, n))
+    for j in range(n):
+        for i in range(max(0, j - upper), min(n, j + lower + 1)):
+            out[upper + i - j, j] = a[i, j]
+    return out
+
+
+def two_wide(bands, b):
+    return banded_solve(bands, banded_factor(bands, 2), b, 2, 0)
+
+
+def three_by_seven(bands, b):
+    return banded_solve(bands, banded_factor(bands, 3), b, 3, 0)
+
+
+@pytest.mark.parametrize(("f", "lower", "upper"), [(two_wide, 2, 1), (three_by_seven, 3, 7)], ids=["narrow", "LAPACK"])
+def test_units_of_bands_are_not_singular(f, lower, upper):
+    """Unknowns, equations or both in units that alternate by 10^18, or go from 10^-30 to 10^30; what is singular stays so."""
+    n = 24
+    a = np.triu(np.tril(RNG.standard_normal((n, n)), upper), -lower) + 8.0 * np.eye(n)
+    b = RNG.standard_normal(n)
+    singular = a.copy()
+    for i in range(17 - lower, 17):
+        singular[i, : 17 - lower] = singular[i, 18:] = 0.0
+    singular[17] = 0.5 * singular[17 - lower] - singular[16]
+    one, fields, steep = np.ones(n), 2.0 ** (60.0 * (np.arange(n) % 2)), 2.0 ** np.rint(np.linspace(-100.0, 100.0, n))
+    for rows, columns in ((one, one), (1.0 / fields, fields), (fields, one), (one, fields), (steep, one), (one, steep)):
+        x = adj.vjp(f, bands_of(rows[:, None] * a * columns, lower, upper), rows * b)[0]
+        np.testing.assert_allclose(x * columns, np.linalg.solve(a, b), rtol=1e-9, atol=1e-10)
+        with pytest.raises(ValueError, match="the banded matrix is singular"):
+            adj.vjp(f, bands_of(rows[:, None] * singular * columns, lower, upper), rows * b)

@@ -156,7 +156,8 @@ def later(t, y, p):
 
 def test_two_events_at_one_time_are_refused():
     events = [adj.Event(late, turn), adj.Event(later, turn)]
-    with pytest.raises(IntegrationError, match=r"events\[0\] \(late\) and events\[1\] \(later\) happen at the same time") as caught:
+    words = r"events\[0\] \(late\) and events\[1\] \(later\) happen at the same time"
+    with pytest.raises(IntegrationError, match=words) as caught:
         adj.ODE(decay, [0.0, 3.0], method="bosh3", events=events).run(1.0, 0.5)
     assert caught.value.t == pytest.approx(1.0, rel=1e-14)
 

@@ -50,6 +50,15 @@ def test_values_and_gradients_are_those_of_the_steps(method):
     assert value == solution.value == pytest.approx(again(x), rel=1e-12)
     found = [*np.ravel(grad.y0), *grad.p, grad.t0, *grad.t_eval, *grad.jumps[0]]
     np.testing.assert_allclose(found, derivatives(again, x), rtol=1e-9)
+    forward, backward = (ode.jacobian(y0, P, wrt=("t_eval", "t0"), mode=mode) for mode in ("forward", "reverse"))
+
+    def seen(k, j):  # number j of observation k
+        return derivatives(lambda x: solved(method, x[6], x[7:10], x[10:], DT, x[:2], x[2:6])[0][k][j], x)[6:10]
+
+    for k, j in np.ndindex(3, 2):
+        for t_eval, t0 in (forward, backward):
+            t_eval, t0 = (t_eval[:, j], t0[:, j]) if method == "rk4" else (t_eval[j], t0[j])
+            np.testing.assert_allclose([t0[k], *t_eval[k]], seen(k, j), rtol=1e-9, atol=1e-12)
     bounded = problem(method, checkpoints=2).value_and_grad(y0, P)[1]
     plain = ode.value_and_grad(y0, P)[1]
     np.testing.assert_array_equal([*np.ravel(bounded.y0), *bounded.p], [*np.ravel(plain.y0), *plain.p])
