@@ -387,10 +387,10 @@ def _solves(bands, lower, across, factors):
         for k in range(max(0, upper - j), min(rows, upper - j + n)):
             b[j + k - upper] += bands[k, j] * known[j]
     solve_bands(factors, b, lower, False, x)
+    good = True
     for j in range(n):
-        if not abs(x[j] - known[j]) <= 1e-6 * abs(known[j]):
-            return False
-    return True
+        good = good and abs(x[j] - known[j]) <= 1e-6 * abs(known[j])  # not if NaN
+    return good
 
 
 @njit(cache=True, error_model="numpy")
