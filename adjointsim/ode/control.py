@@ -9,6 +9,8 @@ section IV.2), with k = order of the error estimate + 1:
 
 and does not grow next to a rejected step.  The first one is that of E. Hairer, S. Norsett, G. Wanner, Solving Ordinary
 Differential Equations I, section II.4.
+
+Of fixed sizes there is a choice, too, where there are events: a step goes to the next time of a grid, or to an event before it.
 """
 
 from __future__ import annotations
@@ -17,14 +19,13 @@ from collections.abc import Sequence
 from textwrap import indent
 
 from .dirk import Dirk
-from .events import EventText, notice, sides
+from .events import AN_INSTANT, EventText, notice, sides
 from .explicit import Explicit
+from .inputs import ACCUMULATE, DONE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
 from .rosenbrock import Rosenbrock
+from .splitting import Splitting
 
-__all__ = ["ACCUMULATE", "DONE", "NOT_FINITE", "STOPPED", "TOGETHER", "TOO_SMALL", "control_text"]
-
-#: how a call of ``control`` ends
-DONE, TOO_SMALL, NOT_FINITE, STOPPED, TOGETHER, ACCUMULATE = range(6)
+__all__ = ["control_text"]
 
 _TEXT = """
 def control(t, guess, before, last, knot, tries, fired, y, c):
@@ -34,6 +35,7 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
     rows = 0
     rejected = 0
     evaluations = 0
+    other = -1
     status = {done}
     grows = True
     at = t
@@ -47,44 +49,15 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
         at = c.begins[knot - 1]
     k1 = rate(at, y, c.p)
 {sides_at_first}
-    if guess == 0.0 and knot < len(c.knots):
 {first_guess}
-        evaluations += 1
-        if not guess > 0.0:
-            status = {not_finite}
     while status == {done} and knot < len(c.knots) and rows < len(c.room) and (tries > 0 or not grows):
         tries -= 1
-        left = abs(c.knots[knot] - t)
-        wanted = min(guess, c.longest)
-        size = wanted
-        lands = left <= 1.0000001 * size
-        if lands:
-            size = left
-        elif left < 2.0 * size:
-            size = 0.5 * left
-        h = c.sign * size
-        landing = t + h
-        end = landing
-        if lands:
-            h = c.knots[knot] - t
-            landing = c.knots[knot]
-            end = c.ends[knot]
-        elif size < 1e-15 * abs(t) or landing == t:
-            status = {too_small}
-            break
+{size}
 {attempt}
         evaluations += {evaluations}
         if norm <= 1.0:
 {notice}
-            rate_of_error = math.log(max(norm, 1e-10))
-            factor = min(10.0, max(0.2, 0.9 * math.exp({alpha!r} * rate_of_error + {beta!r} * before)))
-            if not grows:
-                factor = min(factor, 1.0)
-            grows = True
-            before = max(rate_of_error, -9.0)
-            guess = size * factor
-            if size < wanted:
-                guess = max(guess, wanted)
+{next_size}
 {cut}
             time[rows] = landing
             length[rows] = h
@@ -108,19 +81,65 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
             else:
                 k1 = {known}
 {sides}
-        else:
-            rejected += 1
-            grows = False
-            factor = 0.2
-            if norm < 1e300:
-                factor = max(0.2, 0.9 * math.exp({plain!r} * math.log(norm)))
-            guess = size * factor
-    return status, rows, rejected, evaluations, t, guess, before, last, knot, fired, y, time, length, landed
+{rejected}
+    return status, rows, rejected, evaluations, t, guess, before, last, knot, fired, other, y, time, length, landed
+"""
+
+#: the step to try, of a chosen size
+_SIZE = f"""
+left = abs(c.knots[knot] - t)
+wanted = min(guess, c.longest)
+size = wanted
+lands = left <= 1.0000001 * size
+if lands:
+    size = left
+elif left < 2.0 * size:
+    size = 0.5 * left
+h = c.sign * size
+landing = t + h
+end = landing
+if lands:
+    h = c.knots[knot] - t
+    landing = c.knots[knot]
+    end = c.ends[knot]
+elif size < 1e-15 * abs(t) or landing == t:
+    status = {TOO_SMALL}
+    break
+"""
+
+#: the same of a fixed size: the times to step onto are close enough
+_FIXED_SIZE = """
+lands = True
+h = c.knots[knot] - t
+landing = c.knots[knot]
+end = c.ends[knot]
+"""
+
+_NEXT_SIZE = """
+rate_of_error = math.log(max(norm, 1e-10))
+factor = min(10.0, max(0.2, 0.9 * math.exp({alpha!r} * rate_of_error + {beta!r} * before)))
+if not grows:
+    factor = min(factor, 1.0)
+grows = True
+before = max(rate_of_error, -9.0)
+guess = size * factor
+if size < wanted:
+    guess = max(guess, wanted)
+"""
+
+_REJECTED = """
+else:
+    rejected += 1
+    grows = False
+    factor = 0.2
+    if norm < 1e300:
+        factor = max(0.2, 0.9 * math.exp({plain!r} * math.log(norm)))
+    guess = size * factor
 """
 
 #: where a step of a system with events ends at one of them
-_CUT = """
-if status != {done}:
+_CUT = f"""
+if status == {TOGETHER} or status == {ACCUMULATE}:
     break
 if hit >= 0:
     lands = False
@@ -129,71 +148,102 @@ if hit >= 0:
     y_next = advanced(at, landing, h, y, c.p)
 """
 
-_HAPPENS = """
-fired = hit
+#: then; ``fired`` is the event that was now, but for rounding
+_HAPPENS = f"""
 if hit >= 0:
     fresh = True
     landed[rows] = -2 - hit
-    if abs(t - last) < c.shortest:
-        status = {accumulate}
+    if abs(t - last) < 1e-10 * abs(t - c.knots[0]):
+        status = {ACCUMULATE}
+        if fired >= 0 and fired != hit:
+            status = {TOGETHER}
+            other = fired
     last = t
+if hit >= 0 or abs(h) > {AN_INSTANT}:
+    fired = hit
 """
 
 _FIRST_GUESS = """
-{norm_of_y}
-{norm_of_rate}
-h = 0.01 * of_y / of_rate
-if of_y < 1e-5 or of_rate < 1e-5:
-    h = 1e-6
-h = min(h, c.longest, abs(c.knots[-1] - t))
-h = c.sign * h
-k2 = rate(at + h, {ahead}, c.p)
-{norm_of_change}
-change = change / abs(h)
-guess = 0.0
-if max(of_rate, change) <= 1e-15:
-    guess = max(1e-6, 1e-3 * abs(h))
-elif max(of_rate, change) < 1e300:
-    guess = (0.01 / max(of_rate, change)) ** {exponent!r}
-guess = min(100.0 * abs(h), guess)
+if guess == 0.0 and knot < len(c.knots):
+    {norm_of_y}
+    {norm_of_rate}
+    h = 0.01 * of_y / of_rate
+    if of_y < 1e-5 or of_rate < 1e-5:
+        h = 1e-6
+    h = min(h, c.longest, abs(c.knots[-1] - t))
+    h = c.sign * h
+    k2 = rate(at + h, {ahead}, c.p)
+    {norm_of_change}
+    change = change / abs(h)
+    guess = 0.0
+    if max(of_rate, change) <= 1e-15:
+        guess = max(1e-6, 1e-3 * abs(h))
+    elif max(of_rate, change) < 1e300:
+        guess = (0.01 / max(of_rate, change)) ** {exponent!r}
+    guess = min(100.0 * abs(h), guess)
+    evaluations += 1
+    if not guess > 0.0:
+        status = {not_finite}
 """
 
 
 def control_text(
-    method: Explicit | Rosenbrock | Dirk, jumps: Sequence[str], events: Sequence[EventText] = (), own: str = ""
-) -> str:
+    method: Explicit | Rosenbrock | Dirk | Splitting, jumps: Sequence[str], events: Sequence[EventText] = (), own: str = "",
+    fixed: bool = False,
+) -> str:  # fmt: skip
     """The text of ``control``.
 
     It goes on at (t, y) towards ``c.knots[knot]`` and tries steps of the size ``guess`` (0: to be found), ``tries`` of them or
     until one is accepted, so that the steps do not depend on how many are tried in a call; it returns how it ended, what it
-    recorded and where it is.  ``jumps`` are lines for what happens at ``c.knots[knot]``; ``own`` is the path of the user's y in
-    the state.
+    recorded and where it is, and of events at one time the ``other``.  ``jumps`` are lines for what happens at
+    ``c.knots[knot]``; ``own`` is the path of the user's y in the state.  ``fixed``: each step goes as far as that knot is, or to
+    an event before it.
     """
-    t, norm, tree = method.tableau, method.norm, method.tree
-    assert t.control_order is not None
-    k = t.control_order + 1
-    first = _FIRST_GUESS.strip().format(
-        norm_of_y=_lines(norm.lines("of_y", lambda path: f"y{path}", "y")),
-        norm_of_rate=_lines(norm.lines("of_rate", lambda path: f"k1{path}", "y")),
-        ahead=tree.of(lambda path: f"y{path} + h * k1{path}"),
-        norm_of_change=_lines(norm.lines("change", lambda path: f"k2{path} - k1{path}", "y")), exponent=1.0 / k,
-    )  # fmt: skip
+    tree = method.tree
+    pieces = _fixed(method) if fixed else _chosen(method)  # type: ignore[arg-type]
     noticed = cut = happens = remembered = ""
     if events:
-        noticed, remembered = notice([event.direction for event in events], own, TOGETHER), sides(len(events))
-        cut, happens = _CUT.strip().format(done=DONE), _HAPPENS.strip().format(accumulate=ACCUMULATE)
+        noticed, remembered = notice([event.direction for event in events], own), sides(len(events))
+        cut, happens = _CUT, _HAPPENS
         for e, event in enumerate(events):
             lines = [*event.effect, *([f"status = {STOPPED}"] if event.stop else [])]
-            happens += f"\nif hit == {e}:\n{indent(_lines(lines), '    ')}" if lines else ""
+            happens += f"if hit == {e} and status == {DONE}:\n{indent(_lines(lines), '    ')}\n" if lines else ""
+    blocks = {"sides_at_first": (4, remembered), "sides": (12, remembered), "notice": (12, noticed), "cut": (12, cut)}
+    blocks |= {"happens": (12, happens), "jumps_at_0": (8, _lines(jumps)), "jumps": (16, _lines(jumps))}
+    texts = {name: indent(text.strip("\n"), " " * by) for name, (by, text) in (blocks | pieces).items()}
+    known = None if fixed else method.last
     return _TEXT.format(
-        done=DONE, too_small=TOO_SMALL, not_finite=NOT_FINITE, copy=tree.copy("y"), first_guess=indent(first, " " * 8),
-        jumps_at_0=indent(_lines(jumps), " " * 8), jumps=indent(_lines(jumps), " " * 16),
-        attempt=indent(_lines(method.attempt("at", "end", "c.p")), " " * 8), evaluations=method.evaluations,
-        alpha=-0.7 / k, beta=0.4 / k, plain=-1.0 / k, fresh=method.last is None, known=method.last or "k1",
-        sides_at_first=indent(remembered, " " * 4), sides=indent(remembered, " " * 12), notice=indent(noticed, " " * 12),
-        cut=indent(cut, " " * 12), happens=indent(happens, " " * 12),
+        done=DONE, copy=tree.copy("y"), evaluations=method.evaluations + fixed, fresh=known is None, known=known or "k1", **texts
+    )
+
+
+def _chosen(method: Explicit | Rosenbrock | Dirk) -> dict[str, tuple[int, str]]:
+    """The pieces of the text for step sizes that are chosen, and how far each is indented."""
+    norm, order = method.norm, method.tableau.control_order
+    assert order is not None
+    k = order + 1
+    first = _FIRST_GUESS.format(
+        norm_of_y=_inside(norm.lines("of_y", lambda path: f"y{path}", "y")),
+        norm_of_rate=_inside(norm.lines("of_rate", lambda path: f"k1{path}", "y")),
+        ahead=method.tree.of(lambda path: f"y{path} + h * k1{path}"),
+        norm_of_change=_inside(norm.lines("change", lambda path: f"k2{path} - k1{path}", "y")), exponent=1.0 / k,
+        not_finite=NOT_FINITE,
     )  # fmt: skip
+    return {
+        "first_guess": (4, first), "size": (8, _SIZE), "attempt": (8, _lines(method.attempt("at", "end", "c.p"))),
+        "next_size": (12, _NEXT_SIZE.format(alpha=-0.7 / k, beta=0.4 / k)), "rejected": (8, _REJECTED.format(plain=-1.0 / k)),
+    }  # fmt: skip
+
+
+def _fixed(method: Explicit | Rosenbrock | Dirk | Splitting) -> dict[str, tuple[int, str]]:
+    """The same for steps from each time to the next."""
+    attempt = _lines([*method.step("at", "end", "c.p"), "norm = 0.0"])
+    return {"first_guess": (4, ""), "size": (8, _FIXED_SIZE), "attempt": (8, attempt), "next_size": (12, ""), "rejected": (8, "")}
 
 
 def _lines(lines: Sequence[str]) -> str:
     return "\n".join(lines)
+
+
+def _inside(lines: Sequence[str]) -> str:
+    return "\n    ".join(lines)

@@ -1,6 +1,6 @@
 """Diagonally implicit Runge-Kutta methods as text.
 
-    Y_i = y + h sum_{j < i} a_ij k_j + h gamma k_i,    k_i = f(t + c_i h, Y_i),    y_next = y + h sum_i b_i k_i
+    Y_i = y + sum_{j < i} (a_ij / gamma) z_j + z_i,    z_i = h gamma f(t + c_i h, Y_i),    y_next = y + sum_i (b_i / gamma) z_i
 
 (E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd edition 1996, section IV.6; C. Kennedy, M. Carpenter,
 "Diagonally implicit Runge-Kutta methods for ordinary differential equations", NASA/TM-2016-219173).
@@ -53,10 +53,10 @@ class Dirk:
 
     def __init__(self, tableau: DirkTableau, norm: Norm, flat: Flat) -> None:
         self.tableau, self.norm, self.tree, self.flat = tableau, norm, norm.tree, flat
-        t = tableau
+        t, gamma = tableau, float(tableau.gamma)
         flat.tree.namespace.update(
-            stage_a=lower_triangle(t.a), stage_weights=np.array(t.b, float), stage_errors=np.array(t.error or (), float),
-            **stage_times(t.c),
+            stage_a=lower_triangle(t.a) / gamma, stage_weights=np.array(t.b, float) / gamma,
+            stage_errors=np.array(t.error or (), float) / gamma, **stage_times(t.c),
         )
 
     @property
@@ -81,35 +81,35 @@ class Dirk:
         """Lines that give ``y_next``."""
         matrices = self.flat.matrices
         solved = [f"x = {matrices.root}(stage, x, (moment, base, weight, y, {p}){matrices.said_to_root})"]
-        return self._lines(begin, end, [], f"flat_rate({begin}, v, y, {p})", solved)
+        return self._lines(begin, end, [], [f"k = flat_rate({begin}, v, y, {p})"], solved)
 
     def attempt(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next`` and the ``norm`` of its error, from k1; Inf if a stage is not found."""
         t, flat = self.tableau, self.flat
-        first = [f"matrix = shifted(1.0, (h * {float(t.gamma)!r}) * jacobian({begin}, v, y, {p}))",
+        first = [f"matrix = shifted(1.0, weight * jacobian({begin}, v, y, {p}))",
                  f"factors = {flat.matrices.factor('matrix')}", "good = True"]  # fmt: skip
         solved = ["if good:", "    x, good = found(x, moment, base, weight, matrix, factors, y, c)"]
-        error = flat.vector.of(lambda path: f"h * raw{path}")
         return [
-            *self._lines(begin, end, first, "packed(k1)", solved),
-            f"raw = summed(stage_errors, s, {t.stages})", f"raw = {error}", *(["raw = massed(raw)"] if flat.mass else []),
+            *self._lines(begin, end, first, ["k = packed(k1)"], solved),
+            f"raw = summed(stage_errors, s, {t.stages})", *(["raw = massed(raw)"] if flat.mass else []),
             f"error = unpacked({flat.matrices.solve('matrix', 'factors', 'raw')}, y)",
             *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"), "if not good:", "    norm = np.inf",
         ]  # fmt: skip
 
-    def _lines(self, begin: str, end: str, first: list[str], known: str, solved: list[str]) -> list[str]:
-        """``first`` are lines before the stages, ``known`` is the derivative at the beginning, and ``solved`` are lines that find
-        a stage x, which is the one before until then."""
+    def _lines(self, begin: str, end: str, first: list[str], known: list[str], solved: list[str]) -> list[str]:
+        """``first`` are lines before the stages, ``known`` give the derivative k at the beginning, and ``solved`` find a stage x,
+        which is the one before until then."""
         t, flat, of = self.tableau, self.flat, self.flat.vector.of
-        moved = of(lambda path: f"v{path} + h * moved{path}")
+        moved = of(lambda path: f"v{path} + moved{path}")
+        known = [*known, f"s[0] = {of(lambda path: f'weight * k{path}')}"] if t.explicit_first else []
         last = ["v_next = x"]
         if not t.stiffly_accurate:
             last = [f"moved = summed(stage_weights, s, {t.stages})", f"v_next = {moved}"]
         return [
             "v = packed(y)", f"weight = h * {float(t.gamma)!r}", *first,
-            f"s = np.zeros(({t.stages}, {flat.count or 'len(v)'}))", *([f"s[0] = {known}"] if t.explicit_first else []),
+            f"s = np.zeros(({t.stages}, {flat.count or 'len(v)'}))", *known,
             f"x = {flat.vector.own('v')}", f"for i in range({int(t.explicit_first)}, {t.stages}):",
             f"    moment = {end} if stage_ends[i] else {begin} + stage_times[i] * h",
             "    moved = summed(stage_a[i], s, i)", f"    base = {moved}", *(f"    {line}" for line in solved),
-            f"    s[i] = {of(lambda path: f'(x{path} - base{path}) / weight')}", *last, "y_next = unpacked(v_next, y)",
+            f"    s[i] = {of(lambda path: f'x{path} - base{path}')}", *last, "y_next = unpacked(v_next, y)",
         ]  # fmt: skip

@@ -12,11 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["EventText", "event_text", "notice", "sides"]
+from .inputs import ACCUMULATE, TOGETHER, UNKNOWN
+
+__all__ = ["AN_INSTANT", "EventText", "event_text", "notice", "sides"]
+
+#: the text of a time that may be what rounding leaves
+AN_INSTANT = "2e-15 * abs(t)"
 
 _TEXT = """
-def moment_{k}(s, t, y, p):
-    z = advanced(t, t + s, s, y, p)
+def moment_{k}(s, begin, t, y, p):
+    z = advanced(begin, t + s, s, y, p)
     return condition_{k}(t + s, z{own}, p)
 
 def side_{k}(fired, t, y, rates, p):
@@ -25,19 +30,18 @@ def side_{k}(fired, t, y, rates, p):
         c = jvp(condition_{k}, (t, y{own}, p), (1.0, {rates}, None))[1]
     return c
 
-def located_{k}(t, h, y, side, p):
+def located_{k}(begin, t, h, y, fa, fb, p):
     a = 0.0
     b = h
-    fa = side
-    fb = moment_{k}(h, t, y, p)
+    above = fa > 0.0
     for iteration in range(200):
         if fb == 0.0 or abs(b - a) <= 4e-16 * abs(b) + 1e-16 * abs(t):
             break
         s = b - fb * (b - a) / (fb - fa)
         if a == 0.0 or iteration % 3 == 2 or not (min(a, b) < s < max(a, b)):
             s = 0.5 * (a + b)
-        fs = moment_{k}(s, t, y, p)
-        if (fs > 0.0) == (side > 0.0) and fs != 0.0:
+        fs = moment_{k}(s, begin, t, y, p)
+        if (fs > 0.0) == above and fs != 0.0:
             a = s
             fa = fs
         else:
@@ -46,16 +50,30 @@ def located_{k}(t, h, y, side, p):
     return b
 """
 
-#: after an attempt that is good enough, with y_next at ``landing``
+#: after an attempt that is good enough, with y_next at ``landing``: what has just happened does not do so again in no time
 _NOTICE = """
 next_{k} = condition_{k}(landing, y_next{own}, c.p)
-if {crossed}:
-    length_{k} = located_{k}(at, h, y, side_{k}_before, c.p)
-    if hit >= 0 and abs(length_{k} - hit_length) <= 1e-9 * abs(h):
-        status = {together}
+length_{k} = h
+noticed_{k} = False
+if next_{k} != next_{k} or side_{k}_before != side_{k}_before:
+    status = {unknown}
+    other = {k}
+if fired != {k} or abs(h) > {instant}:
+    noticed_{k} = {crossed}
+    if fired == {k} and side_{k}_before == 0.0 and ({passes}):
+        status = {accumulate}
+if noticed_{k}:
+    length_{k} = located_{k}(at, t, h, y, side_{k}_before, next_{k}, c.p)
     if hit < 0 or abs(length_{k}) < abs(hit_length):
         hit = {k}
         hit_length = length_{k}
+"""
+
+#: then, for another event of the step
+_TOGETHER = """
+if noticed_{k} and hit != {k} and abs(length_{k} - hit_length) <= 1e-9 * abs(h):
+    status = {together}
+    other = {k}
 """
 
 
@@ -73,15 +91,22 @@ def event_text(k: int, own: str, rates: str) -> str:
     return _TEXT.format(k=k, own=own, rates=rates)
 
 
-def notice(directions: Sequence[int], own: str, together: int) -> str:
-    """Lines that find the first event of a step."""
+def notice(directions: Sequence[int], own: str) -> str:
+    """Lines that find the first event of a step, ``hit``, which is after ``hit_length``; the status is set where there is none to
+    find, or not one."""
     lines = ["hit = -1", "hit_length = h"]
     for k, direction in enumerate(directions):
-        # one that has just happened does so again only on the far side: a step of length 0 to a knot leaves it at 0
-        touched = f"next_{k} == 0.0 and fired != {k}"
-        up, down = (f"side_{k}_before {before} 0.0 and (next_{k} {after} 0.0 or ({touched}))" for before, after in ("<>", "><"))
-        crossed = up if direction > 0 else down if direction < 0 else f"({up}) or ({down})"
-        lines.append(_NOTICE.strip().format(k=k, own=own, crossed=crossed, together=together))
+        passes = f"next_{k} {'>' if direction > 0 else '<' if direction < 0 else '!='} 0.0"
+        up, down = (f"(side_{k}_before {before} 0.0 and next_{k} {after}= 0.0)" for before, after in ("<>", "><"))
+        crossed = up if direction > 0 else down if direction < 0 else f"{up} or {down}"
+        lines.append(
+            _NOTICE.strip().format(
+                k=k, own=own, crossed=crossed, passes=passes, unknown=UNKNOWN, accumulate=ACCUMULATE, instant=AN_INSTANT
+            )
+        )
+    if len(directions) > 1:
+        lines += [_TOGETHER.strip().format(k=k, together=TOGETHER) for k in range(len(directions))]
+        lines += [f"if status == {TOGETHER}:", "    t = t + hit_length", "    fired = hit"]
     return "\n".join(lines)
 
 

@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["EVENT", "FIXED", "LANDS", "Control", "Inputs", "Timed", "WithCost", "in_room"]
+__all__ = [
+    "ACCUMULATE", "DONE", "EVENT", "FIXED", "LANDS", "NOT_FINITE", "STOPPED", "TOGETHER", "TOO_SMALL", "UNKNOWN", "Control",
+    "Inputs", "Timed", "WithCost", "in_room",
+]  # fmt: skip
+
+#: how a call of the generated integration ends
+DONE, TOO_SMALL, NOT_FINITE, STOPPED, TOGETHER, ACCUMULATE, UNKNOWN = range(7)
 
 #: kinds of steps: of a fixed length, as long as it takes to the target, and from here on to an event
 FIXED, LANDS, EVENT = 0, 1, 2
@@ -45,7 +51,7 @@ def in_room(a: np.ndarray) -> np.ndarray:
 
 
 class Control(NamedTuple):
-    """What an adaptive integration is given: the user's p, the times to step onto, and what bounds a step.
+    """What an integration is given that finds its steps: the user's p, the times to step onto, and what bounds a step.
 
     ``room`` and ``marks`` say by their lengths how many steps may be recorded in one call.
     """
@@ -62,7 +68,6 @@ class Control(NamedTuple):
     longest: float
     room: np.ndarray
     marks: np.ndarray
-    shortest: float = 0.0  # between two events of one kind
 
 
 class WithCost(NamedTuple):

@@ -11,7 +11,7 @@ from adjointsim.derive.api import Kept
 from adjointsim.forms import Form
 from adjointsim.leaves import Leaves
 
-from .control import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
+from .inputs import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL, UNKNOWN
 from .program import Program
 from .times import Knots, Steps
 
@@ -58,17 +58,25 @@ def integrate(
     t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
     rejected = evaluations = used = 0
-    tries = program.tries
+    tries, fewer = program.tries, False
     failed = None
     while True:
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
         numbers = [np.array([x]) for x in (t, guess, before, last)] + [np.array([k], np.int64) for k in (knot, tries, fired)]
-        out = kernel.value([*numbers, *y, *p, *control], kept)
+        try:
+            out = kernel.value([*numbers, *y, *p, *control], kept)
+        except Exception as error:  # of the user's functions, or a singular matrix: in which step?
+            kept = Kept()
+            if tries > 1:
+                tries, fewer = tries // 8, True
+                continue
+            error.add_note(f"adjointsim: that step of {program.method.tableau.name} begins at t={t!r}")
+            raise
         took = time.perf_counter() - began
         status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
         t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
-        knot, fired, y, logs = int(out[8][0]), int(out[9][0]), [leaf.copy() for leaf in out[10:-3]], out[-3:]
+        (knot, fired, other), y, logs = (int(leaf[0]) for leaf in out[8:11]), [leaf.copy() for leaf in out[11:-3]], out[-3:]
         records.append([log[:rows].copy() for log in logs])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
@@ -76,21 +84,30 @@ def integrate(
         elif status == NOT_FINITE:
             failed = "the right-hand side is not finite there"
         elif status == TOGETHER:
-            failed = "two events happen at the same time: what both do is not defined"
+            one, two = _event(program, min(fired, other)), _event(program, max(fired, other))
+            failed = f"{one} and {two} happen at the same time, what both do is not defined"
         elif status == ACCUMULATE:
-            failed = "events accumulate: there are ever more of them in ever shorter times"
-        stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE)
+            failed = f"events accumulate, {_event(program, fired)} happens again and again in ever shorter times"
+        elif status == UNKNOWN:
+            failed = f"the condition of {_event(program, other)} is not a number"
+        stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE, UNKNOWN)
         if failed is None and not stopped and knot < len(knots.times) and used >= most:
             failed = f"max_steps={most} steps were tried"
         if failed is not None or stopped or knot >= len(knots.times):
             break
-        if rows + refused >= tries:
+        if rows + refused >= tries and not fewer:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
     if not kernel.idle:
         kernel.idle.append(kept)
     ends, lengths, landed = (np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*records, strict=True))
     return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
+
+
+def _event(program: Program, k: int) -> str:
+    """What an event is called in messages."""
+    condition = program.functions.events[k].condition
+    return f"events[{k}] ({getattr(condition, '__name__', type(condition).__name__)})"
 
 
 def room() -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,13 @@ from .solution import ODEGradient, ODESolution
 from .solve import Solve, Wrt
 from .sparsity import checked_sparsity
 from .tableaus import DirkTableau, RosenbrockTableau, Tableau, find
-from .times import Knots, knots_of, times_of
+from .times import Knots, grid_of, knots_of, times_of
 
 __all__ = ["ODE", "Event", "Jump"]
 
 Pullback = Callable[..., ODEGradient]
+
+_KEPT = 16  # programs of a problem
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,13 @@ class Event:
     the integration ends there with ``stop``.
 
     ``direction`` 1 or -1: only where the condition increases or decreases; 0: either.  An event is noticed where the condition
-    has another sign at the end of a step than at its beginning (bound them with ``max_step`` where it may change twice).
-    Derivatives go through the time of the event.
+    has another sign, or is 0, at the end of a step than at its beginning (bound steps with ``max_step`` where it may change
+    twice); where it is 0 at the beginning its derivative says on which side it is, and nothing happens there.  The step ends with
+    the event; with ``dt``, what is left of it follows.  An event at the time of a jump comes before it.  Derivatives go through
+    the time of the event.
+
+    The verbs raise IntegrationError with the time for two events at one time, for events that accumulate (in ever shorter times,
+    or one whose effect leaves the condition and its derivative at 0), and for a condition that is NaN.
     """
 
     condition: Callable[..., Any]
@@ -92,7 +99,8 @@ class ODE:
                 like y.  The sizes of steps are chosen once, forward, and are then constants: a gradient is that of the map
                 that these steps define, which approaches the exact sensitivity as the tolerances become smaller.  Rejected
                 steps are forgotten.
-    dt:         steps of this size instead (shortened to a whole number of them between two times of ``t_eval``).
+    dt:         steps of this size instead (shortened to a whole number of them between two times of ``t_eval``); an event cuts
+                one of them in two.
     running:    its integral is computed by the method as one more component, which does not count in the error.
     events:     :class:`Event` s; ``jumps``: :class:`Jump` s; ``discontinuities``: times at which rhs may jump, which are stepped
                 onto, too.
@@ -169,8 +177,6 @@ class ODE:
         adaptive = getattr(self.tableau, "error", None) is not None
         if self.dt is None and not adaptive:
             raise ArgumentError(f"Got method={method!r} without dt=, but it does not estimate errors: expected dt=, a step size")
-        if self.events and self.dt is not None:
-            raise ArgumentError("Got events= and dt=, but events are located where step sizes are chosen: leave out dt=")
         self.rtol, self.atol = _tolerance("rtol", rtol), _tolerance("atol", atol)
         self.first_step = 0.0 if first_step is None else _positive("first_step", first_step)
         self.max_step = _positive("max_step", max_step, math.inf)
@@ -250,14 +256,16 @@ class ODE:
             return solve.gradient(solve.simulation.hvp_of(solve.y0, solve.q, *solve.directions(y0_dot, p_dot), seeds))
 
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
-        """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`."""
+        """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`.
+
+        For the times "t0" and "t_eval" the last axis of each array is that of the time, for "jumps" there is a tuple of such
+        arrays, one for each jump; see :meth:`value_and_grad`.
+        """
         solve = Solve(self, y0, p)
-        names = solve.wrt(wrt)
-        if solve.times:
-            raise ArgumentError(f"Got wrt name {solve.times[0]!r}, but a Jacobian is with respect to y0 and p: see vjp")
+        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
         with solve.named():
-            found = solve.simulation.jacobian(solve.y0, solve.q, names, mode)
-        return found[0] if isinstance(wrt, str) else found
+            found = solve.jacobian(names, mode)
+        return found[wrt] if isinstance(wrt, str) else tuple(found[name] for name in names)
 
     def plan(self, y0: Any, p: Any = None) -> Plan:
         """What a gradient will store and recompute; the steps are found for it."""
@@ -270,6 +278,13 @@ class ODE:
         if not self.functions.has_cost:
             raise ArgumentError("Got an ODE without a cost, but a value needs terminal=, running= or misfit=")
 
+    @cached_property
+    def stops(self) -> Knots:
+        """The times to step onto; of fixed steps that events may cut, all between them."""
+        if self.dt is None or not self.events:
+            return self.knots
+        return grid_of(self.knots, self.dt, self.max_steps)
+
     def program(self, y_form: Form, y: Leaves, p_form: Form, p: Leaves, each: tuple[bool, bool]) -> Program:
         """The generated functions for arguments like these."""
         key = (y_form, p_form.kind, each)
@@ -280,20 +295,22 @@ class ODE:
             broken = not self.knots.smooth
             found = Program(
                 self.functions, self.tableau, y_form.spec, y, p_form.spec, p, each, broken,
-                Systems(self.bandwidth, self.mass, self.jac_sparsity, self.t0),
+                Systems(self.bandwidth, self.mass, self.jac_sparsity, self.t0), self.dt is not None,
             )  # fmt: skip
+            if len(self._programs) >= _KEPT:
+                self._programs.clear()
             self._programs[key] = found
         return found
 
     def control(self, rtol: Any, atol: Any) -> tuple[Form, Leaves]:
         """What bounds the steps: a Control whose p is None, for tolerances as they are now."""
-        k, numbers = self.knots, (rtol, atol, self.max_step)
+        k, numbers = self.stops, (rtol, atol, self.max_step)
         fixed = all(type(x) is float for x in numbers)  # else they may change in place
         if fixed and self._control is not None and self._control[0] is k and self._control[1] == numbers:
             return self._control[2]
         control = Control(
             None, k.times, k.begins, k.ends, k.fire, ((k.fire != 0) | (k.begins != k.times)).astype(np.int64), k.sign, rtol,
-            atol, self.max_step, *room(), 1e-10 * abs(k.times[-1] - k.times[0]),
+            atol, self.max_step, *room(),
         )  # fmt: skip
         found = read(control, "control", copy=True)
         if fixed:

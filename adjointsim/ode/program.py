@@ -95,11 +95,11 @@ class Program:
 
     def __init__(
         self, functions: Functions, tableau: Tableau, y_spec: Spec, y: Leaves, p_spec: Spec, p: Leaves, each: tuple[bool, bool],
-        broken: bool, systems: Systems,
+        broken: bool, systems: Systems, fixed: bool,
     ) -> None:  # fmt: skip
         """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``:
-        whether the right-hand side may jump in time."""
-        self.functions, self.y_spec, self.p_spec, self.broken = functions, y_spec, p_spec, broken
+        whether the right-hand side may jump in time.  ``fixed``: whether steps have a given size."""
+        self.functions, self.y_spec, self.p_spec, self.broken, self.fixed = functions, y_spec, p_spec, broken, fixed
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]
         if inert:
             raise StructureError(
@@ -238,13 +238,12 @@ class Program:
     @cached_property
     def control(self) -> FunctionType:
         """The integration that finds the steps."""
-        assert not isinstance(self.method, Splitting)
         events = [
             EventText(event.direction, tuple(self._happens(k, "t", "c.p")), event.stop)
             for k, event in enumerate(self.functions.events)
         ]
         jumps = self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")
-        return self._define(control_text(self.method, jumps, events, self.own))
+        return self._define(control_text(self.method, jumps, events, self.own, self.fixed))  # type: ignore[arg-type]
 
     def integration(self, control: Form) -> FunctionKernel:
         """The kernel of :attr:`control` for a Control of this form, but for p, which is None there."""
@@ -339,7 +338,8 @@ class Program:
         lines = ["kind = q.kind[n]", "h = q.length[n]", "t_next = t + h", f"if kind == {LANDS}:", "    t_next = q.target[n]",
                  "    h = t_next - t"]  # fmt: skip
         for k in events:
-            lines += [f"if kind == {EVENT + k}:", f"    h = root(moment_{k}, q.length[n], (t, y, q.p))", "    t_next = t + h"]
+            located = f"root(moment_{k}, q.length[n], ({begin}, t, y, q.p))"
+            lines += [f"if kind == {EVENT + k}:", f"    h = {located}", "    t_next = t + h"]
         lines.append(f"y_next = advanced({begin}, {end}, h, y, q.p)")
         for k in events:
             if self.functions.events[k].effect is not None:

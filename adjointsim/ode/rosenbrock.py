@@ -1,11 +1,12 @@
 """Rosenbrock methods as text: stiff systems with one factorisation and no iteration a step.
 
-    (I / (h gamma) - J) U_i = f(t + alpha_i h, y + sum_j a_ij U_j) + sum_j (c_ij / h) U_j + h gamma_i f_t
+    (I - h gamma J) U_i = h gamma (f(t + alpha_i h, y + sum_j a_ij U_j) + h gamma_i f_t) + gamma sum_j c_ij U_j
     y_next = y + sum_i m_i U_i
 
-(E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd edition 1996, section IV.7, equation 7.25).  J and f_t come
-from tangents of the right-hand side at (t, y).  The way back solves the transposed systems with the same factors, and goes
-through J: it takes second derivatives of the right-hand side.
+(E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd edition 1996, section IV.7, equation 7.25, times h gamma: a
+step may have no length, from an event to a time that it happens at).  J and f_t come from tangents of the right-hand side at
+(t, y).  The way back solves the transposed systems with the same factors, and goes through J: it takes second derivatives of the
+right-hand side.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Rosenbrock:
         """``known``: the derivative at the beginning, if it is there already."""
         t, flat = self.tableau, self.flat
         of = flat.vector.of
-        right = of(lambda path: f"f{path} + earlier{path} / h + h * (stage_drift[i] * change{path})")
+        gamma = float(t.gamma)
+        right = of(lambda path: f"w * (f{path} + h * (stage_drift[i] * change{path})) + {gamma!r} * earlier{path}")
         at = of(lambda path: f"v{path} + moved{path}")
         rate = f"f = flat_rate(moment, at_stage[i], y, {p})"
         stage = [f"moment = {end} if stage_ends[i] else {begin} + stage_times[i] * h"]
@@ -73,8 +75,8 @@ class Rosenbrock:
         stage += [f"u[i] = {flat.matrices.solve('matrix', 'factors', right)}"]
         after = of(lambda path: f"v{path} + moved{path}")
         return [
-            "v = packed(y)", f"jac = jacobian({begin}, v, y, {p})", f"change = time_rate({begin}, v, y, {p})",
-            f"matrix = shifted(1.0 / (h * {float(t.gamma)!r}), jac)", f"factors = {flat.matrices.factor('matrix')}",
+            "v = packed(y)", f"w = h * {gamma!r}", f"change = time_rate({begin}, v, y, {p})",
+            f"matrix = shifted(1.0, w * jacobian({begin}, v, y, {p}))", f"factors = {flat.matrices.factor('matrix')}",
             f"u = np.zeros(({t.stages}, {flat.count or 'len(v)'}))", "at_stage = np.zeros_like(u)",
             f"for i in range({t.stages}):", *(f"    {line}" for line in stage),
             f"moved = summed(stage_weights, u, {t.stages})", f"v_next = {after}", "y_next = unpacked(v_next, y)",

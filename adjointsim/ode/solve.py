@@ -15,6 +15,7 @@ import numpy as np
 from adjointsim.derive.spec import ScalarSpec, leaf_specs, measured, shapeless
 from adjointsim.errors import ArgumentError, ConvergenceError, IntegrationError, NonFiniteError, StructureError
 from adjointsim.forms import form_of, read
+from adjointsim.jacobians import checked_mode
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
 from adjointsim.nonfinite import check_given
@@ -24,7 +25,7 @@ from adjointsim.simulation import Simulation
 from .dae import check_index
 from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, in_room
 from .integration import Found, integrate
-from .moments import NAMES, check_moments, knots_bar, moments, parts_of
+from .moments import NAMES, Moments, check_moments, parts_of
 from .solution import ODEGradient, ODESolution
 from .times import fixed_steps
 
@@ -66,16 +67,19 @@ class Solve:
         if ode.mass is not None:
             check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
         self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
-        if ode.dt is not None:
+        if ode.dt is not None and not self.timed:
             steps = fixed_steps(ode.knots, ode.dt, ode.max_steps)
             evaluations = steps.count * (self.program.method.evaluations + 1)
             self.found = Found(steps, evaluations, 0)
         else:
             start = [*leaves, np.zeros(1)] if self.own else leaves
             c_form, control = ode.control(rtol, atol)
-            self.found = integrate(
-                self.program, ode.knots, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
-            )  # fmt: skip
+            try:
+                self.found = integrate(
+                    self.program, ode.stops, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
+                )  # fmt: skip
+            except ConvergenceError as error:  # of a step that ends at an event, or of a given size
+                raise self._of_a_stage(error) from None
         self.simulation = self._simulation(self.found)
         if self.found.failed is not None:
             raise self._failure(p_leaves)
@@ -108,7 +112,7 @@ class Solve:
             time = None
         arrays = time, steps.length, begin, end, steps.fire if jumps else None, kind, target
         self.q = Inputs(self.p, *(a if a is None else in_room(a) for a in arrays), seed=self.ode.seed)  # type: ignore[arg-type]
-        observed = self.ode.knots.observed
+        observed = self.ode.stops.observed
         at = steps.state[observed[observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
         return program.simulation(self.ode._bounds).of_steps(steps.count, at)
@@ -125,9 +129,11 @@ class Solve:
             sim = Simulation(
                 self.program.step, found.steps.count, observe=self.program.observe, observe_at=self.simulation.observe_at
             )
-            partial = self.solution(sim.run(self.y0, self.q), -1, message)
-        except (ArithmeticError, ValueError):  # what stopped the integration may stop this, too: then there is no part to keep
-            pass
+            with self.named():
+                partial = self.solution(sim.run(self.y0, self.q), -1, message)
+        except (ArithmeticError, ValueError) as error:  # what stopped the integration may stop this, too: then there is no part
+            if ode.dt is not None and isinstance(error, NonFiniteError):  # no step is rejected: that came first
+                raise
         return IntegrationError(f"{message}; {why}" if why else message, t=found.t, component=name, solution=partial)
 
     def _culprit(self, t: float, y: Leaves, p: Leaves) -> tuple[str, str]:
@@ -183,19 +189,36 @@ class Solve:
         return (*(self._values(values) if values else ()), *parts_of(self.timed, self.program.broken))
 
     def _values(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """The same of names of y0 and p alone."""
-        return _in_simulation(names, self.own + self.timed, self.p_floats)
+        """The same of names of y0 and p alone; those that are there."""
+        if not self.p_floats:  # nothing to ask for
+            names = tuple(name for name in names if name != "p")
+            if not names and not self.times:
+                raise StructureError(f"Got wrt='p', but p={self.p_spec} has no floats: expected \"y0\" or names of times")
+        return _in_simulation(names, self.own + self.timed)
 
     def gradient(self, gradient: Gradient) -> ODEGradient:
         found = {}
         if self.times:
-            steps = self.found.steps
-            inputs = Inputs(None, *(a if a is None else a[: steps.count] for a in gradient.p[1:-1]))
-            if inputs.time is not None:
-                inputs = inputs._replace(time=gradient.p.time[: steps.count + 1])
-            bar = knots_bar(self.ode.knots, steps, self.ode.dt is not None, gradient.y0, inputs)
-            found = moments(self.ode, self.times, bar)
+            moments = self._moments()
+            found = moments.named(self.times, moments.bar(gradient.y0, gradient.p))
         return ODEGradient(self.part(gradient.y0), None if gradient.p is None else gradient.p.p, gradient.ledger, **found)
+
+    def _moments(self) -> Moments:
+        return Moments(self.ode, self.found.steps, self.timed, self.q)
+
+    def jacobian(self, names: Sequence[str], mode: str) -> dict[str, Any]:
+        """The derivatives of the observations with respect to what each of the names stands for."""
+        self.times = times = tuple(name for name in names if name in NAMES)
+        found: dict[str, Any] = {"p": None}  # if it has no floats
+        values = tuple(name for name in dict.fromkeys(names) if name not in NAMES and (name != "p" or self.p_floats))
+        if values or not times:
+            own = self._values(values)
+            found |= zip(values, self.simulation.jacobian(self.y0, self.q, own, mode), strict=True)
+        if times:
+            check_moments(self.ode, times)
+            start = self.state(None, None, None)
+            found |= self._moments().jacobian(times, checked_mode(mode), self.simulation, self.y0, start, self.program.broken)
+        return found
 
     def solution(self, solution: Any, status: int = 0, message: str = "the end of t_eval is reached") -> ODESolution:
         found = self.found
@@ -230,16 +253,23 @@ class Solve:
             raise type(error)(self._words(str(error))) from None
         except Exception as error:
             self._say_when(error)
-            if isinstance(error, ConvergenceError) and (own := OF_A_STAGE.search(str(error))):
-                text = f"{self.ode.tableau.name}: Newton's method for a stage {own[1]}"
-                if "entries outside" in text:
-                    text = text.replace("bandwidth=", self.program.method.flat.said)
-                else:
-                    text += f": {'a smaller dt=' if self.ode.dt is not None else 'smaller rtol= and atol='} may help"
-                again = ConvergenceError(text, residual=error.residual, updates=error.updates)
-                again.__notes__ = [note for note in error.__notes__ if "<adjointsim" not in note]
-                raise again from None
+            if isinstance(error, ConvergenceError):
+                raise self._of_a_stage(error) from None
             raise
+
+    def _of_a_stage(self, error: ConvergenceError) -> ConvergenceError:
+        """The same in the words of the method, if it is of a stage."""
+        own = OF_A_STAGE.search(str(error))
+        if not own:
+            return error
+        text = f"{self.ode.tableau.name}: Newton's method for a stage {own[1]}"
+        if "entries outside" in text:
+            text = text.replace("bandwidth=", self.program.method.flat.said)
+        else:
+            text += f": {'a smaller dt=' if self.ode.dt is not None else 'smaller rtol= and atol='} may help"
+        again = ConvergenceError(text, residual=error.residual, updates=error.updates)
+        again.__notes__ = [note for note in error.__notes__ if "<adjointsim" not in note]
+        return again
 
     def _say_when(self, error: Exception) -> None:
         """The time of the step in which an exception was raised."""
@@ -259,14 +289,12 @@ class Solve:
 
 
 @lru_cache(maxsize=256)
-def _in_simulation(names: tuple[str, ...], wrapped: int, varies: bool) -> tuple[str, ...]:
-    """What parts of y0 and p are called where a state is ``wrapped`` so often; ``varies``: p has derivatives."""
+def _in_simulation(names: tuple[str, ...], wrapped: int) -> tuple[str, ...]:
+    """What parts of y0 and p are called where a state is ``wrapped`` so often."""
 
     def translated(name: str) -> str:
         if re.match(r"p\b", name):
             return f"p.{name}"
         return f"y0{'.y' * wrapped}{name[2:]}" if re.match(r"y0\b", name) else name
 
-    if not varies:  # nothing to ask for
-        names = tuple(name for name in names if name != "p") or ("y0",)
     return tuple(map(translated, names))

@@ -12,7 +12,7 @@ import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
 
-__all__ = ["Knots", "Steps", "fixed_steps", "knots_of", "times_of"]
+__all__ = ["Knots", "Steps", "fixed_steps", "grid_of", "knots_of", "times_of"]
 
 
 def times_of(name: str, given: Any, least: int = 1) -> np.ndarray:
@@ -164,16 +164,29 @@ class Steps:
 
 def fixed_steps(knots: Knots, dt: float, most: int) -> Steps:
     """Equal steps of at most ``dt`` from knot to knot; ArgumentError if these are more than ``most``."""
+    times, lengths, at = _divided(knots, dt, most)
+    landed = np.full(len(lengths), -1)
+    landed[at[1:] - 1] = np.arange(1, len(at))
+    return Steps.of(knots, times[1:], lengths, landed)
+
+
+def grid_of(knots: Knots, dt: float, most: int) -> Knots:
+    """The times between such steps as knots, too, for steps that events may cut."""
+    times, _, at = _divided(knots, dt, most)
+    begins, ends, fire = times.copy(), times.copy(), np.zeros(len(times), np.int64)
+    begins[at], ends[at], fire[at] = knots.begins, knots.ends, knots.fire
+    return Knots(times, begins, ends, fire, at[knots.observed], knots.breaks)
+
+
+def _divided(knots: Knots, dt: float, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The times between equal steps, the lengths of these, and where the knots are among the times."""
     spans = np.diff(knots.times)
     counts = np.maximum(np.ceil(np.abs(spans) / dt * (1.0 - 1e-12)), 1.0)
     if counts.sum() > most:
         raise ArgumentError(f"Got dt={dt!r}, which takes {counts.sum():.10g} steps, but expected at most max_steps={most}")
-    times, lengths, landed = [], [], []
-    for k, (span, count) in enumerate(zip(spans, counts.astype(np.int64), strict=True)):
-        h = span / count
-        times.append(np.append(knots.times[k] + h * np.arange(1, count), knots.times[k + 1]))
-        lengths.append(np.full(count, h))
-        landed.append(np.append(np.full(count - 1, -1), k + 1))
-    empty = np.empty(0)
-    parts = [np.concatenate([empty, *part]) for part in (times, lengths, landed)]
-    return Steps.of(knots, parts[0], parts[1], parts[2].astype(np.int64))
+    many = counts.astype(np.int64)
+    at = np.concatenate([[0], np.cumsum(many)])
+    place = np.arange(at[-1]) - np.repeat(at[:-1], many)  # of a step in its interval
+    lengths = np.repeat(spans / counts, many)
+    times = np.append(np.repeat(knots.times[:-1], many) + lengths * place, knots.times[-1])
+    return times, lengths, at

@@ -156,9 +156,10 @@ def later(t, y, p):
 
 def test_two_events_at_one_time_are_refused():
     events = [adj.Event(late, turn), adj.Event(later, turn)]
-    with pytest.raises(IntegrationError, match="two events happen at the same time") as caught:
+    words = r"events\[0\] \(late\) and events\[1\] \(later\) happen at the same time"
+    with pytest.raises(IntegrationError, match=words) as caught:
         adj.ODE(decay, [0.0, 3.0], method="bosh3", events=events).run(1.0, 0.5)
-    assert 0.0 <= caught.value.t <= 1.0 + 1e-9
+    assert caught.value.t == pytest.approx(1.0, rel=1e-14)
 
 
 def test_events_beside_jumps_and_a_running_cost():
@@ -203,7 +204,5 @@ def test_bad_events():
         adj.Event(level, direction=2)
     with pytest.raises(StructureError, match=r"events\[0\]"):
         adj.ODE(decay, [0.0, 1.0], events=[level])
-    with pytest.raises(ArgumentError, match="dt="):
-        adj.ODE(decay, [0.0, 1.0], method="rk4", dt=0.1, events=adj.Event(level))
     with pytest.raises(StructureError, match="condition"):
         adj.ODE(decay, [0.0, 1.0], events=adj.Event(lambda t, y, p: y > 0.5)).run(1.0, 0.5)

@@ -114,8 +114,29 @@ def test_the_derivative_of_the_steps_taken(how):
     plain = ode.value_and_grad(Y0, PARAMS)[1]
     assert plain.t0 is None and plain.t_eval is None and plain.jumps is None
     assert plain.p.dose == pytest.approx(grad.p.dose, rel=1e-13)
+    check_jacobians(ode)
     _, pullback = ode.vjp(Y0, PARAMS, wrt="t_eval")
     np.testing.assert_allclose(pullback(value_bar=2.0).t_eval, 2.0 * grad.t_eval, rtol=1e-13)
+
+
+def check_jacobians(ode):
+    """Forward and backward they are the rows of pullbacks of each number observed."""
+    names = ("t_eval", "p.dose", "jumps", "t0")
+    forward, backward = (ode.jacobian(Y0, PARAMS, wrt=names, mode=mode) for mode in ("forward", "reverse"))
+    _, pullback = ode.vjp(Y0, PARAMS, wrt=names)
+    for place in np.ndindex(3, 2):
+        bar = np.zeros((3, 2))
+        bar[place] = 1.0
+        row = pullback(observations_bar=bar)
+        for found in (forward, backward):
+            t_eval, dose, jumps, t0 = found
+            np.testing.assert_allclose(t_eval[place], row.t_eval, rtol=1e-11, atol=1e-13)
+            np.testing.assert_allclose(dose[place], row.p.dose, rtol=1e-11, atol=1e-13)
+            np.testing.assert_allclose(t0[place], row.t0, rtol=1e-11, atol=1e-13)
+            for mine, other in zip(jumps, row.jumps, strict=True):
+                np.testing.assert_allclose(mine[place], other, rtol=1e-11, atol=1e-13)
+    assert np.shape(forward[0]) == (3, 2, 3) and forward[3].shape == (3, 2) and forward[2][0].shape == (3, 2, 3)
+    np.testing.assert_array_equal(ode.jacobian(Y0, PARAMS, wrt="t0"), forward[3])  # fewer tangents
 
 
 def test_where_the_first_observation_is_the_beginning():
@@ -164,6 +185,8 @@ def test_beside_an_event():
 
     exact = [height(*(x + 1e-30j * (j == k) for j, x in enumerate((0.0, tau, end)))).imag / 1e-30 for k in range(3)]
     np.testing.assert_allclose([grad.t0, grad.jumps[0][0], grad.t_eval[0]], exact, rtol=1e-8)
+    t0, jumps, t_eval = ball.jacobian(np.array([1.0, 0.0]), P(g, e), wrt=("t0", "jumps", "t_eval"))  # two cotangents are fewer
+    np.testing.assert_allclose([t0[0, 0], jumps[0][0, 0, 0], t_eval[0, 0, 0]], exact, rtol=1e-8)
 
 
 def test_times_at_which_something_else_happens():
@@ -177,5 +200,7 @@ def test_times_at_which_something_else_happens():
         plain.value_and_grad(Y0, PARAMS, wrt="t_eval")
     with pytest.raises(ArgumentError, match="has no jumps="):
         plain.value_and_grad(Y0, PARAMS, wrt="jumps")
-    with pytest.raises(ArgumentError, match="a Jacobian is with respect to y0 and p"):
-        plain.jacobian(Y0, PARAMS, wrt="t0")
+    with pytest.raises(ArgumentError, match="one of t_eval and of discontinuities"):
+        plain.jacobian(Y0, PARAMS, wrt="t_eval")
+    with pytest.raises(ArgumentError, match="mode"):
+        plain.jacobian(Y0, PARAMS, wrt="t0", mode="sideways")

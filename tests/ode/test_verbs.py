@@ -210,3 +210,11 @@ def test_a_longest_step():
     assert np.diff(free.steps).max() > 0.5 and np.diff(bound.steps).max() < 0.2500001
     first = adj.ODE(decay, [0.0, 10.0], rtol=1e-3, first_step=0.01).run(1.0, 0.1)
     assert first.steps[1] == 0.01
+
+
+def test_programs_of_many_structures_are_not_all_kept():
+    """Each length of y makes its own functions."""
+    ode = adj.ODE(lambda t, y, p: -p * y, [0.0, 1.0], method="euler", dt=0.5)
+    for n in range(1, 40):
+        np.testing.assert_allclose(ode.run(np.ones(n), 0.5).y, 0.5625)
+        assert len(ode._programs) <= 16
