@@ -81,7 +81,7 @@ def _covered(block: Sequence[Stmt], base: Base, start: int, dims: Sequence[Atom]
     if at is None or box is None:
         return None
     assert isinstance(s, For)
-    return [*block[start:at], *_outside(box, base, dims, names, s), _set(s, base), *block[at + 1 :]]
+    return [*block[start:at], *_outside(box, base, dims, names, s), _set(s, base, names), *block[at + 1 :]]
 
 
 def _touches(s: Stmt, base: Base) -> bool:
@@ -120,15 +120,18 @@ def _shifted(a: Atom, made: Mapping[Var, Let]) -> tuple[Atom, int]:
     return let.args[0], shift if let.op == "add" else -shift
 
 
-def _set(s: For, base: Base) -> For:
-    """The nest with a store in place of an addition."""
-
-    def now(x: Stmt) -> Stmt:
+def _set(s: For, base: Base, names: Names) -> For:
+    """The nest with a store in place of an addition: of the sum with 0, so that the bits are the same (0 and -0 are not)."""
+    body: list[Stmt] = []
+    for x in s.body:
         if isinstance(x, For) and _touches(x, base):
-            return _set(x, base)
-        return replace(x, mode="set") if isinstance(x, Store) and x.base == base else x
-
-    return replace(s, body=tuple(map(now, s.body)))
+            x = _set(x, base, names)
+        elif isinstance(x, Store) and x.base == base and x.mode == "add":
+            total = names.var(base.name, base.dt)
+            body.append(Let(total, "add", (zero(base.dt), x.value), x.line, x.part))
+            x = replace(x, value=total, mode="set")
+        body.append(x)
+    return replace(s, body=tuple(body))
 
 
 def _outside(box: _Box, base: Base, dims: Sequence[Atom] | None, names: Names, s: For) -> list[Stmt]:

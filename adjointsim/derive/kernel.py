@@ -125,7 +125,6 @@ def vjp_kernel(
     inner: list[Dim | Alloc] = []
     for b in missing:
         (head if b.role == "result" else inner).extend(_alloc_like(entry, b, owners.get(b, b)))
-    bars = tuple(given)  # of one lane: what is done to these is the same, however many there are
     if lanes and given:
         outer = {b: with_lanes(b, entry.names) for b in given}
         seeds = {b: many for b, many in outer.items() if owners[b] in results}
@@ -141,8 +140,7 @@ def vjp_kernel(
     covered: frozenset[Base] = frozenset()
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
-        # nobody looks at what is used up; but in lanes, one takes its place in memory after the other
-        after = (*outcome, *given, *bars) if lanes else (*outcome, *(adj.shadows[b] for b in chosen))
+        after = (*outcome, *(outer[adj.shadows[b]] for b in chosen))  # nobody looks at what is used up
         body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), after)
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))))
         body, functions = split_loops(body, entry.names, name, owner=True)
