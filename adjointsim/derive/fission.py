@@ -199,6 +199,9 @@ def _sum_call(s: Each, parts: _Parts) -> list[Stmt]:
     # cotangents among the parameters are known by their names
     unnamed = [a for a in args if a in parts.linear and not a.name.split(".")[0].endswith("_bar")]
     bars: dict[Atom, Atom] = {a: names.var("t_bar", a.dt) for a in unnamed}  # type: ignore[misc]
+    # and others have no such names, as what a user's own tangents are called
+    numbers = [a for a in args if isinstance(a, Var) and is_float(a.dt) and a not in parts.linear]
+    bars.update((a, names.var("t", a.dt)) for a in numbers if a.name.split(".")[0].endswith(("_bar", "_dot")))
     params = tuple(bars.get(a, a) for a in args)  # type: ignore[arg-type, call-overload]
     body = substitute((loop,), lambda a: bars.get(a, a))
     fn = Fn(f"{parts.prefix}_sum_{len(parts.functions)}", params, body, tuple(v for v, _, _ in totals))
