@@ -43,7 +43,7 @@ from adjointsim.selection import select
 from adjointsim.storage import Plan, Sizes, choose, machine, online_disk_slots, plan, undecided
 from adjointsim.storage.disk import DiskSlots, Tier, room
 from adjointsim.storage.staging import buffers, places
-from adjointsim.storage.times import Times, predicted_seconds
+from adjointsim.storage.times import Times, predicted_seconds, slot_bytes
 from adjointsim.sweep import Forward, Sweep, Unknown, executor_class, in_memory, make_executor
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class Call:
             return None
         if isinstance(schedule, Forward):
             return schedule.n_steps * times.step
-        state = self.working.row if schedule.one_run else self.problem.state_bytes
+        state = slot_bytes(schedule, self.problem.state_bytes, self.working.row)
         return predicted_seconds(schedule, state, self._working(schedule), times)
 
     def _tier(self, schedule: Schedule) -> Tier:

@@ -32,9 +32,9 @@ from .ir import (
     Store,
     Var,
     While,
-    bases_of,
     defined,
     inner_defined,
+    touches,
     walk,
 )  # fmt: skip
 from .loops import nest
@@ -75,7 +75,7 @@ def written_first(body: Block, bars: Collection[Base], names: Names) -> tuple[Bl
 def _covered(block: Sequence[Stmt], base: Base, start: int, dims: Sequence[Atom] | None, names: Names) -> list[Stmt] | None:
     """The statements from ``start`` on, with zeros around the nest of loops that first touches memory; None if what touches it
     first is none.  ``dims`` are the memory's lengths."""
-    at = next((k for k in range(start, len(block)) if _touches(block[k], base)), None)
+    at = next((k for k in range(start, len(block)) if touches(block[k], base)), None)
     s = None if at is None else block[at]
     box = _box(s, base, {}, s) if isinstance(s, For) else None
     if at is None or box is None:
@@ -84,17 +84,12 @@ def _covered(block: Sequence[Stmt], base: Base, start: int, dims: Sequence[Atom]
     return [*block[start:at], *_outside(box, base, dims, names, s), _set(s, base, names), *block[at + 1 :]]
 
 
-def _touches(s: Stmt, base: Base) -> bool:
-    """Whether a statement reads or writes memory, more than its shape."""
-    return any(base in bases_of(x) for x in walk((s,)) if not isinstance(x, Dim))
-
-
 def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -> _Box | None:
     """The cells that a nest of loops stores or adds to, each once and nothing else to them; None if it does not just that."""
     if s.step != ONE or s.stop is not None:
         return None
     ranges = {**ranges, s.var: (s.lo, s.count)}
-    touching = [x for x in s.body if _touches(x, base)]
+    touching = [x for x in s.body if touches(x, base)]
     if len(touching) != 1:
         return None
     (x,) = touching
@@ -124,7 +119,7 @@ def _set(s: For, base: Base, names: Names) -> For:
     """The nest with a store in place of an addition: of the sum with 0, so that the bits are the same (0 and -0 are not)."""
     body: list[Stmt] = []
     for x in s.body:
-        if isinstance(x, For) and _touches(x, base):
+        if isinstance(x, For) and touches(x, base):
             x = _set(x, base, names)
         elif isinstance(x, Store) and x.base == base and x.mode == "add":
             total = names.var(base.name, base.dt)

@@ -226,12 +226,12 @@ class _Driver:
         self.visit(4, state)
         self.buffers.step(4, "n", state, w.y("s", "j + 1"))
         sources = m.sources(scalar=False)
-        apart = [k for k in sources if k not in m.followers]
-        for leaves in (apart, m.followers):
-            if leaves is m.followers and leaves:
-                self.put(4, f"if ctl[{SHARED}] == 0:")
-            for k in leaves:
-                w.copy(4 + (leaves is m.followers), k, f"s_{k}[j + 1]", f"s_{sources[k]}[j]")
+        for k in (k for k in sources if k not in m.followers):
+            w.copy(4, k, f"s_{k}[j + 1]", f"s_{sources[k]}[j]")
+        if m.followers:
+            self.put(4, f"if ctl[{SHARED}] == 0:")
+        for k in m.followers:
+            w.copy(5, k, f"s_{k}[j + 1]", f"s_{sources[k]}[j]")
         here = w.arrays(range(len(m.y)))
         back = [f"copy_{m.y[k].rank}(a_{k}, s_{k}[j])" for k in here]
         self._until(4, "", [f"s_{k}[j + 1]" if k in here else z for k, z in enumerate(self.buffers.next("a", "b"))], back)

@@ -20,7 +20,6 @@ from .ir import (
     Atom,
     Base,
     Block,
-    Dim,
     Each,
     For,
     If,
@@ -30,8 +29,8 @@ from .ir import (
     Store,
     Var,
     While,
-    bases_of,
     substitute,
+    touches,
     walk,
     written_by,
 )  # fmt: skip
@@ -59,7 +58,7 @@ def inlined(block: Block, names: Names) -> Block:
 def _without(block: list[Stmt], alloc: Alloc, names: Names) -> list[Stmt]:
     """The block without the stores to memory and the loads from it, if these can be dispensed with."""
     base = alloc.base
-    using = [k for k, s in enumerate(block) if s is not alloc and _uses(s, base)]
+    using = [k for k, s in enumerate(block) if s is not alloc and touches(s, base)]
     if len(using) < 2:
         return block
     first, *others = using
@@ -83,11 +82,6 @@ def _without(block: list[Stmt], alloc: Alloc, names: Names) -> list[Stmt]:
     if not rest and not source.sums:
         del out[first]
     return out
-
-
-def _uses(s: Stmt, base: Base) -> bool:
-    """Whether a statement reads or writes memory, more than its shape."""
-    return any(base in bases_of(x) for x in walk((s,)) if not isinstance(x, Dim))
 
 
 def _fills(s: Each, alloc: Alloc) -> bool:

@@ -25,7 +25,7 @@ __all__ = [
     "Alloc", "Atom", "Base", "Block", "Call", "Const", "Dim", "Each", "Fn", "For", "Foreign", "If", "Let", "Load",
     "Need", "Raise",
     "Stmt", "Store", "Var", "While", "atoms_of", "bases_of", "defined", "effects", "is_float", "may_leave", "show", "substitute",
-    "walk", "written_by",
+    "touches", "walk", "written_by",
 ]  # fmt: skip
 
 #: dtypes of scalars and of array elements, by their NumPy short names
@@ -432,6 +432,11 @@ def _flat(args: tuple[object, ...]) -> Iterator[Atom | Base]:
 def read_by(s: Foreign) -> Iterator[Base]:
     """The bases that foreign code reads."""
     yield from (a for a in _flat(s.args) if isinstance(a, Base))
+
+
+def touches(s: Stmt, base: Base) -> bool:
+    """Whether a statement, or one in it, reads or writes memory: more than its shape."""
+    return any(base in bases_of(x) for x in walk((s,)) if not isinstance(x, Dim))
 
 
 def written_by(s: Stmt) -> Iterator[Base]:

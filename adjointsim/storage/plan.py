@@ -7,7 +7,7 @@ from typing import Any
 
 from adjointsim.ledger import readable, readable_seconds
 from adjointsim.schedules import Schedule
-from adjointsim.storage.times import Times, forward_steps, predicted_seconds
+from adjointsim.storage.times import Times, forward_steps, predicted_seconds, slot_bytes
 
 __all__ = ["Plan", "plan"]
 
@@ -95,8 +95,7 @@ def plan(
     row_bytes: int | None = None,
 ) -> Plan:
     """The plan of a schedule for states of this size; O(1), also for 10**9 steps.  ``row_bytes`` as of :class:`.Sizes`."""
-    if schedule.one_run and row_bytes is not None:
-        state_bytes = row_bytes
+    state_bytes = slot_bytes(schedule, state_bytes, row_bytes)
     steps, disk = forward_steps(schedule), schedule.disk_slots
     seconds = None if times is None else predicted_seconds(schedule, state_bytes, working_bytes, times)
     slots = schedule.slots - disk

@@ -11,7 +11,7 @@ from typing import Any
 from adjointsim.errors import ArgumentError
 from adjointsim.schedules import Binomial, Periodic, PeriodicDisk, Schedule, Segmented, StoreAll, StoreAllDisk, TwoLevel
 from adjointsim.schedules.actions import checked
-from adjointsim.storage.times import Times, predicted_seconds
+from adjointsim.storage.times import Times, predicted_seconds, slot_bytes
 
 __all__ = ["Sizes", "candidates", "choose", "fastest", "online_disk_slots", "undecided"]
 
@@ -63,8 +63,7 @@ class Sizes:
         return max(self.disk // self.state_bytes - 1, 0) if self.disk is not None and self.state_bytes else 0
 
     def seconds(self, schedule: Schedule, times: Times) -> float:
-        state = self.row_bytes if schedule.one_run and self.row_bytes is not None else self.state_bytes
-        return predicted_seconds(schedule, state, self.working_bytes, times)
+        return predicted_seconds(schedule, slot_bytes(schedule, self.state_bytes, self.row_bytes), self.working_bytes, times)
 
 
 def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Schedule]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from adjointsim.schedules import Periodic, PeriodicDisk, Schedule, Segmented, StoreAll, StoreAllDisk, TwoLevel
 from adjointsim.storage.machine import STREAM, WRITE
 
-__all__ = ["Times", "forward_steps", "predicted_seconds"]
+__all__ = ["Times", "forward_steps", "predicted_seconds", "slot_bytes"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Times:
 def forward_steps(schedule: Schedule) -> int:
     """The primal steps that a ledger will show (see :class:`adjointsim.ledger.Ledger`)."""
     return schedule.n_steps if isinstance(schedule, (StoreAll, StoreAllDisk)) else schedule.forward_steps
+
+
+def slot_bytes(schedule: Schedule, state_bytes: int, row_bytes: int | None) -> int:
+    """What a state takes in a slot: less (``row_bytes``, if that is known) where all are stored in one run."""
+    return row_bytes if schedule.one_run and row_bytes is not None else state_bytes
 
 
 def predicted_seconds(schedule: Schedule, state_bytes: int, working_bytes: int, times: Times) -> float:
