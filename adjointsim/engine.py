@@ -53,7 +53,7 @@ class CompiledExecutor(Executor):
         self._a = tuple([leaf.copy() for leaf in y0])
         self._b = tuple([y0[k].copy() for k in kit.step.spares])
         self._ctl = np.zeros(16, np.int64)
-        self._ctl[control.SHARED] = self._one_run = one_run and bool(kit.step.followers)
+        self._ctl[control.SHARED] = self._one_run = one_run and bool(states.followers)
         stored = self._rows(slots + 1) if slots else zeros_of(stand_ins(problem.y.memory, 1))
         self._slots = tuple([s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)])
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps

@@ -98,7 +98,9 @@ class _States:
         self.spares = [y.memory[k] for k in step.spares]
         self.bars, self.bar_spares = [y.memory[k] for k in step.floats], [y.memory[k] for k in step.bar_spares]
         self.spare_bytes, self.bar_bytes = size_of(self.spares), size_of(self.bars) + size_of(self.bar_spares)
-        self.row_bytes = y.nbytes - size_of([y.memory[k] for k in step.followers])
+        #: the leaves whose rows are those of another one; with leaves that do not fit, which the first copy refuses, none
+        self.followers = step.followers if all(len({y.memory[k] for k in c.leaves}) == 1 for c in step.chains) else ()
+        self.row_bytes = y.nbytes - size_of([y.memory[k] for k in self.followers])
         self.stand_ins = stand_ins(self.bars), stand_ins(self.bar_spares)
         self.budget = max(1, min(16, 2**20 // max(y.nbytes, 1)))  #: steps until a driver returns, at first
 

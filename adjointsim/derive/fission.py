@@ -13,7 +13,7 @@ reassociation, as functions of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from .build import Names, const, zero
@@ -49,19 +49,21 @@ from .waiting import add_up, ordered, repeatable, slow, waits
 __all__ = ["split_loops"]
 
 
-def split_loops(body: Block, names: Names, prefix: str, owner: bool = False) -> tuple[Block, list[Fn]]:
+def split_loops(
+    body: Block, names: Names, prefix: str, owner: bool = False, bars: Collection[Var] = ()
+) -> tuple[Block, list[Fn]]:
     """Every Each as loops, split where that is legal; also returns the functions that sum, to be emitted before.
 
-    ``owner``: it is the body of a function that may make arrays.
+    ``owner``: it is the body of a function that may make arrays.  ``bars`` are cotangents that it is given.
     """
-    parts = _Parts(names, prefix, _linear(body), owner)
+    parts = _Parts(names, prefix, _linear(body, bars), owner)
     return _block(body, parts), parts.functions
 
 
-def _linear(body: Block) -> set[Var]:
-    """The cotangents among the scalars of a body, those that branches and loops hand on included."""
+def _linear(body: Block, bars: Collection[Var]) -> set[Var]:
+    """The cotangents among the scalars of a body that is given ``bars``, those that branches and loops hand on included."""
     linear = (x for x in walk(body) if x.part == "linear" and isinstance(x, (Let, Load, Call)))
-    found = {v for x in linear for v in defined(x) if is_float(v.dt)}
+    found = {*bars, *(v for x in linear for v in defined(x) if is_float(v.dt))}
     handed = [(v, sources) for x in walk(body) for v, sources in _handed(x)]
     while True:
         more = {v for v, sources in handed if v not in found and not found.isdisjoint(sources)}

@@ -13,7 +13,7 @@ arguments and at most three sets of volatile ones: two as they occur, and all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -348,7 +348,8 @@ class Calls:
         arenas = {**back.arenas, "tops": back.tops}
         rec, kinds = self._recording(fn, f"{name}_rec{suffix}", record, [ends.get(r, r) for r in results], arenas)
         out = tuple(last.get(a, a) for a in returned.values())
-        body = self._optimised(remove_dead(reverse, [*shadows, back.tops], out), back.names, f"{name}_rev{suffix}", name)
+        reverse = remove_dead(reverse, [*shadows, back.tops], out)
+        body = self._optimised(reverse, back.names, f"{name}_rev{suffix}", name, bars)
         if not body and not out:
             assert rec is None, "what is recorded is taken back"
             return _Split(rec, kinds, None)
@@ -403,10 +404,11 @@ class Calls:
         self._keep(rec, fn.name)
         return rec, tuple(own)
 
-    def _optimised(self, body: Block, names: Names, name: str, root: str) -> Block:
-        """The body of a function ``name`` made of the function ``root``."""
+    def _optimised(self, body: Block, names: Names, name: str, root: str, bars: Collection[Var] = ()) -> Block:
+        """The body of a function ``name`` made of the function ``root``; ``bars`` are its cotangents that are numbers."""
         if self.level:
-            body, sums = split_loops(raise_loops(set_instead(self._marked(hoist(body, names), root))), names, name)
+            body = raise_loops(set_instead(self._marked(hoist(body, names), root)))
+            body, sums = split_loops(body, names, name, bars=bars)
             body = promote(body, names)
             self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]
         return self._marked(body, root)

@@ -188,7 +188,7 @@ def test_the_reverse_of_a_stencil():
 def unsplit(derived: Derived, level: int = 1):
     """The adjoint before its Each become loops."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "split_loops", lambda body, names, prefix, owner=False: (body, []))
+        patch.setattr(kernels, "split_loops", lambda body, names, prefix, owner=False, bars=(): (body, []))
         return derived.vjp(level)
 
 
