@@ -128,6 +128,7 @@ class Layout:
     loops: dict[int, Stmt] = field(default_factory=dict)
     kills: dict[Base, list[Stmt]] = field(default_factory=dict)
     readers: dict[Base, list[Stmt]] = field(default_factory=dict)
+    stored: dict[Var, list[Store]] = field(default_factory=dict)  # value -> the stores that set cells to it
     direct: set[int] = field(default_factory=set)  # ids of statements that stand in the body of a loop, or of the function
     volatile: Collection[Base] = ()  # parameters that the caller may write between a function and its reverse
     #: loops whose iterations are run again on the way back, and the arrays that are then as at the end of an iteration
@@ -153,6 +154,8 @@ class Layout:
                 self.tests[v] = tests
             for base in written_by(s):
                 self.kills.setdefault(base, []).append(s)
+            if isinstance(s, Store) and s.mode == "set" and isinstance(s.value, Var):
+                self.stored.setdefault(s.value, []).append(s)
             if isinstance(s, (Load, Call, Foreign)):
                 for base in bases_of(s):
                     self.readers.setdefault(base, []).append(s)

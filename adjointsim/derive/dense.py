@@ -60,7 +60,7 @@ class Dense(Recording):
             self.add(init, t)
         if not terms and not any(isinstance(st, Store) for st in walk(tuple(stmts))):
             return
-        plan = Plan(self.layout, id(s), self.level)
+        plan = Plan(self.layout, id(s), self.level, restored=self.undone.bases)
         for v in self._needs(s, tuple(stmts), [*terms.values()]):
             plan.visit(v)
         if plan.recorded or not _dense(stmts):
@@ -69,7 +69,7 @@ class Dense(Recording):
         prefix.line = self.b.line = s.line
         rename: dict[Atom, Atom] = {v: self.names.var(v.name, v.dt) for v, _, _ in s.axes}
         axes = tuple((rename[v], lo, count) for v, lo, count in s.axes)
-        replay(s.body, plan.replayed, prefix, rename)
+        replay(s.body, plan.replayed, prefix, rename, plan.reread)
         reverse = substitute(tuple(stmts), lambda a: rename.get(a, a))
         body = (*prefix.stmts, *(st for st in reverse if not isinstance(st, Store)))
         sums: list[tuple[Var, Atom, tuple[Atom, ...]]] = []

@@ -20,6 +20,7 @@ from .build import Names, const, zero
 from .deadcode import remove_dead
 from .gather import fresh, gather, part
 from .ir import (
+    ZERO,
     Atom,
     Base,
     Block,
@@ -44,6 +45,7 @@ from .ir import (
 from .loops import nest
 from .productnests import products
 from .promote import if_run
+from .rows import by_rows, has_rows
 from .waiting import add_up, ordered, repeatable, slow, waits
 
 __all__ = ["split_loops"]
@@ -93,15 +95,19 @@ class _Parts:
     prefix: str
     linear: set[Var]
     owner: bool
+    runs: dict[Atom, Atom] = field(default_factory=dict)  # the counts of which tests are whether they are positive
     functions: list[Fn] = field(default_factory=list)
 
 
 def _block(block: Block, parts: _Parts) -> Block:
     out: list[Stmt] = []
     for s in block:
+        if isinstance(s, Let) and s.op == "gt" and s.args[1] == ZERO:
+            parts.runs[s.var] = s.args[0]
         if isinstance(s, If):
-            then, orelse = (_block(b, parts) for b in (s.then, s.orelse))
-            out.append(replace(s, then=then, orelse=orelse))
+            out.append(replace(s, then=_block(s.then, parts), orelse=_block(s.orelse, parts)))
+        elif isinstance(s, For) and has_rows(s):
+            out += by_rows(s, parts.names, parts.owner, parts.runs, lambda block: _block(block, parts))
         elif isinstance(s, (For, While)):
             out.append(replace(s, body=_block(s.body, parts)))
         elif isinstance(s, Each):

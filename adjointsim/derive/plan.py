@@ -1,14 +1,14 @@
-"""Which values of an iteration are replayed on the way back and which are recorded; replaying."""
+"""Which values of an iteration are replayed on the way back, read where they were stored, or recorded; replaying."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .analysis import EXACT, Layout
 from .build import Builder, Names, zero
-from .ir import Atom, Block, Dim, Each, For, If, Let, Load, Stmt, Store, Var, defined, is_float, walk
+from .ir import Atom, Base, Block, Dim, Each, For, If, Let, Load, Stmt, Store, Var, defined, is_float, walk
 
 if TYPE_CHECKING:
     from .undo import Undone
@@ -16,16 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["NOT", "Plan", "lift", "replay"]
 
 NOT = object()
+#: what is computed again as fast as it is read
+_NOTHING: Mapping[Var, Store] = {}
+_QUICK = EXACT - {"div", "sqrt"}
 
 
 class Plan:
     """Which values of one iteration are replayed and which are recorded."""
 
     def __init__(
-        self, layout: Layout, loop: int, level: int, undone: Undone | None = None, passed: Collection[Atom] = ()
+        self,
+        layout: Layout,
+        loop: int,
+        level: int,
+        undone: Undone | None = None,
+        passed: Collection[Atom] = (),
+        restored: Collection[Base] = (),
     ) -> None:
         self.layout, self.loop, self.level, self.undone = layout, loop, level, undone
         self.passed = passed  # to functions, in which decisions may rest on them
+        self.reread: dict[Var, Store] = {}
+        self.restored = restored if undone is None else undone.bases  # memory that runs backwards
+        self._early = False
         self.replayed: set[Var] = set()
         self.recorded: dict[Var, None] = {}
         self.direct: set[Var] = set()
@@ -33,16 +45,24 @@ class Plan:
 
     def for_stores(self, stores: Iterable[Store]) -> set[Var]:
         """Visit what the indices of stores need that are undone before anything is loaded from there; what is replayed then."""
-        undone, self.undone = self.undone, None
+        undone, self.undone, self._early = self.undone, None, True
         for a in (a for s in stores for a in s.index):
             self.visit(a)
-        self.undone = undone
+        self.undone, self._early = undone, False
         return set(self.replayed)
 
     def visit(self, v: Atom) -> None:
         if not isinstance(v, Var) or self.layout.owner.get(v, NOT) != self.loop or v in self.replayed or v in self.recorded:
             return
+        if v in self.reread:
+            return
         s = self.layout.made[v]
+        store = self._kept(v, s)
+        if store is not None:
+            self.reread[v] = store
+            for a in store.index:
+                self.visit(a)
+            return
         if v in self.layout.heads and (isinstance(s, Each) or (isinstance(s, For) and v == s.var)):
             self.direct.add(v)
             return
@@ -61,6 +81,32 @@ class Plan:
                 self.visit(x)
             return
         self.recorded[v] = None
+
+    def _kept(self, v: Var, s: Stmt) -> Store | None:
+        """The store after which a cell holds, until the way back, a value that takes longer to compute again than to read."""
+        if self.level == 0 or self._early or not is_float(v.dt) or v in self.layout.heads or self.layout.tests[v]:
+            return None
+        if isinstance(s, (Dim, Load, If)) or (isinstance(s, Let) and s.op in _QUICK):
+            return None
+        layout = self.layout
+        for store in layout.stored.get(v, ()):
+            if layout.place[id(store)].loops != layout.place[id(s)].loops or id(store) not in layout.direct:
+                continue
+            if store.base.dt != v.dt or not store.base.rank or store.base in self.restored:
+                continue
+            if all(self._known(a, s) for a in store.index) and layout.final(store):
+                return store
+        return None
+
+    def _known(self, a: Atom, s: Stmt) -> bool:
+        """Whether an index is known where a statement of the same iteration stands."""
+        layout = self.layout
+        if not isinstance(a, Var) or not layout.inside(a, self.loop):
+            return True
+        if layout.owner[a] != self.loop or layout.tests[a]:
+            return False
+        made = layout.made[a]
+        return a in layout.heads or (isinstance(made, (Let, Dim)) and layout.place[id(made)].order < layout.place[id(s)].order)
 
     def _loads(self, s: Load) -> bool:
         """Whether a load gives the same on the way back."""
@@ -87,14 +133,21 @@ class Plan:
         return self._inexact[v]
 
 
-def replay(block: Block, replayed: Collection[Var], b: Builder, rename: dict[Atom, Atom]) -> None:
-    """Copy the replayed slice of a block; values inside branches are lifted out of them."""
+def replay(
+    block: Block, replayed: Collection[Var], b: Builder, rename: dict[Atom, Atom], reread: Mapping[Var, Store] = _NOTHING
+) -> None:
+    """Copy the replayed slice of a block; values inside branches are lifted out of them, ``reread`` ones are loaded."""
 
     def get(a: Atom) -> Atom:
         return rename.get(a, a)
 
     for s in block:
         b.line = s.line
+        if reread:
+            for v in defined(s):
+                if v in reread:
+                    kept = reread[v]
+                    rename[v] = b.load(kept.base, tuple(map(get, kept.index)), v.name, kept.wrap)
         if isinstance(s, Let) and s.var in replayed:
             rename[s.var] = b.op(s.op, *map(get, s.args), root=s.var.name, dt=s.var.dt)
         elif isinstance(s, Dim) and s.var in replayed:

@@ -39,7 +39,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 
-__all__ = ["raise_loops"]
+__all__ = ["independent", "raise_loops"]
 
 Sums = tuple[tuple[Var, Atom, tuple[Atom, ...]], ...]
 
@@ -72,7 +72,7 @@ def _raised(s: For, lets: dict[Var, Let]) -> Each | None:
         return None
     lo = _first(s, lets)
     found = _sums(s)
-    if lo is None or found is None or not _ordered(s.body) or not _independent(s.body, [s.var]):
+    if lo is None or found is None or not _ordered(s.body) or not independent(s.body, [s.var]):
         return None
     sums, chain = found
     stores = tuple(st for st in s.body if isinstance(st, Store))
@@ -94,7 +94,7 @@ def _around(s: For, each: Each, lets: dict[Var, Let]) -> Each | None:
     if tuple(s.yields) != totals or tuple(carried) != tuple(init for _, init, _ in each.sums):
         return None  # it carries something that is no sum
     used = {a for st in walk((*body, *stores)) for a in atoms_of(st)} | {a for _, _, terms in each.sums for a in terms}
-    if used & {*carried, *totals} or not _independent((*body, *stores), [s.var, *(v for v, _, _ in each.axes)]):
+    if used & {*carried, *totals} or not independent((*body, *stores), [s.var, *(v for v, _, _ in each.axes)]):
         return None
     sums = tuple((r, carried[init], terms) for r, (_, init, terms) in zip(s.results, each.sums, strict=True))  # type: ignore[index]
     return Each(((s.var, lo, s.count), *each.axes), body, stores, "any", sums, s.line, s.part)
@@ -142,7 +142,8 @@ def _ordered(body: Block) -> bool:
     return True
 
 
-def _independent(body: Block, axes: Sequence[Var]) -> bool:
+def independent(body: Block, axes: Sequence[Var]) -> bool:
+    """Whether no iteration reads or sets what another one sets; only stores at the level of the body itself are looked at."""
     inner = {v for st in walk(body) for v in defined(st)}
     stores: dict[Base, list[Store]] = {}
     for st in body:

@@ -82,7 +82,7 @@ class Recording:
             replay(s.body, early, prefix, rename)
             for store, old in restores:
                 prefix.store(store.base, tuple(rename.get(a, a) for a in store.index), rename[old], "set", store.wrap)
-        replay(s.body, plan.replayed - early, prefix, rename)
+        replay(s.body, plan.replayed - early, prefix, rename, plan.reread)
         return record, prefix.stmts, rename, around
 
     def _needs(self, s: For | While | Each, stmts: Block, yields: list[Atom]) -> list[Var]:

@@ -31,6 +31,10 @@ class Undone:
             if kills is not None:
                 self.stores.update((id(s), s) for s in kills)
 
+    @property
+    def bases(self) -> set[Base]:
+        return {s.base for s in self.stores.values()}
+
     def kills(self, base: Base, loads: Iterable[Stmt]) -> list[Store] | None:
         """The writes that come later than some load; None if one of them cannot be undone."""
         later = {id(s): s for load in loads for s, _ in self.layout.later(load, self.layout.kills.get(base, ()))}
