@@ -52,9 +52,9 @@ class CompiledExecutor(Executor):
         self._driver, self.pure = kit.driver, kit.pure
         self._a = tuple([leaf.copy() for leaf in y0])
         self._b = tuple([y0[k].copy() for k in kit.step.spares])
-        self._ctl = np.zeros(16, np.int64)
+        self._ctl = np.zeros(control.PLACES, np.int64)
         self._ctl[control.SHARED] = self._one_run = one_run and bool(states.followers)
-        stored = self._rows(slots + 1) if slots else zeros_of(stand_ins(problem.y.memory, 1))
+        stored = self._rows(slots + self._rows_more) if slots else zeros_of(stand_ins(problem.y.memory, 1))
         self._slots = tuple([s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)])
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
         self._ctl[control.WATCHED] = not problem.known_end
@@ -163,6 +163,11 @@ class CompiledExecutor(Executor):
         needed = self._given.working()
         each = needed.row if self._one_run else self.problem.state_bytes
         return needed._replace(bytes=self.slots * each + needed.bytes)
+
+    @property
+    def _rows_more(self) -> int:
+        """The rows besides the slots: for a state that is in none, and one for what VJPs need of the next."""
+        return 1 + bool(self._kit.step.nexts)
 
     def _rows(self, rows: int) -> list[np.ndarray]:
         """Memory for so many states.  Of one run, a leaf that is handed on is where it was: along a chain of leaves u, v, ..,
@@ -392,7 +397,7 @@ class CompiledExecutor(Executor):
         """The bytes of all arrays at hand."""
         y = self.y if self._reverse else []
         scratch = [a for arrays in self._own[1::2] for a in arrays]
-        stored = (self.slots + 1) * self.problem.y.nbytes * self._reverse  # and what is in them twice
+        stored = (self.slots + self._rows_more) * self.problem.y.nbytes * self._reverse  # and what is in them twice
         if self._one_run:
             stored -= self.slots * (self.problem.y.nbytes - self._given.states.row_bytes)
         bars = (*self._ba, *self._bb, *self._pb, *self._obs_bar) if self._ctl[control.TURNED] < 0 else ()  # else stand-ins

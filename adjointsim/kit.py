@@ -292,8 +292,8 @@ class Given:
         total = problem.state_bytes + self.states.spare_bytes  # the current state and the next
         total += 8 * (sum(sizes.cells) + sizes.cells[0] * kit.tangents + 2) + sizes.seen_bytes + sizes.scratch_bytes
         exact = sizes.known and kit.preallocated
-        if kit.reverse:  # y_N, a spare slot, cotangents with theirs; and the terminal's derivatives, later the observations'
-            total += 2 * problem.state_bytes + self.states.bar_bytes + size_of(self.p_bars)
+        if kit.reverse:  # y_N, spare slots, cotangents with theirs; and the terminal's derivatives, later the observations'
+            total += (2 + bool(kit.step.nexts)) * problem.state_bytes + self.states.bar_bytes + size_of(self.p_bars)
             total += max(self.terminal_bytes[0], len(problem.observe_at) * sizes.seen_bytes)
             exact = exact and self.terminal_bytes[1]
         return Working(total, exact, self.states.row_bytes)

@@ -19,8 +19,8 @@ from adjointsim.schedules import ADVANCE, LOAD, RECORD, REVERSE, STORE
 
 #: every model takes some ten seconds to compile
 EVERYTHING = os.environ.get("CORPUS") == "all"
-NAMES = list(STEPS) if EVERYTHING else ["swaps", "twins", "outside", "overwritten", "recorded"]
-FEW = ["history", "swaps", "twins", "overwritten", "recorded"]  # where another program is compiled for each
+NAMES = list(STEPS) if EVERYTHING else ["swaps", "twins", "outside", "overwritten", "recorded", "saturated"]
+FEW = ["history", "swaps", "twins", "overwritten", "recorded", "saturated"]  # where another program is compiled for each
 
 
 def summary(step):
@@ -46,12 +46,17 @@ def close(ours, theirs):
         ("outside", "fresh p1 constant 1 fresh p0 constant 7 8 constant 10"),
         ("overwritten", "fresh 0 fresh 3 fresh fresh 6 fresh fresh 9 10"),
         ("recorded", "fresh 0 0 2 fresh 4 5 7 8 fresh 9"),
+        ("saturated", "fresh 0 fresh 3 fresh 4 5 8 7 fresh 9"),
         ("element", "fresh 0 2 3 fresh fresh fresh 7 8 fresh 10"),
     ],
 )
 def test_routes_are_found(name, expected):
     kinds = {"fresh": "fresh", "constant": "constant", "state": "{}", "parameter": "p{}"}
     assert " ".join(kinds[r.kind].format(r.leaf) for r in summary(STEPS[name]).routes) == expected
+
+
+def test_which_leaves_of_the_next_state_a_vjp_reads():
+    assert {name: step.nexts for name in STEPS if (step := summary(STEPS[name])).nexts} == {"saturated": (0, 2)}
 
 
 @pytest.mark.parametrize("name", FEW)

@@ -130,6 +130,7 @@ class Layout:
     readers: dict[Base, list[Stmt]] = field(default_factory=dict)
     stored: dict[Var, list[Store]] = field(default_factory=dict)  # value -> the stores that set cells to it
     direct: set[int] = field(default_factory=set)  # ids of statements that stand in the body of a loop, or of the function
+    given: Collection[Base] = ()  # results that may be had on the way back
     volatile: Collection[Base] = ()  # parameters that the caller may write between a function and its reverse
     #: loops whose iterations are run again on the way back, and the arrays that are then as at the end of an iteration
     rerun: dict[int, Collection[Base]] = field(default_factory=dict)

@@ -68,7 +68,8 @@ class Buffers:
             if k not in m.heirs and m.bars[k] != "set":
                 w.put(depth, f"zero_{m.y[k].rank}({self.before(k)})")
         given = [f"ba_{k}" for k in m.written if not m.y[k].inert]
-        args = ["n", *state, *w.p(), *given, *(self.before(k) for k in arrays), *w.p_bars()]
+        nexts = [f"s_{k}[up]" for k in m.nexts]
+        args = ["n", *state, *w.p(), *nexts, *given, *(self.before(k) for k in arrays), *w.p_bars()]
         w.call(depth, "step_vjp", args, [f"x_{k}" for k in w.arrays(m.floats, scalar=True)])
 
     def retreat(self, depth: int) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 __all__ = [
-    "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "MOVED", "MOVED_BARS", "N", "OBSERVED", "PAUSE", "PLACE", "REVERSED",
-    "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION", "UNOBSERVED", "VJPS", "WATCHED",
+    "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "KEPT", "MOVED", "MOVED_BARS", "N", "OBSERVED", "PAUSE", "PLACE",
+    "PLACES", "REVERSED", "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION", "UNOBSERVED",
+    "VJPS", "WATCHED",
 ]  # fmt: skip
 
 DONE, TURN, PAUSE, STOP = 0, -2, -3, -4
@@ -12,8 +13,9 @@ SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, slot): add the cotangents of the o
 TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step, keep both states
 
 #: places in ``ctl``; MOVED and MOVED_BARS count how often the buffers of the state and of its cotangent have moved on, and
-#: with SHARED a leaf of a slot that is another leaf of the slot before it is the same memory
+#: with SHARED a leaf of a slot that is another leaf of the slot before it is the same memory; the last row of all slots has what
+#: VJPs need of state KEPT
 ROW, N, HIGH, MOVED, MOVED_BARS, BUDGET, FORWARD, VJPS, OBSERVED, UNOBSERVED, TURNED, PLACE, REVERSED, STAGE, WATCHED = range(15)
-SHARED = 15
+KEPT, SHARED, PLACES = 15, 16, 17
 #: what ``ctl[PLACE]`` says: which kernel was running
 DRIVER_VERBS = ("step", "running", "observe", "misfit", "step_vjp", "running_vjp", "observe_vjp", "misfit_vjp", "until")

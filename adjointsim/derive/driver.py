@@ -23,6 +23,7 @@ from .control import (
     DRIVER_VERBS,
     FORWARD,
     HIGH,
+    KEPT,
     MOVED,
     MOVED_BARS,
     OBSERVED,
@@ -94,6 +95,8 @@ class _Driver:
         self.put(1, f"moved = ctl[{MOVED}]\nmoved_bars = ctl[{MOVED_BARS}]")
         self.buffers.unpack(1, self.reverse)
         self.put(1, "spare = s_0.shape[0] - 1")
+        if self.m.nexts and self.reverse:
+            self.put(1, f"last = spare\nspare -= 1\nkept = ctl[{KEPT}]")
         for k, leaf in enumerate(self.m.p):
             self.put(1, f"p_{k} = P[{k}]{'[0]' * leaf.scalar}")
         for k in range(len(self.w.sweep.observed)):
@@ -108,6 +111,8 @@ class _Driver:
         self.put(1, f"ctl[{REVERSED}] = 0")
 
     def _pack(self) -> None:
+        if self.m.nexts and self.reverse:
+            self.put(1, f"ctl[{KEPT}] = kept")
         self.buffers.pack(1, self.reverse)
         self.put(1, f"ctl[{MOVED}] = moved\nctl[{MOVED_BARS}] = moved_bars\nctl[{ROW}] = row\nctl[{N}] = n")
         self.put(1, f"ctl[{HIGH}] = high\nctl[{BUDGET}] = left\nctl[{FORWARD}] = forward\nctl[{VJPS}] = vjps")
@@ -198,6 +203,9 @@ class _Driver:
             self.buffers.last(4, "hi", "a")
             self.observe(4, w.y("z"), "hi")
         w.at_once(4, list(zip(a, w.y("t"), strict=True)))
+        if self.m.nexts and self.reverse:
+            self.put(4, "if hi > lo:\n    kept = hi")
+            w.copies(5, w.y("s", "last"), w.y("b"), self.m.nexts)
 
     def _until(self, depth: int, when: str, state: list[str], before: Sequence[str] = ()) -> None:
         """Stop if the run ends with the state that a step has just made; the step then counts as not yet run."""
@@ -271,12 +279,25 @@ class _Driver:
         self.put(3, "if n < 0:\n    n = hi - 1\nend = max(lo, n - max(left, 1) + 1)")
         self._reverse_steps(3)
         self._pause(3, "n >= lo")
+        if self.m.nexts:  # for the VJP of the step before, which may be in another run of slots
+            self.w.copies(3, self.w.y("s", "last"), self.w.y("s", "slot"), self.m.nexts)
+            self.put(3, "kept = lo")
         self.put(3, f"ctl[{REVERSED}] = 0")
 
     def _read(self) -> list[int]:
-        """The leaves of a state that some VJP reads."""
-        read = {k for v in ("step_vjp", "running_vjp", "observe_vjp") if v in self.verbs for k in self.calls[v].reads}
+        """The leaves of a state that some VJP reads, and all that it takes to have those of the next state."""
+        verbs = ("step_vjp", "running_vjp", "observe_vjp", *["step"] * bool(self.m.nexts))
+        read = {*self.m.nexts, *(k for v in verbs if v in self.verbs for k in self.calls[v].reads)}
         return [k for k in range(len(self.m.y)) if k in read]
+
+    def _have_next(self, depth: int, state: list[str]) -> None:
+        """Let ``up`` be the row with what the VJP needs of the next state: that above, or the last one.  Only where a way back is
+        taken up again is it not there yet."""
+        w, m = self.w, self.m
+        self.put(depth, "up = j + 1\nif n + 1 == hi:\n    up = last\n    if kept != hi:")
+        into = [f"s_{k}[last]" for k in w.arrays(m.written)]
+        w.call(depth + 2, "step", ["n", *state, *w.p(), *into], [f"d_{k}" for k in w.arrays(m.written, scalar=True)])
+        self.put(depth + 2, "kept = hi")
 
     def _reverse_steps(self, depth: int) -> None:
         state = self.w.y("s", "j")
@@ -287,6 +308,8 @@ class _Driver:
         if staged:
             self.put(depth + 1, "if stage == 0:")
             inner += 1
+        if self.m.nexts:
+            self._have_next(inner, state)
         self.buffers.reverse_step(inner, state)
         self.buffers.retreat(inner)
         self.put(inner, "moved_bars += 1" + "\nstage = 1" * staged)

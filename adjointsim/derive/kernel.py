@@ -1,7 +1,7 @@
 """Kernels: the functions of a derived module, each an IR function with a fixed order of parameters.
 
     primal   counters, leaves, captures                                            -> result leaves (written)
-    vjp      counters, leaves, captures, result_bars (used up), leaf_bars (+=, or = if ``covered``), arenas
+    vjp      counters, leaves, captures, nexts, result_bars (used up), leaf_bars (+=, or = if ``covered``), arenas
     both     counters, leaves, captures, result leaves (written), result_bars (used up), leaf_bars (+=), arenas
 
 ``leaf_bars`` are those of the active leaves only; an inactive leaf costs nothing.  Result leaves that are ``handed`` on by
@@ -19,7 +19,27 @@ from .entry import Entry
 from .fission import split_loops
 from .hoist import hoist
 from .inlining import inlined
-from .ir import Alloc, Atom, Base, Block, Dim, Fn, Var, bases_of, is_float, walk
+from .ir import (
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Dim,
+    Each,
+    Fn,
+    For,
+    If,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    bases_of,
+    free_vars,
+    is_float,
+    walk,
+    written_by,
+)  # fmt: skip
 from .lanes import in_lanes, with_lanes
 from .loops import each_to_loops
 from .opaque import Opaque
@@ -27,7 +47,7 @@ from .outline import reachable
 from .promote import promote
 from .raising import raise_loops
 from .ranges import mark_indices
-from .reverse import adjoint
+from .reverse import Adjoint, adjoint
 from .scalars import scalarised
 from .setting import set_instead
 from .split import Calls
@@ -50,6 +70,7 @@ class Kernel:
     functions: tuple[Fn, ...] = ()  # that fn calls, what is called first
     lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the files of helpers; the others are sums
     opaques: tuple[Opaque, ...] = ()  # custom functions that it, they or their rules call
+    nexts: tuple[Base, ...] = ()  # vjp: results that it is given, as the primal left them, after the captures
     covered: frozenset[Base] = frozenset()  # leaf bars that it writes everywhere, whatever they hold before
 
 
@@ -95,13 +116,14 @@ def vjp_kernel(
     lanes: bool = False,
     valued: bool = False,
     fresh: Collection[str] = (),
+    nexts: bool = False,
 ) -> Kernel:
     """The adjoint with respect to the leaves whose paths are in ``active``, of the result leaves not at the places
     ``handed``; with ``lanes`` for many cotangents at once, along a first axis of all cotangents.  LanesError if it cannot.
 
     ``valued``: it gives the results as well, which are numbers: the way there computes them in any case.  (The way back may
     restore arrays to what they were before.)  The cotangents of the leaves at the paths ``fresh`` are zero before: those that
-    it can write instead it does, whatever they hold.
+    it can write instead it does, whatever they hold.  With ``nexts`` it may be given results, where that saves it something.
     """
     chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
     results = [b for k, (_, b) in enumerate(entry.results) if k not in handed]
@@ -109,17 +131,18 @@ def vjp_kernel(
     if handed:
         body = remove_dead(body, results)
     calls = Calls(entry, level)
-    adj = adjoint(entry.fn.name, body, entry.names, chosen, results, level, calls)
+    adj = adjoint(entry.fn.name, body, entry.names, chosen, results, level, calls, results if nexts else ())
+    record, had = _without_results(adj, results) if nexts else (adj.record, ())
     given = [adj.shadows[b] for b in (*results, *chosen) if is_float(b.dt)]
     # memory that the primal gets from its caller and the adjoint must bring itself: results, and shadows of inactive leaves
     owners = {shadow: b for b, shadow in adj.shadows.items()}
-    allocated = {s.base for s in walk((*adj.record, *adj.reverse)) if isinstance(s, Alloc)}
+    allocated = {s.base for s in walk((*record, *adj.reverse)) if isinstance(s, Alloc)}
     outcome = tuple(results) if valued else ()
     missing = dict.fromkeys(
         b
-        for s in walk((*adj.record, *adj.reverse))
+        for s in walk((*record, *adj.reverse))
         for b in bases_of(s)
-        if b not in (*allocated, *outcome) and (b.role == "result" or (b.role == "shadow" and b not in given))
+        if b not in (*allocated, *outcome, *had) and (b.role == "result" or (b.role == "shadow" and b not in given))
     )
     head: list[Dim | Alloc] = []
     inner: list[Dim | Alloc] = []
@@ -129,11 +152,11 @@ def vjp_kernel(
         outer = {b: with_lanes(b, entry.names) for b in given}
         seeds = {b: many for b, many in outer.items() if owners[b] in results}
         wanted = {b: many for b, many in outer.items() if b not in seeds}
-        body = in_lanes((*head, *adj.record), adj.reverse, seeds, wanted, tuple(inner), adj.arenas, entry.names)
+        body = in_lanes((*head, *record), adj.reverse, seeds, wanted, tuple(inner), adj.arenas, entry.names)
         given = [*outer.values()]
     else:
         outer = {b: b for b in given}
-        body = (*head, *inner, *adj.record, *adj.reverse)
+        body = (*head, *inner, *record, *adj.reverse)
     # other results are read by nobody after an adjoint: a store to one survives only if the adjoint itself loads it
     body = remove_dead(body, (*outcome, *given))
     functions: list[Fn] = []
@@ -151,13 +174,44 @@ def vjp_kernel(
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
     captures = tuple(c.base for c in entry.captures)
-    params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *outcome, *given, *adj.arenas)
+    params: tuple[Var | Base, ...] = (*entry.counters, *leaves, *captures, *had, *outcome, *given, *adj.arenas)
     return Kernel(
         Fn(name, params, body), leaves, captures, outcome,
         result_bars=tuple(outer[adj.shadows[b]] if is_float(b.dt) and b in results else None for _, b in entry.results),
         leaf_bars=tuple(outer[adj.shadows[b]] if b in chosen else None for b in leaves),
-        arenas=adj.arenas, functions=tuple(functions), lines=calls.lines, opaques=entry.opaques, covered=covered,
+        arenas=adj.arenas, functions=tuple(functions), lines=calls.lines, opaques=entry.opaques, nexts=had, covered=covered,
     )  # fmt: skip
+
+
+def _without_results(adj: Adjoint, results: Collection[Base]) -> tuple[Block, tuple[Base, ...]]:
+    """The record without the stores to results that the way back reads and nobody else does, and those results."""
+    read = {b for s in walk(adj.reverse) if not isinstance(s, Dim) for b in bases_of(s)}
+    written = {b for s in walk(adj.reverse) for b in written_by(s)}
+    others = {b for s in walk(adj.record) if not isinstance(s, (Alloc, Store, Load, Dim)) for b in bases_of(s)}
+    had = [b for b in results if b.rank and b in read and b not in written and b not in others]
+    while True:
+        kept = {b for b in (*read, *adj.arenas) if b not in had}
+        record = remove_dead(_unstored(adj.record, had), kept, free_vars(adj.reverse))
+        still = {s.base for s in walk(record) if isinstance(s, Load)}
+        if still.isdisjoint(had):
+            return record, tuple(had)
+        had = [b for b in had if b not in still]
+
+
+def _unstored(block: Block, bases: Collection[Base]) -> Block:
+    """A block without what makes some arrays and writes to them."""
+    out: list[Stmt] = []
+    for s in block:
+        if isinstance(s, (Alloc, Store)) and s.base in bases:
+            continue
+        if isinstance(s, Each):
+            s = replace(s, stores=tuple(x for x in s.stores if x.base not in bases))
+        elif isinstance(s, If):
+            s = replace(s, then=_unstored(s.then, bases), orelse=_unstored(s.orelse, bases))
+        elif isinstance(s, (For, While)):
+            s = replace(s, body=_unstored(s.body, bases))
+        out.append(s)
+    return tuple(out)
 
 
 def tangents_of(kernel: Kernel, suffix: str = "_dot") -> Tangents:

@@ -120,6 +120,7 @@ class CompiledModel:
     def _derived(self, reverse: bool) -> Model:
         made: dict[str, tuple[Compiled, Kernel]] = {}  # and each kernel before numbers go by value
         bars: tuple[str | None, ...] = ()
+        nexts: tuple[int, ...] = ()
         routes = routes_of(self.entries["step"], self._leaves("step", "y"), self._leaves("step", "p"))
         handed = [k for k, route in enumerate(routes) if route.kind == "state"]
         y_leaves, p_leaves = self._described("step", "y"), self._described("step", "p")
@@ -133,12 +134,15 @@ class CompiledModel:
             if reverse and verb != "until":
                 active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
                 fresh_bars = fresh if verb == "step" else ()  # of leaves whose cotangents are nobody else's
-                kernel = self._carrying(verb, entry, vjp_kernel(entry, active, handed=own, fresh=fresh_bars))
+                # (tangents would need those of the next state, too)
+                found = vjp_kernel(entry, active, handed=own, fresh=fresh_bars, nexts=verb == "step" and not self.second)
+                kernel = self._carrying(verb, entry, found)
                 made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel)
                 if verb == "step":
+                    nexts = tuple(k for k, (_, b) in enumerate(entry.results) if b in found.nexts)
                     y = self._leaves("step", "y")
                     bars = bar_modes(kernel.kernel, (*y, *(kernel.dots[b] for b in y if b in kernel.dots)))
-        step = replace(step, bars=bars)
+        step = replace(step, bars=bars, nexts=nexts)
         calls = {verb: calling(*pair) for verb, pair in made.items()}
         return Model({verb: compiled for verb, (compiled, _) in made.items()}, SweepSummary(step, calls, self._observed()))
 

@@ -83,7 +83,8 @@ class Plan:
         self.recorded[v] = None
 
     def _kept(self, v: Var, s: Stmt) -> Store | None:
-        """The store after which a cell holds, until the way back, a value that takes longer to compute again than to read."""
+        """The store after which a cell holds, until the way back, a value that would be recorded, or what it is made of; or that
+        takes longer to compute again than to read, in a result that the way back can be given."""
         if self.level == 0 or self._early or not is_float(v.dt) or v in self.layout.heads or self.layout.tests[v]:
             return None
         if isinstance(s, (Dim, Load, If)) or (isinstance(s, Let) and s.op in _QUICK):
@@ -94,9 +95,19 @@ class Plan:
                 continue
             if store.base.dt != v.dt or not store.base.rank or store.base in self.restored:
                 continue
-            if all(self._known(a, s) for a in store.index) and layout.final(store):
+            if not all(self._known(a, s) for a in store.index) or not layout.final(store):
+                continue
+            if not isinstance(s, Let) or (store.base in layout.given and s.op not in EXACT) or self._records(s):
                 return store
         return None
+
+    def _records(self, s: Let) -> bool:
+        """Whether something would be recorded for the arguments of an operation."""
+        trial = Plan(self.layout, self.loop, self.level, self.undone, self.passed, self.restored)
+        trial.replayed, trial.reread, trial.direct = set(self.replayed), dict(self.reread), set(self.direct)
+        for a in s.args:
+            trial.visit(a)
+        return any(v not in self.recorded for v in trial.recorded)
 
     def _known(self, a: Atom, s: Stmt) -> bool:
         """Whether an index is known where a statement of the same iteration stands."""

@@ -21,7 +21,7 @@ differ in the last bit where a loop was vectorised, and then the branch and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -343,10 +343,18 @@ def _root(base: Base) -> str:
 
 
 def adjoint(
-    root: str, body: Block, names: Names, active: Iterable[Base], results: Iterable[Base], level: int, calls: Calls
+    root: str,
+    body: Block,
+    names: Names,
+    active: Iterable[Base],
+    results: Iterable[Base],
+    level: int,
+    calls: Calls,
+    given: Collection[Base] = (),
 ) -> Adjoint:
     """Reverse the primal body of the function ``root`` with respect to the ``active`` bases; ``results`` are the bases whose
-    shadows come from outside.  ``calls`` knows the functions that the body calls.
+    shadows come from outside.  ``calls`` knows the functions that the body calls, and ``given`` are results that the way back can
+    have from outside.
 
     ``level`` 0 treats every float as active, records every value and replays none: the reference that every optimisation
     must match.  An Each whose reverse is none, because it overwrites what its adjoint needs, is reversed as a loop.
@@ -356,7 +364,7 @@ def adjoint(
     start = names.copy()
     while True:
         try:
-            found, back = _adjoint(root, body, names, active, results, level, calls, undone)
+            found, back = _adjoint(root, body, names, active, results, level, calls, undone, given)
         except Sequential as sequential:
             loops = [sequential.each]
         else:
@@ -380,8 +388,10 @@ def _adjoint(
     level: int,
     calls: Calls,
     undone: Iterable[Base],
+    given: Collection[Base],
 ) -> tuple[Adjoint, Reverser]:
     layout = Layout.of(body)
+    layout.given = given
     scalars, memory = varied(body, active, everything=level == 0, callees=calls)
     if level:
         needed, held = useful(body, {*active, *results})

@@ -233,8 +233,8 @@ class _Chunks:
 
     def _moved(self, body: Block) -> set[Atom] | None:
         """What differs from row to row; None if what they load is neither the same for all nor neighbours."""
-        moved: set[Atom] = {self.s.var}
-        shifted: set[Atom] = {self.s.var}
+        moved: set[Atom] = {self.s.var, self._place}
+        shifted: set[Atom] = {self.s.var, self._place}
         for x in body:
             if moved.isdisjoint(atoms_of(x)):
                 continue

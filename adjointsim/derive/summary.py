@@ -99,7 +99,7 @@ class StepSummary:
 
     ``bars`` say of each leaf of y what the VJP kernel does to the memory of its cotangent: "none" if it does not touch it,
     "add" if it adds to what is there, "set" if it writes all of it; None for an inert leaf.
-    A cotangent that is handed over must be added to.
+    A cotangent that is handed over must be added to.  ``nexts`` are the leaves of y_{n+1} that it is given, arrays.
     """
 
     y: tuple[Leaf, ...]
@@ -107,6 +107,7 @@ class StepSummary:
     active_p: tuple[bool, ...]  # those leaves of p whose cotangents are wanted
     routes: tuple[Route, ...]
     bars: tuple[str | None, ...] = ()
+    nexts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assert not any(bar == "set" and k in self.heirs for k, bar in enumerate(self.bars))

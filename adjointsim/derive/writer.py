@@ -38,6 +38,7 @@ class Writer:
     ba_k bb_k x_k  cotangent, its spares, what a kernel returns for a number
     p_k pb_k       parameters and their cotangents
     o_k ob_k og_k  observations, their cotangents as given, the cotangent of one of them
+    d_k            numbers of a next state that nobody asks for
     t_k z_k        y_{N-1} (at the turn: what was the current state before it), y_N
     """
 
