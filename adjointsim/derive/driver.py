@@ -44,7 +44,7 @@ from .control import (
 )
 from .summary import SweepSummary, carries_tangents
 from .tapes import ARENAS
-from .writer import OPTIONS, Writer, array_functions
+from .writer import OPTIONS, UNCOUNTED, Writer, array_functions
 
 __all__ = ["driver_text"]
 
@@ -76,7 +76,8 @@ class _Driver:
     def text(self, name: str) -> list[str]:
         own = [ARENAS[-1]] * carries_tangents(self.w.sweep)
         own += [f"{kind}_{verb}" for verb in self.verbs for kind in ("c", "w")]
-        self.put(0, f"{OPTIONS}\ndef {name}({', '.join([*_PARAMS, *own])}):")
+        options = OPTIONS if any(how.raises for how in self.calls.values()) else UNCOUNTED
+        self.put(0, f"{options}\ndef {name}({', '.join([*_PARAMS, *own])}):")
         self._unpack()
         self.put(1, "status = 0\nwhile row < count:")
         self.put(2, "kind = actions[row, 0]\nlo = actions[row, 1]\nhi = actions[row, 2]\nslot = actions[row, 3]")

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from .control import DRIVER_VERBS, PLACE, N
 from .summary import SweepSummary
 
-__all__ = ["OPTIONS", "Writer", "array_functions"]
+__all__ = ["OPTIONS", "UNCOUNTED", "Writer", "array_functions"]
 
 OPTIONS = "@njit(error_model='numpy', nogil=True, cache=True, no_cfunc_wrapper=True)"
 _INTERNAL = OPTIONS[:-1] + ", no_cpython_wrapper=True)"
+#: nothing is made and nothing is kept: without counts of references there is a sixth less to compile.  What is compiled
+#: on the way inherits it, so it is not for foreign code's
+UNCOUNTED = OPTIONS[:-1] + ", _nrt=False)"
 
 _BODIES = {"copy": "dst[{0}] = src[{0}]", "add": "dst[{0}] += src[{0}]", "zero": "dst[{0}] = 0"}
 
