@@ -1,7 +1,6 @@
 """The examples at a reduced size, with the numbers they must reach."""
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
@@ -260,7 +259,6 @@ def test_stiff_reactions_have_published_sensitivities(stiff_reactions):
 
 
 @pytest.mark.heavy
-@pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="compiles for a minute: CORPUS=all")
 def test_stiff_reactions_are_too_stiff_for_explicit_steps(stiff_reactions):
     implicit, explicit = stiff_reactions.steps_on_a_short_interval(2.0)
     assert 10 * implicit < explicit
@@ -272,7 +270,6 @@ def reaction_diffusion():
 
 
 @pytest.mark.heavy
-@pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="compiles for a minute: CORPUS=all")
 def test_reaction_diffusion_recovers_the_feed(reaction_diffusion, tmp_path, capsys):
     path = tmp_path / "feed.png"
     found = reaction_diffusion.main(["--cells", "24", "--time", "0.5", "--iterations", "25", "--output", str(path)])

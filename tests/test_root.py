@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import mpmath as mp
@@ -90,7 +89,7 @@ def _flat(x):
 
 
 @pytest.mark.heavy
-@pytest.mark.skipif(os.environ.get("CORPUS") != "all", reason="compiles for a minute: CORPUS=all")
+@pytest.mark.heavy
 def test_complex_step():
     p, bar = np.array([0.4, 3.0, 1.1]), np.array([1.0, -2.0, 0.7])
     _, pullback = adj.vjp(lambda u, p: adj.root(euler, u, (u, 0.1, p)), U, p)

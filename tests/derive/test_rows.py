@@ -1,4 +1,4 @@
-"""Loops of rows with sums of their own: four rows side by side, or rows as the inner loop; always the user's order of additions."""
+"""Rows with sums of their own: four of them side by side, or rows as the inner loop; the order of additions is the user's."""
 
 from __future__ import annotations
 
