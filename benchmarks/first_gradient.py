@@ -1,5 +1,5 @@
 """How long a user waits for the first gradient of a small model, in a new process with an empty and with a warm cache; beside
-it the same written by hand for Numba."""
+it the same written by hand for Numba; and for that of a model of three fields in the plane."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from benchmarks.common import table
 
 OURS = Path(__file__).with_name("small_model.py")
 BY_HAND = Path(__file__).with_name("small_model_by_hand.py")
+FIELDS = Path(__file__).with_name("field_model.py")
+#: seconds: cold and warm
+LIMITS = {OURS: ("a small model", 4.0, 1.0), FIELDS: ("three fields", 15.0, 1.0)}
 REPEATS = 5
 
 
@@ -44,14 +47,15 @@ def check() -> None:
 
 def main() -> None:
     """Time and print: a few rounds, each with an empty cache and twice more with what that left."""
-    cold: dict[Path, list[tuple[float, ...]]] = {OURS: [], BY_HAND: []}
-    warm: dict[Path, list[tuple[float, ...]]] = {OURS: [], BY_HAND: []}
-    numbers: dict[Path, set[str]] = {OURS: set(), BY_HAND: set()}
-    for model in (OURS, BY_HAND):  # bytecode
+    models = (OURS, BY_HAND, FIELDS)
+    cold: dict[Path, list[tuple[float, ...]]] = {model: [] for model in models}
+    warm: dict[Path, list[tuple[float, ...]]] = {model: [] for model in models}
+    numbers: dict[Path, set[str]] = {model: set() for model in models}
+    for model in models:  # bytecode
         with tempfile.TemporaryDirectory() as cache:
             one_process(model, cache)
     for _ in range(REPEATS):
-        for model in (OURS, BY_HAND):
+        for model in models:
             with tempfile.TemporaryDirectory() as cache:
                 for found in (cold, warm, warm):
                     *times, result = one_process(model, cache)
@@ -59,14 +63,17 @@ def main() -> None:
                     numbers[model].add(result)
     if any(len(found) != 1 for found in numbers.values()):
         raise AssertionError(f"processes found different numbers: {numbers}")
-    results = [np.array(found.pop().split(), float) for found in numbers.values()]
+    results = [np.array(next(iter(numbers[model])).split(), float) for model in (OURS, BY_HAND)]
     np.testing.assert_allclose(*results, rtol=1e-11)
     rows = []
-    for title, found, limit in (("empty cache", cold, 6.0), ("warm cache", warm, 1.5)):
-        seconds, imports, gradient = (statistics.median(run[i] for run in found[OURS]) for i in range(3))
-        rows.append((title, seconds, "s", f"limit {limit:g}; imports {imports:.2f} s, gradient {gradient:.2f} s"))
-        by_hand = statistics.median(run[0] for run in found[BY_HAND])
-        rows.append((f"{title}, by hand", by_hand, "s", f"ours takes {seconds / by_hand:.2f} of it"))
+    for model, (name, *limits) in LIMITS.items():
+        for title, found, limit in zip(("empty cache", "warm cache"), (cold, warm), limits, strict=True):
+            seconds, imports, gradient = (statistics.median(run[i] for run in found[model]) for i in range(3))
+            note = f"limit {limit:g}; imports {imports:.2f} s, gradient {gradient:.2f} s"
+            rows.append((f"{name}, {title}", seconds, "s", note))
+            if model == OURS:
+                by_hand = statistics.median(run[0] for run in found[BY_HAND])
+                rows.append((f"{name} by hand, {title}", by_hand, "s", f"ours takes {seconds / by_hand:.2f} of it"))
     table("first gradient: a new process, import included", rows)
 
 
