@@ -126,6 +126,7 @@ def _block(block: Block, parts: _Parts) -> Block:
 def _split(s: Each, parts: _Parts) -> list[Stmt]:
     """An Each of one axis or two, in parts; of two axes those that gather are nests of their own, the others share rows."""
     names = parts.names
+    s = replace(s, body=_reciprocal(s.body))
     if len(s.axes) == 1:
         s, after = _summed(s, names)
     else:
@@ -162,6 +163,26 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
     if sets:
         out += nest(part(s, sets, names), names)
     return [*out, *after]
+
+
+def _reciprocal(body: Block) -> Block:
+    """A body in which a number that is divided by itself and by which 1 is divided, for a derivative, is divided by once."""
+    ones = {x.args[1]: x for x in body if isinstance(x, Let) and x.op == "div" and x.args[0] == const(1, x.var.dt)}
+    if not ones or any(isinstance(x, If) for x in body):
+        return body
+    out: list[Stmt] = []
+    done: set[Atom] = set()
+    for x in body:
+        one = ones.get(x.args[1]) if isinstance(x, Let) and x.op == "div" else None
+        if one is None or one.var.dt != x.var.dt:  # type: ignore[union-attr]
+            out.append(x)
+            continue
+        if one.var not in done:
+            done.add(one.var)
+            out.append(one)
+        if x is not one:
+            out.append(replace(x, op="mul", args=(x.args[0], one.var)))  # type: ignore[union-attr]
+    return tuple(out)
 
 
 def _rows(s: Each, parts: _Parts) -> list[Stmt]:

@@ -266,7 +266,7 @@ def test_sums_keep_their_order():
 # ------------------------------------------------------------------------------------------- analyses that claim too much
 SHIFT = gather._shift
 MUTATED = {
-    "independent": (raising, "_independent", lambda body, axes: True),
+    "independent": (raising, "independent", lambda body, axes: True),
     "ordered": (raising, "_ordered", lambda body: True),
     "injective": (raising, "_injective", lambda index, body, axes, inner: True),
     "pure": (raising, "_pure", lambda s: not isinstance(s, For)),
