@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import routed
 from derived import ROD, RODS, SWING, SWINGS, bits, rods, swinging
 from interrupted import EVERYTHING, ROD_PROGRAM, all_bits, interrupted
 
@@ -34,6 +35,21 @@ def test_interrupted_after_any_record(model, options, tmp_path, monkeypatch, oft
         ways.add(at[0])
         k += 1 if EVERYTHING else 3
     assert ways == {False, True} and k > n
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoints": 3}], ids=["all", "few"])
+def test_what_a_vjp_reads_of_the_next_state_is_had_again(options, tmp_path, monkeypatch, often):
+    n = 11
+    expected = all_bits(routed.simulation(routed.STEPS["saturated"], n).value_and_grad(routed.Y0, routed.P))
+    sim = routed.simulation(routed.STEPS["saturated"], n, directory=tmp_path, **options)
+    back = set()
+    for k in range(2, 60, 3):
+        at = interrupted(monkeypatch, sim, (routed.Y0, routed.P), k)
+        if at is None:
+            break
+        assert all_bits(sim.value_and_grad(routed.Y0, routed.P)) == expected, at
+        back.add(at[0])
+    assert back == {False, True}
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
