@@ -104,7 +104,8 @@ def prepared(entry: Entry, level: int) -> Block:
     kept = {a for _, b in entry.results for a in entry.dims.get(b, ()) if isinstance(a, Var)}
     body = scalarised(entry.fn.body, entry.names, kept)
     results = [b for _, b in entry.results]
-    body = raise_loops(mark_indices(remove_dead(hoist(body, entry.names), results), set(entry.counters)))
+    body = remove_dead(hoist(body, entry.names), results)
+    body = raise_loops(mark_indices(body, set(entry.counters)), entry.names)
     return remove_dead(inlined(body, entry.names), results)
 
 
@@ -165,7 +166,7 @@ def vjp_kernel(
     if level:
         after = (*outcome, *(outer[adj.shadows[b]] for b in chosen))  # nobody looks at what is used up
         body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), after)
-        body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))))
+        body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))), entry.names)
         body, functions = split_loops(body, entry.names, name, owner=True)
         body = mark_indices(promote(body, entry.names), set(entry.counters))
         unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]

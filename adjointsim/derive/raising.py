@@ -2,8 +2,8 @@
 
 A counted loop is an Each if every iteration reads nothing that another one writes and no two write one cell:
 
-* it carries nothing but sums ``s + x``, has no early exit, and its body holds only arithmetic, loads, branches without
-  effects, and stores at its own level;
+* it carries nothing but sums ``s + x`` and ``s - x``, has no early exit, and its body holds only arithmetic, loads, branches
+  without effects, and stores at its own level;
 * memory that it sets is accessed under one index, which differs in every iteration (and cannot be negative: i and i + n may
   be one cell); so is memory that it both adds to and reads;
 * memory that it only adds to may be added to anywhere, since additions commute; in primal code, where the order of rounding
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .build import const
+from .build import Names, const
 from .ir import (
     Atom,
     Base,
@@ -44,7 +44,7 @@ __all__ = ["independent", "raise_loops"]
 Sums = tuple[tuple[Var, Atom, tuple[Atom, ...]], ...]
 
 
-def raise_loops(block: Block, lets: dict[Var, Let] | None = None) -> Block:
+def raise_loops(block: Block, names: Names, lets: dict[Var, Let] | None = None) -> Block:
     """Replace every loop that is proved to be an Each, from the innermost outwards."""
     lets = {} if lets is None else lets
     out: list[Stmt] = []
@@ -52,18 +52,18 @@ def raise_loops(block: Block, lets: dict[Var, Let] | None = None) -> Block:
         if isinstance(s, Let):
             lets[s.var] = s
         if isinstance(s, If):
-            out.append(replace(s, then=raise_loops(s.then, lets), orelse=raise_loops(s.orelse, lets)))
+            out.append(replace(s, then=raise_loops(s.then, names, lets), orelse=raise_loops(s.orelse, names, lets)))
         elif isinstance(s, For):
-            s = replace(s, body=raise_loops(s.body, lets))
-            out.append(_raised(s, lets) or s)
+            s = replace(s, body=raise_loops(s.body, names, lets))
+            out.append(_raised(s, names, lets) or s)
         elif isinstance(s, While):
-            out.append(replace(s, body=raise_loops(s.body, lets)))
+            out.append(replace(s, body=raise_loops(s.body, names, lets)))
         else:
             out.append(s)
     return tuple(out)
 
 
-def _raised(s: For, lets: dict[Var, Let]) -> Each | None:
+def _raised(s: For, names: Names, lets: dict[Var, Let]) -> Each | None:
     if s.stop is not None or s.trips is not None:
         return None
     if s.body and isinstance(s.body[-1], Each):
@@ -71,13 +71,13 @@ def _raised(s: For, lets: dict[Var, Let]) -> Each | None:
     if not all(isinstance(st, Store) or _pure(st) for st in s.body):
         return None
     lo = _first(s, lets)
-    found = _sums(s)
+    found = _sums(s, names)
     if lo is None or found is None or not _ordered(s.body) or not independent(s.body, [s.var]):
         return None
-    sums, chain = found
+    sums, chain, negative = found
     stores = tuple(st for st in s.body if isinstance(st, Store))
     body = tuple(st for st in s.body if not isinstance(st, Store) and not (isinstance(st, Let) and st.var in chain))
-    return Each(((s.var, lo, s.count),), body, stores, "any", sums, s.line, s.part)
+    return Each(((s.var, lo, s.count),), (*body, *negative), stores, "any", sums, s.line, s.part)
 
 
 def _around(s: For, each: Each, lets: dict[Var, Let]) -> Each | None:
@@ -176,31 +176,39 @@ def _injective(index: tuple[Atom, ...], body: Block, axes: Sequence[Var], inner:
     return set(axes) <= set(moved) and all(m is not None or a not in inner for m, a in zip(moved, index, strict=True))
 
 
-def _sums(s: For) -> tuple[Sums, set[Var]] | None:
-    """The carries as sums, with the chains of additions that made them; None if anything else is carried."""
+def _sums(s: For, names: Names) -> tuple[Sums, set[Var], list[Let]] | None:
+    """The carries as sums, with the chains of additions that made them, and the negatives of what is subtracted; None if anything
+    else is carried."""
     made = {st.var: st for st in s.body if isinstance(st, Let)}
     uses = [*(a for st in walk(s.body) for a in atoms_of(st)), *s.yields]
     found: list[tuple[Var, Atom, tuple[Atom, ...]]] = []
     chain: set[Var] = set()
+    negative: list[Let] = []
     for (v, init), y, r in zip(s.carries, s.yields, s.results, strict=True):
         last = made.get(y) if isinstance(y, Var) else None
         if last is None or not is_float(v.dt):
             return None
-        terms: list[Atom] = []  # v + a + b + ..: a chain of additions that starts at the carried sum
+        terms: list[Atom] = []  # v + a - b + ..: a chain of additions that starts at the carried sum
         while True:
-            if last.op != "add" or last.var.dt != v.dt or uses.count(last.var) != 1:
+            if last.op not in ("add", "sub") or last.var.dt != v.dt or uses.count(last.var) != 1:
                 return None
             left, right = last.args
             chain.add(last.var)
-            if v in (left, right):
-                terms.append(right if left == v else left)
+            if last.op == "add" and right == v:
+                left, right = right, left
+            if last.op == "sub":
+                if right == v or right.dt != v.dt:
+                    return None
+                negative.append(Let(names.var("t", v.dt), "neg", (right,), last.line, last.part))
+                right = negative[-1].var
+            terms.append(right)
+            if left == v:
                 break
             before = made.get(left) if isinstance(left, Var) else None
             if before is None:
                 return None
-            terms.append(right)
             last = before
         if uses.count(v) != 1 or any(t.dt != v.dt for t in terms):
             return None
         found.append((r, init, tuple(reversed(terms))))
-    return tuple(found), chain
+    return tuple(found), chain, negative

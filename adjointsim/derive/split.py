@@ -407,7 +407,7 @@ class Calls:
     def _optimised(self, body: Block, names: Names, name: str, root: str, bars: Collection[Var] = ()) -> Block:
         """The body of a function ``name`` made of the function ``root``; ``bars`` are its cotangents that are numbers."""
         if self.level:
-            body = raise_loops(set_instead(self._marked(hoist(body, names), root)))
+            body = raise_loops(set_instead(self._marked(hoist(body, names), root)), names)
             body, sums = split_loops(body, names, name, bars=bars)
             body = promote(body, names)
             self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]

@@ -241,26 +241,30 @@ def test_what_each_means():
     np.testing.assert_allclose(total, 1.0 + 2.0 * a.sum(), rtol=1e-14)
 
 
-def test_sums_keep_their_order():
+@pytest.mark.parametrize("op, sign", [("add", 1.0), ("sub", -1.0)])
+def test_sums_keep_their_order(op, sign):
     """In primal code a raised sum is rounded as the loop rounds it: term after term from the initial value."""
     total, x, y = f("total"), f("x"), f("y")
     loop = For(K, c(0), N, c(1), ((total, c(0.5)),), (
-        load(x, U, K), load(y, W, K), let(f("a"), "add", total, x), let(f("b"), "add", f("a"), y),
+        load(x, U, K), load(y, W, K), let(f("a"), op, total, x), let(f("b"), "add", f("a"), y),
     ), (f("b"),), (f("r"),))  # fmt: skip
     body = (Dim(N, U, 0), loop)
-    raised = raise_loops(body)
-    same_text(raised[1:], """
+    raised = raise_loops(body, Names())
+    same_text(raised[1:], f"""
         each (k in n) any
             x: f8 = u[k]
-            y: f8 = w[k]
-            sum r = 0.5 + x + y
+            y: f8 = w[k]{"" if op == "add" else f"{chr(10)}            t.0: f8 = neg(x)"}
+            sum r = 0.5 + {"x" if op == "add" else "t.0"} + y
         """)  # fmt: skip
     values = [1e16, 1.0, -1e16, 3.0], [1.0, 1e16, 1.0, -1e16]
     found = [
         interp.run({"f": Fn("f", (U, W), block, (f("r"),))}, "f", [np.array(v) for v in values])[0]
         for block in (body, raised, each_to_loops(raised, Names()))
     ]
-    assert found[0] == found[1] == found[2]
+    expected = 0.5
+    for one, two in zip(*values):
+        expected = expected + sign * one + two
+    assert found == [expected] * 3
 
 
 # ------------------------------------------------------------------------------------------- analyses that claim too much

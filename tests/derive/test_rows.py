@@ -60,7 +60,7 @@ def pairs(w, x, b):
             d = x[j] - here
             f = 1.0 / (1.0 + d * d)
             s += f * d
-            t += np.sqrt(1.0 + f)
+            t -= np.sqrt(1.0 + f)
         out[i] = s * t + b[i]
         squares[i] = s * s
     return out + squares
