@@ -143,6 +143,8 @@ def _outside(box: _Box, base: Base, dims: Sequence[Atom] | None, names: Names, s
     ranges = [(b.op("add", lo, const(shift, "i8")) if shift else lo, count) for lo, shift, count in box]
     for k, ((lo, count), length) in enumerate(zip(ranges, lengths, strict=True)):
         end = b.op("add", lo, b.op("max2", count, ZERO))
+        if not isinstance(lo, Const) or lo.value < 0:  # type: ignore[operator]
+            end = b.op("max2", end, ZERO)  # a loop that does not run may begin anywhere
         for first, many in ((ZERO, b.op("min2", lo, length)), (end, b.op("max2", b.op("sub", length, end), ZERO))):
             if many == ZERO:
                 continue

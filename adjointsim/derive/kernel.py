@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from .carried import carried
 from .covering import filled, written_first
 from .deadcode import remove_dead, remove_dead_stores
 from .entry import Entry
@@ -83,7 +84,7 @@ def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) ->
         body, _ = split_loops(body, entry.names, entry.fn.name, owner=True)
     body = each_to_loops(body, entry.names)
     if level:
-        body = filled(mark_indices(body, set(entry.counters)), entry.names)
+        body = carried(filled(mark_indices(body, set(entry.counters)), entry.names), entry.names)
     params = tuple(p for p in entry.fn.params if p in written or not isinstance(p, Base) or p.role != "result")
     calls = Calls(entry, level)
     return Kernel(
@@ -171,6 +172,7 @@ def vjp_kernel(
         body = mark_indices(promote(body, entry.names), set(entry.counters))
         unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]
         body, covered = written_first(filled(body, entry.names), unset, entry.names)
+        body = carried(body, entry.names)
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)

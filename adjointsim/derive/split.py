@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from .analysis import Layout, varied
 from .build import Names, zero
+from .carried import carried
 from .context import with_sites
 from .deadcode import remove_dead
 from .fission import split_loops
@@ -409,7 +410,7 @@ class Calls:
         if self.level:
             body = raise_loops(set_instead(self._marked(hoist(body, names), root)), names)
             body, sums = split_loops(body, names, name, bars=bars)
-            body = promote(body, names)
+            body = carried(promote(body, names), names)
             self.sums += [replace(f, body=mark_indices(f.body, set())) for f in sums]
         return self._marked(body, root)
 
