@@ -153,13 +153,13 @@ def _carry(
         s, body=substitute(tuple(body), lambda a: renamed.get(a, a)), carries=(*s.carries, (own, init)),
         yields=(*(renamed.get(y, y) for y in s.yields), known[distance + step]), results=(*s.results, result),
     )  # fmt: skip
-    return _first(s, base, next(p for p in places.values() if p[1] == distance), init, names), s
+    part = next(x.part for x in body if isinstance(x, (Load, Store)) and x.base == base)
+    return _first(s, base, next(p for p in places.values() if p[1] == distance), init, part, names), s
 
 
-def _first(s: For, base: Base, place: Place, init: Var, names: Names) -> list[Stmt]:
+def _first(s: For, base: Base, place: Place, init: Var, part: str, names: Names) -> list[Stmt]:
     """What the first iteration finds, if there is one."""
     axis, distance, index = place
-    part = "linear" if base.role == "shadow" else s.part
     b, found = Builder(names), names.var(base.name, base.dt)
     b.line = s.line
     test = b.op("gt", s.count, ZERO)

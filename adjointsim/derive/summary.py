@@ -86,6 +86,7 @@ class Calling:
     statuses: frozenset[int]
     reads: frozenset[int]  # inputs whose contents matter
     raises: bool  # foreign code may leave it, and the driver, by an exception
+    allocates: bool  # not all of the memory that it needs is brought by its caller
 
     @property
     def needs(self) -> bool:
@@ -254,5 +255,5 @@ def calling(compiled: Compiled, kernel: Kernel) -> Calling:
     reads = frozenset(k for k, b in enumerate(kernel.inputs) if b in loaded)
     return Calling(
         len(kernel.inputs), len(kernel.captures), tuple(arenas), len(compiled.scratch.bases), frozenset(statuses), reads,
-        any(isinstance(s, Foreign) for s in everything),
+        any(isinstance(s, Foreign) for s in everything), not compiled.preallocated,
     )  # fmt: skip
