@@ -137,7 +137,8 @@ class Evaluator:
     def cost(self, x: np.ndarray) -> float:
         """What is minimised; raises Failed."""
         r = self.residuals(x)
-        return float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
+        with np.errstate(over="ignore"):  # a trial that is far off costs infinitely much
+            return float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
 
     def cost_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The cost and its derivatives by x, for the price of a run and a way back of each experiment; raises Failed."""

@@ -85,14 +85,13 @@ class _Objective:
         """The residuals; where a model cannot be run, what makes the optimiser step back."""
         x = self.transforms.to_x(z)
         try:
-            r = self.evaluator.residuals(x)
-            if not np.all(np.isfinite(r)):
-                raise Failed(0, "the residuals are not finite")
+            r, cost = self.evaluator.residuals(x), self.evaluator.cost(x)
+            if not np.isfinite(cost):
+                raise Failed(0, "the residuals, or their squares, are not finite")
         except Failed as failed:
             self.evaluator.failed(x, failed)
             count = self.evaluator.n + len(self.evaluator.priors)
             return np.full(count, _HUGE if self.options.method == "lm" else np.nan)
-        cost = self.evaluator.cost(x)
         if self.best is None or cost < self.best[0]:
             self.best = cost, z.copy()
         return r

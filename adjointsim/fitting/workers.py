@@ -50,8 +50,9 @@ class Cost(NamedTuple):
         return m
 
     def value(self, m: np.ndarray) -> float:
-        """What they cost."""
-        return float(np.sum(self.loss.costs(self.loss.residuals(m, self.measured.data, self.measured.sigma))))
+        """What they cost; infinity where that is too much for a float."""
+        with np.errstate(over="ignore"):
+            return float(np.sum(self.loss.costs(self.loss.residuals(m, self.measured.data, self.measured.sigma))))
 
     def slopes(self, m: np.ndarray) -> np.ndarray:
         """The derivatives of that."""
