@@ -19,7 +19,7 @@ from adjointsim.sweep import Forward
 if TYPE_CHECKING:
     from adjointsim.engine import CompiledExecutor
 
-__all__ = ["gradient_at_once", "observations_at_once", "solution_at_once"]
+__all__ = ["ObservationsAtOnce", "gradient_at_once", "solution_at_once"]
 
 _MOST = 2**20  # bytes of states: what takes longer than a millisecond may as well be looked at
 
@@ -48,15 +48,36 @@ def solution_at_once(call: Call) -> Solution | None:
     return solution
 
 
-def observations_at_once(call: Call) -> Leaves | None:
-    """The leaves of the observations; None if this is not such a simulation, or did not end well."""
-    done = _done(call, Forward(call.problem.n_steps)) if _short(call) else None
-    if done is None:
-        return None
-    executor, _ = done
-    seen = [leaf.copy() for leaf in executor.observations]
-    executor.put_back()
-    return seen
+class ObservationsAtOnce:
+    """Observations of short runs, one after the other, of calls of one problem."""
+
+    def __init__(self) -> None:
+        self._executor: CompiledExecutor | None = None
+
+    def of(self, call: Call) -> Leaves | None:
+        """The leaves of the observations, which the next run writes to; None if this is not such a simulation, or did not end
+        well."""
+        executor, self._executor = self._executor, None
+        if executor is not None and executor.any_numbers:
+            executor.begin_again(call.y0, call.p)
+            try:
+                if not executor.there():
+                    return None
+            except Exception:
+                return None
+        else:
+            done = _done(call, Forward(call.problem.n_steps)) if _short(call) else None
+            if done is None:
+                return None
+            executor, _ = done
+        self._executor = executor
+        return executor.observations
+
+    def end(self) -> None:
+        """No more runs."""
+        if self._executor is not None:
+            self._executor.put_back()
+            self._executor = None
 
 
 def _short(call: Call) -> bool:

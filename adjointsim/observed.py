@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from adjointsim.at_once import observations_at_once
+from adjointsim.at_once import ObservationsAtOnce
 from adjointsim.call import Call
-from adjointsim.derive.spec import TupleSpec, differentiable, leaves_of
+from adjointsim.derive.spec import Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.forms import Kind
 from adjointsim.jacobians import Blocks
 from adjointsim.kernels import INDEX, index_leaf, kernel_of
-from adjointsim.leaves import Bars, nbytes, stacked_spec
+from adjointsim.leaves import Bars, nbytes, stacked_spec, with_dots
 from adjointsim.selection import named_part
 from adjointsim.tangent import TangentSweep
 
@@ -40,31 +42,38 @@ def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[
         mode = "reverse"  # the only way there is
     if count:
         (_by_columns if blocks.forward(mode) else _by_rows)(call, blocks)
-    return [blocks.nested(named_part(name, problem.y_spec, problem.p_spec)) for name in names]
+    return [blocks.nested(part) for part in _parts(names, problem.y.kind, problem.p.kind)]
+
+
+@lru_cache(maxsize=256)
+def _parts(names: tuple[str, ...], y: Kind, p: Kind) -> list[tuple[Spec, int]]:
+    return [named_part(name, y.spec, p.spec) for name in names]
 
 
 def _by_columns(call: Call, blocks: Blocks) -> None:
     """One run with tangents for each number with respect to which it is differentiated."""
     problem, many = call.problem, len(call.y0)
     zeros = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
+    pair: Call | None = None
+    at_once = ObservationsAtOnce()
     for leaf, place in blocks.columns():
         dots: Bars = [None if z is None else z.copy() for z in zeros]
         dots[leaf].flat[place] = 1.0  # type: ignore[union-attr]
         y_dots, p_dots = call.tangents(dots[:many], dots[many:])
         if problem.step.hand_vjp is not None:  # which has no tangents: an error that says so
             TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
-        blocks.put_column(leaf, place, _observations_dot(call.paired(y_dots, p_dots, observed=True), blocks))
-
-
-def _observations_dot(pair: Call, blocks: Blocks) -> Bars:
-    """The tangents of the observations, for each of their leaves; None for integers and bools."""
-    seen = observations_at_once(pair)
-    if seen is None:
-        sweep = pair.sweep(pair.running())
-        pair.forward(sweep)
-        seen = sweep.executor.observations
-    dots = iter(seen[len(blocks.outs) :])
-    return [next(dots) if on else None for on in blocks.out_active]
+        if pair is None:
+            pair = call.paired(y_dots, p_dots, observed=True)
+        else:
+            pair.y0, pair.p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
+        found = at_once.of(pair)
+        if found is None:
+            sweep = pair.sweep(pair.running())
+            pair.forward(sweep)
+            found = sweep.executor.observations
+        moved = iter(found[len(blocks.outs) :])
+        blocks.put_column(leaf, place, [next(moved) if on else None for on in blocks.out_active])
+    at_once.end()
 
 
 def _by_rows(call: Call, blocks: Blocks) -> None:

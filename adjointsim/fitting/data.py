@@ -78,16 +78,13 @@ class Measured:
         index = [int(i) for i in np.unravel_index(at, shape)]
         return f"{self.paths[leaf]}{index}"
 
-    def lacks(self, observations: Any) -> str:
-        """What is wrong with a run whose observations have other shapes than those of the first; "" for nothing."""
-        form, _ = read(observations, "observations")
-        if form.shapes == self.form.shapes:
-            return ""
-        return f"the run ended before the last observation: shapes {form.shapes}, but expected {self.form.shapes}"
-
     def picked(self, observations: Any) -> np.ndarray:
-        """The observations of the numbers that were measured, (n,)."""
-        _, leaves = read(observations, "observations")
+        """The observations of the numbers that were measured, (n,); ArithmeticError if their shapes are not those of the first
+        run."""
+        form, leaves = read(observations, "observations")
+        if form is not self.form and form.shapes != self.form.shapes:
+            text = f"the run ended before the last observation: shapes {form.shapes}, but expected {self.form.shapes}"
+            raise ArithmeticError(text)
         return np.concatenate([leaf[mask] for leaf, mask in zip(leaves, self.masks, strict=True) if mask is not None])
 
     def rows(self, jacobian: Any, columns: np.ndarray) -> np.ndarray:

@@ -39,9 +39,10 @@ class Prior(NamedTuple):
 
 @dataclass
 class _Memo:
-    """What is known at one x: model values, their Jacobian."""
+    """What is known at one x: the runs there, model values, their Jacobian."""
 
     x: np.ndarray
+    tasks: list[Task]
     m: np.ndarray
     j: np.ndarray | None = None
 
@@ -59,8 +60,9 @@ class Evaluator:
         self._memo: list[_Memo] = []  # the last two
         self.last_gradient: np.ndarray | None = None  # where there is no Jacobian
         x0 = unknowns.x0
+        tasks = self._tasks(x0)
         try:
-            found = list(workers.run(self._tasks(x0)))
+            found = list(workers.run(tasks))
         except Failed as failed:
             raise self.no_start(failed) from failed.__cause__
         several = len(experiments) > 1
@@ -74,7 +76,7 @@ class Evaluator:
         except Failed as failed:
             raise self.no_start(failed) from None
         self.nfev += 1
-        self._memo = [_Memo(x0.copy(), m)]
+        self._memo = [_Memo(x0.copy(), tasks, m)]
         if not np.all(np.isfinite(self.residuals(x0))):
             raise self.no_start(Failed(0, "the residuals are not finite there"))
 
@@ -101,7 +103,8 @@ class Evaluator:
         memo = self._known(x)
         if memo is None:
             self.nfev += 1
-            memo = _Memo(x.copy(), self._checked(list(self.workers.run(self._tasks(x)))))
+            tasks = self._tasks(x)
+            memo = _Memo(x.copy(), tasks, self._checked(list(self.workers.run(tasks))))
             self._memo = [*self._memo[-1:], memo]
         return memo.m
 
@@ -113,7 +116,8 @@ class Evaluator:
         if memo.j is None:
             self.njev += 1
             j = np.zeros((self.n, self.unknowns.n))
-            tasks = [task for task in self._tasks(x, derivatives=True) if task.wrt]
+            tasks = [task._replace(wrt=self.unknowns.wrt(task.experiment)) for task in memo.tasks]
+            tasks = [task for task in tasks if task.wrt]
             for task, found in zip(tasks, self.workers.run(tasks), strict=True):
                 own = self.measured[task.experiment]
                 first, last = int(self.ends[task.experiment]) - own.n, int(self.ends[task.experiment])
@@ -221,9 +225,10 @@ class Evaluator:
         """The observations of what was measured; Failed if one is not finite, or missing."""
         out = []
         for e, (own, observed) in enumerate(zip(self.measured, found, strict=True)):
-            if own.lacks(observed):
-                raise Failed(e, own.lacks(observed))
-            m = own.picked(observed)
+            try:
+                m = own.picked(observed)
+            except ArithmeticError as error:
+                raise Failed(e, str(error)) from None
             wrong = np.flatnonzero(~np.isfinite(m))
             if len(wrong):
                 raise Failed(e, f"the observation of {own.place(int(wrong[0]))} is {m[wrong[0]]}")

@@ -27,7 +27,6 @@ from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, in_room
 from .integration import Found, integrate
 from .moments import NAMES, Moments, check_moments, parts_of
 from .solution import ODEGradient, ODESolution
-from .times import fixed_steps
 
 if TYPE_CHECKING:
     from .ode import ODE
@@ -68,7 +67,7 @@ class Solve:
             check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
         self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
         if ode.dt is not None and not self.timed:
-            steps = fixed_steps(ode.knots, ode.dt, ode.max_steps)
+            steps = ode.steps()
             evaluations = steps.count * (self.program.method.evaluations + 1)
             self.found = Found(steps, evaluations, 0)
         else:
@@ -206,8 +205,24 @@ class Solve:
     def _moments(self) -> Moments:
         return Moments(self.ode, self.found.steps, self.timed, self.q)
 
-    def jacobian(self, names: Sequence[str], mode: str) -> dict[str, Any]:
-        """The derivatives of the observations with respect to what each of the names stands for."""
+    def run(self) -> ODESolution:
+        """Take the steps, storing nothing but the observations."""
+        with self.named():
+            return self.solution(self.simulation.run(self.y0, self.q))
+
+    def observations(self) -> Any:
+        """The observations alone."""
+        with self.named():
+            return self.simulation.run(self.y0, self.q).observations
+
+    def jacobian(self, wrt: Wrt, mode: str = "auto") -> Any:
+        """The derivatives of the observations with respect to what ``wrt`` names; a tuple of them for several names."""
+        with self.named():
+            found = self._jacobians((wrt,) if isinstance(wrt, str) else tuple(wrt), mode)
+        return found[wrt] if isinstance(wrt, str) else tuple(found[name] for name in wrt)
+
+    def _jacobians(self, names: Sequence[str], mode: str) -> dict[str, Any]:
+        """The derivatives with respect to what each of the names stands for."""
         self.times = times = tuple(name for name in names if name in NAMES)
         found: dict[str, Any] = {"p": None}  # if it has no floats
         values = tuple(name for name in dict.fromkeys(names) if name not in NAMES and (name != "p" or self.p_floats))
