@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING
 
 from adjointsim.call import Call
-from adjointsim.leaves import Leaves
 from adjointsim.ledger import Ledger
 from adjointsim.results import Gradient, Solution
 from adjointsim.schedules import Schedule, StoreAll
@@ -54,24 +53,25 @@ class ObservationsAtOnce:
     def __init__(self) -> None:
         self._executor: CompiledExecutor | None = None
 
-    def of(self, call: Call) -> Leaves | None:
-        """The leaves of the observations, which the next run writes to; None if this is not such a simulation, or did not end
-        well."""
+    def of(self, call: Call) -> CompiledExecutor | None:
+        """An executor that has come to the end, and has the observations until the next run; None if this is not such a
+        simulation, or did not end well."""
+        from adjointsim.engine import CompiledExecutor  # late: it brings the whole deriver
+
         executor, self._executor = self._executor, None
-        if executor is not None and executor.any_numbers:
-            executor.begin_again(call.y0, call.p)
-            try:
-                if not executor.there():
-                    return None
-            except Exception:
+        try:
+            if executor is not None and executor.any_numbers:
+                executor.begin_again(call.y0, call.p)
+            elif _short(call):
+                executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, 0)
+            else:
                 return None
-        else:
-            done = _done(call, Forward(call.problem.n_steps)) if _short(call) else None
-            if done is None:
+            if not executor.there():
                 return None
-            executor, _ = done
+        except Exception:
+            return None
         self._executor = executor
-        return executor.observations
+        return executor
 
     def end(self) -> None:
         """No more runs."""

@@ -117,6 +117,13 @@ class Call:
         other.problem, other.y0, other.p, other.initial = problem, y0, p, None
         return other
 
+    def asking(self, wrt: Wrt) -> Call:
+        """The same call without costs, asked for other derivatives."""
+        other = copy.copy(self)
+        other.__dict__.pop("working", None)
+        other.y_active, other.problem = _problem(self.sim, self.problem.y, self.problem.p, wrt, False)
+        return other
+
     def paired(self, y_dots: Bars, p_dots: Bars, *, observed: bool) -> Call:
         """The same call of second order: its states and parameters are followed by these tangents, its observations by theirs
         if they are ``observed`` at all."""

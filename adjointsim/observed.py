@@ -1,7 +1,8 @@
-"""The Jacobian of a simulation's observations, by tangents or by cotangents."""
+"""A simulation's observations, and their Jacobian by tangents or by cotangents."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -11,14 +12,25 @@ from adjointsim.at_once import ObservationsAtOnce
 from adjointsim.call import Call
 from adjointsim.derive.spec import Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.executor import Executor
 from adjointsim.forms import Kind
 from adjointsim.jacobians import Blocks
 from adjointsim.kernels import INDEX, index_leaf, kernel_of
-from adjointsim.leaves import Bars, nbytes, stacked_spec, with_dots
+from adjointsim.leaves import Bars, nbytes, stacked_spec, unflatten, with_dots
 from adjointsim.selection import named_part
 from adjointsim.tangent import TangentSweep
 
-__all__ = ["observation_jacobian"]
+__all__ = ["observation_jacobian", "observations_of"]
+
+
+def observations_of(call: Call) -> Any:
+    """The observations, stacked; ``call`` has no costs."""
+    at_once = ObservationsAtOnce()
+    found = _seen(call, at_once, told=True)
+    assert found.observation_spec is not None
+    out = unflatten(stacked_spec(found.observation_spec), [leaf.copy() for leaf in found.observations])
+    at_once.end()
+    return out
 
 
 def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[Any]:
@@ -53,11 +65,10 @@ def _parts(names: tuple[str, ...], y: Kind, p: Kind) -> list[tuple[Spec, int]]:
 def _by_columns(call: Call, blocks: Blocks) -> None:
     """One run with tangents for each number with respect to which it is differentiated."""
     problem, many = call.problem, len(call.y0)
-    zeros = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
+    dots: Bars = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
     pair: Call | None = None
     at_once = ObservationsAtOnce()
     for leaf, place in blocks.columns():
-        dots: Bars = [None if z is None else z.copy() for z in zeros]
         dots[leaf].flat[place] = 1.0  # type: ignore[union-attr]
         y_dots, p_dots = call.tangents(dots[:many], dots[many:])
         if problem.step.hand_vjp is not None:  # which has no tangents: an error that says so
@@ -66,14 +77,20 @@ def _by_columns(call: Call, blocks: Blocks) -> None:
             pair = call.paired(y_dots, p_dots, observed=True)
         else:
             pair.y0, pair.p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
-        found = at_once.of(pair)
-        if found is None:
-            sweep = pair.sweep(pair.running())
-            pair.forward(sweep)
-            found = sweep.executor.observations
-        moved = iter(found[len(blocks.outs) :])
+        moved = iter(_seen(pair, at_once).observations[len(blocks.outs) :])
         blocks.put_column(leaf, place, [next(moved) if on else None for on in blocks.out_active])
+        dots[leaf].flat[place] = 0.0  # type: ignore[union-attr]
     at_once.end()
+
+
+def _seen(call: Call, at_once: ObservationsAtOnce, told: bool = False) -> Executor:
+    """What has run to the end, and holds the observations; ``told``: progress is reported."""
+    if (found := at_once.of(call)) is not None:
+        return found
+    sweep = call.sweep(call.running())
+    with call.progress(sweep) if told else nullcontext():
+        call.forward(sweep)
+    return sweep.executor
 
 
 def _by_rows(call: Call, blocks: Blocks) -> None:

@@ -95,7 +95,7 @@ class Measured:
             if mask is not None:
                 whole = np.asarray(block, np.float64).reshape(mask.size, -1)
                 out.append(whole[mask.reshape(-1)][:, columns])
-        return np.concatenate(out)
+        return np.concatenate(out) if len(out) > 1 else out[0]
 
     def bars(self, weights: np.ndarray) -> Any:
         """Cotangents of the observations with these numbers for those that were measured, zeros elsewhere."""

@@ -89,6 +89,9 @@ class Evaluator:
         self.sigma = np.concatenate([own.sigma for own in self.measured]) if all(known) else None
         self.costs = [Cost(own, self.loss) for own in self.measured]
         self.ends = np.cumsum([own.n for own in self.measured])
+        # the unknowns of each experiment, which are different ones: elements of its leaves
+        none = np.empty(0, np.int64)
+        self.columns = [np.concatenate([none, *(own.unknowns for own in each)]) for each in self.unknowns.placements]
         for own in self.measured:
             self.loss.check(own.data, own.place, own.what)
 
@@ -121,8 +124,9 @@ class Evaluator:
             for task, found in zip(tasks, self.workers.run(tasks), strict=True):
                 own = self.measured[task.experiment]
                 first, last = int(self.ends[task.experiment]) - own.n, int(self.ends[task.experiment])
-                for placement, block in zip(self.unknowns.placements[task.experiment], found, strict=True):
-                    j[first:last, placement.unknowns] += own.rows(block, placement.places)
+                placements = self.unknowns.placements[task.experiment]
+                parts = [own.rows(block, placement.places) for placement, block in zip(placements, found, strict=True)]
+                j[first:last, self.columns[task.experiment]] = np.concatenate(parts, axis=1)
                 if not np.all(np.isfinite(j[first:last])):
                     raise Failed(task.experiment, "derivatives of the observations are not finite")
             memo.j = j  # only now: a part of it would be taken for the whole

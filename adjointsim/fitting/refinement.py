@@ -20,7 +20,7 @@ __all__ = ["refined"]
 _STEPS = 25
 _REMEMBERED = 5  # points beside the last
 _FARTHEST = 100.0  # times as far as a Gauss-Newton step
-_SETTLED = 1e-10  # of a standard error
+_SETTLED = 1e-11  # of a standard error
 _NEAR = 1e-4  # standard errors from a bound within which the optimum is looked for on it
 
 
@@ -91,14 +91,13 @@ def _walk(
         while True:
             trial = point.z.copy()
             trial[free] = np.clip(point.z[free] + step / scale, low[free], high[free])
-            if np.array_equal(trial, point.z):
+            if np.array_equal(trial, point.z) or np.linalg.norm(step) < _SETTLED * np.linalg.norm(point.r):
                 return
-            settled = np.linalg.norm(step) < _SETTLED * np.linalg.norm(point.r)
             new = at(trial)
             there = way(new)
             if there.length < here.length and new.cost <= point.cost * (1.0 + 1e-12):
                 break
-            if again or settled:
+            if again:
                 return
             if step is not here.step:
                 before, step = [], here.step  # what was before is no guide
@@ -107,8 +106,6 @@ def _walk(
                 step = _mixed(before, here)
         before, here, point = [*before[-_REMEMBERED:], here], there, new
         yield point
-        if settled:
-            return
 
 
 def _mixed(before: Sequence[_Way], here: _Way) -> np.ndarray:

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjointsim.call import Call
 from adjointsim.derive.spec import ScalarSpec, leaf_specs, measured, shapeless
 from adjointsim.errors import ArgumentError, ConvergenceError, IntegrationError, NonFiniteError, StructureError
 from adjointsim.forms import form_of, read
@@ -19,6 +20,7 @@ from adjointsim.jacobians import checked_mode
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
 from adjointsim.nonfinite import check_given
+from adjointsim.observed import observation_jacobian, observations_of
 from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
@@ -205,6 +207,11 @@ class Solve:
     def _moments(self) -> Moments:
         return Moments(self.ode, self.found.steps, self.timed, self.q)
 
+    @cached_property
+    def _call(self) -> Call:
+        """The steps without costs."""
+        return Call(self.simulation, self.y0, self.q, costs=False)
+
     def run(self) -> ODESolution:
         """Take the steps, storing nothing but the observations."""
         with self.named():
@@ -213,7 +220,7 @@ class Solve:
     def observations(self) -> Any:
         """The observations alone."""
         with self.named():
-            return self.simulation.run(self.y0, self.q).observations
+            return observations_of(self._call)
 
     def jacobian(self, wrt: Wrt, mode: str = "auto") -> Any:
         """The derivatives of the observations with respect to what ``wrt`` names; a tuple of them for several names."""
@@ -228,7 +235,7 @@ class Solve:
         values = tuple(name for name in dict.fromkeys(names) if name not in NAMES and (name != "p" or self.p_floats))
         if values or not times:
             own = self._values(values)
-            found |= zip(values, self.simulation.jacobian(self.y0, self.q, own, mode), strict=True)
+            found |= zip(values, observation_jacobian(self._call.asking(own), own, checked_mode(mode)), strict=True)
         if times:
             check_moments(self.ode, times)
             start = self.state(None, None, None)
