@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ObservationsAtOnce", "gradient_at_once", "solution_at_once"]
 
 _MOST = 2**20  # bytes of states: what takes longer than a millisecond may as well be looked at
+_MOST_OBSERVED = 2**24  # the same for runs that are many
 
 
 def gradient_at_once(call: Call) -> tuple[float, Gradient] | None:
@@ -62,7 +63,7 @@ class ObservationsAtOnce:
         try:
             if executor is not None and executor.any_numbers:
                 executor.begin_again(call.y0, call.p)
-            elif _short(call):
+            elif _short(call, _MOST_OBSERVED):
                 executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, 0)
             else:
                 return None
@@ -80,9 +81,9 @@ class ObservationsAtOnce:
             self._executor = None
 
 
-def _short(call: Call) -> bool:
+def _short(call: Call, most: int = _MOST) -> bool:
     sim, problem = call.sim, call.problem
-    few = 0 < problem.n_steps * problem.state_bytes <= _MOST and problem.known_end
+    few = 0 < problem.n_steps * problem.state_bytes <= most and problem.known_end
     return few and sim.progress is False and sim.step.hand_vjp is None
 
 

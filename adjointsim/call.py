@@ -135,6 +135,10 @@ class Call:
         second = replace(first, first=first, y=_doubled(first.y), p=_doubled(first.p), p_active=active)
         return self.of(second, y, p)
 
+    def paired_again(self, pair: Problem, y_dots: Bars, p_dots: Bars) -> Call:
+        """What :meth:`paired` gives, where ``pair`` is the problem that it gave for a call that differs by steps and numbers."""
+        return self.of(pair.with_first(self.problem), with_dots(self.y0, y_dots), with_dots(self.p, p_dots))
+
     @cached_property
     def working(self) -> Working:
         """What a gradient needs apart from its slots."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -47,6 +48,12 @@ class Blocks:
             ]
             for o, m, out_on in zip(self.outs, out_shapes, self.out_active, strict=True)
         ]
+
+    def fresh(self) -> Blocks:
+        """The same without numbers."""
+        other = copy.copy(self)
+        other.blocks = [[None if block is None else np.zeros_like(block) for block in line] for line in self.blocks]
+        return other
 
     def columns(self) -> list[tuple[int, int]]:
         """The numbers with respect to which it is differentiated."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,14 +12,16 @@ from adjointsim.call import Call
 from adjointsim.derive.spec import Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor
-from adjointsim.forms import Kind
 from adjointsim.jacobians import Blocks
 from adjointsim.kernels import INDEX, index_leaf, kernel_of
-from adjointsim.leaves import Bars, nbytes, stacked_spec, unflatten, with_dots
+from adjointsim.leaves import Bars, Leaves, nbytes, stacked_spec, unflatten, with_dots
 from adjointsim.selection import named_part
 from adjointsim.tangent import TangentSweep
 
-__all__ = ["observation_jacobian", "observations_of"]
+__all__ = ["observation_jacobian", "observations_and_jacobian", "observations_of"]
+
+_KEPT = 64  # plans of a problem
+_PAIR = "pair"  # the note that holds the problem with tangents
 
 
 def observations_of(call: Call) -> Any:
@@ -35,10 +36,35 @@ def observations_of(call: Call) -> Any:
 
 def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[Any]:
     """The derivatives of the stacked observations with respect to each of the names; ``call`` has no costs."""
+    return _linearised(call, names, mode)[1]
+
+
+def observations_and_jacobian(call: Call, names: tuple[str, ...], mode: str) -> tuple[Any, list[Any]]:
+    """The stacked observations, and their derivatives as :func:`observation_jacobian` gives them."""
+    seen, jacobian = _linearised(call, names, mode)
+    return unflatten(_plan(call, names, mode).blocks.out_spec, seen), jacobian
+
+
+class _Plan(NamedTuple):
+    """What is known of a Jacobian before its numbers: ``blocks`` without them, and how they are found."""
+
+    kernel: Any  # of one observation
+    blocks: Blocks
+    forward: bool
+    columns: list[tuple[int, int]]
+    parts: list[tuple[Spec, int]]
+
+
+def _plan(call: Call, names: tuple[str, ...], mode: str) -> _Plan:
+    """Made once for problems that differ by steps, if nothing but shapes matters."""
     problem = call.problem
     if problem.observe is None:
         raise ArgumentError("Got a simulation without observe=, but a Jacobian is the derivative of observations")
     kernel = kernel_of(problem.observe, (INDEX, problem.y_spec, problem.p_spec), role="function")
+    key = names, mode, len(problem.observe_at)
+    known = problem.notes.get(key)
+    if known is not None and known.kernel is kernel:
+        return known
     if not any(map(differentiable, leaves_of(kernel.result_spec))):
         raise StructureError(f"Got {kernel.result_spec} from observe, without a float: its Jacobian would be None")
     one = kernel.result_shapes([index_leaf(0), *call.y0, *call.p])
@@ -52,35 +78,51 @@ def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[
     )  # fmt: skip
     if mode == "auto" and problem.step.hand_vjp is not None:
         mode = "reverse"  # the only way there is
-    if count:
-        (_by_columns if blocks.forward(mode) else _by_rows)(call, blocks)
-    return [blocks.nested(part) for part in _parts(names, problem.y.kind, problem.p.kind)]
+    parts = [named_part(name, problem.y_spec, problem.p_spec) for name in names]
+    plan = _Plan(kernel, blocks, blocks.forward(mode), blocks.columns(), parts)
+    if kernel.by_shape:
+        if len(problem.notes) >= _KEPT:
+            problem.notes.clear()
+        problem.notes[key] = plan
+    return plan
 
 
-@lru_cache(maxsize=256)
-def _parts(names: tuple[str, ...], y: Kind, p: Kind) -> list[tuple[Spec, int]]:
-    return [named_part(name, y.spec, p.spec) for name in names]
+def _linearised(call: Call, names: tuple[str, ...], mode: str) -> tuple[Leaves, list[Any]]:
+    """The leaves of the observations, and their derivatives."""
+    plan = _plan(call, names, mode)
+    blocks = plan.blocks.fresh()
+    seen: Leaves = [np.zeros(shape, leaf.dt) for leaf, shape in zip(blocks.outs, blocks.out_shapes, strict=True)]
+    if len(call.problem.observe_at):
+        seen = _by_columns(call, blocks, plan.columns) if plan.forward else _by_rows(call, blocks)
+    return seen, [blocks.nested(part) for part in plan.parts]
 
 
-def _by_columns(call: Call, blocks: Blocks) -> None:
-    """One run with tangents for each number with respect to which it is differentiated."""
+def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> Leaves:
+    """One run with tangents for each number with respect to which it is differentiated; the observations."""
     problem, many = call.problem, len(call.y0)
     dots: Bars = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
     pair: Call | None = None
     at_once = ObservationsAtOnce()
-    for leaf, place in blocks.columns():
+    seen: Leaves = []
+    for leaf, place in columns:
         dots[leaf].flat[place] = 1.0  # type: ignore[union-attr]
         y_dots, p_dots = call.tangents(dots[:many], dots[many:])
         if problem.step.hand_vjp is not None:  # which has no tangents: an error that says so
             TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
-        if pair is None:
-            pair = call.paired(y_dots, p_dots, observed=True)
-        else:
+        if pair is not None:
             pair.y0, pair.p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
-        moved = iter(_seen(pair, at_once).observations[len(blocks.outs) :])
+        elif _PAIR in problem.notes:
+            pair = call.paired_again(problem.notes[_PAIR], y_dots, p_dots)
+        else:
+            pair = call.paired(y_dots, p_dots, observed=True)
+            problem.notes[_PAIR] = pair.problem
+        found = _seen(pair, at_once).observations
+        seen = seen or [leaf.copy() for leaf in found[: len(blocks.outs)]]
+        moved = iter(found[len(blocks.outs) :])
         blocks.put_column(leaf, place, [next(moved) if on else None for on in blocks.out_active])
         dots[leaf].flat[place] = 0.0  # type: ignore[union-attr]
     at_once.end()
+    return seen
 
 
 def _seen(call: Call, at_once: ObservationsAtOnce, told: bool = False) -> Executor:
@@ -93,8 +135,8 @@ def _seen(call: Call, at_once: ObservationsAtOnce, told: bool = False) -> Execut
     return sweep.executor
 
 
-def _by_rows(call: Call, blocks: Blocks) -> None:
-    """One sweep, in which the cotangents of all observations go back through the same recomputed steps."""
+def _by_rows(call: Call, blocks: Blocks) -> Leaves:
+    """One sweep, in which the cotangents of all observations go back through the same recomputed steps; the observations."""
     rows = blocks.rows()
     outs = list(zip(blocks.outs, blocks.out_shapes, strict=True))
     bars: Bars = [np.zeros(shape, leaf.dt) if differentiable(leaf) else None for leaf, shape in outs]
@@ -108,7 +150,9 @@ def _by_rows(call: Call, blocks: Blocks) -> None:
     sweep = call.sweep(schedule)
     with call.progress(sweep, back=True):
         call.forward(sweep)
+        seen = [leaf.copy() for leaf in sweep.executor.observations]
         for k in sweep.reverse_each(len(rows), bars, unit):
             call.check(sweep, 0.0, None, bars)
             y_bar, p_bar = call.bars(sweep.executor)
             blocks.put_row(*rows[k], [*y_bar, *p_bar])
+    return seen

@@ -2,14 +2,16 @@
 
 All find the same optimum, which is printed beside the time. SciPy's ``least_squares`` has the models by ``solve_ivp`` (LSODA) at
 tolerances that make differences good enough for that, and where patients have constants of their own it fits them one by one.
-diffrax and optimistix are optional (the extra ``bench``); see :mod:`benchmarks.fits_diffrax`. What the first call takes is told
-apart; ours is short where its code is on the disk already.
+diffrax and optimistix are optional (the extra ``bench``); see :mod:`benchmarks.fits_diffrax`. Times are the process's own on one
+core, which others that use the machine change little; those of threads are elapsed ones. What the first call takes is told apart;
+ours is short where its code is on the disk already.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import statistics
 import sys
 import time
 import warnings
@@ -195,13 +197,15 @@ def check() -> None:
 
 def compare(title: str, entries: Entries) -> None:
     """Time one fit and print its table."""
-    first: dict[str, float] = {}
+    taken: dict[str, list[float]] = {who: [] for who in entries}
     found: dict[str, Optimum] = {}
-    for who, call in entries.items():
-        began = time.perf_counter()
-        found[who] = call()
-        first[who] = time.perf_counter() - began
-    times = medians(entries, ROUNDS)
+    for _ in range(2 + ROUNDS):  # the second is for memory that is touched for the first time
+        for who, call in entries.items():
+            began = time.process_time()
+            found[who] = call()
+            taken[who].append(time.process_time() - began)
+    first = {who: each[0] for who, each in taken.items()}
+    times = {who: statistics.median(each[2:]) for who, each in taken.items()}
     print(f"\n{title}")
     print(f"  {'':22}{'ms':>10}{'over ours':>11}{'first, s':>10}{'sum of squares':>18}{'off ours':>10}  took")
     for who, optimum in found.items():
@@ -251,7 +255,7 @@ def threads() -> None:
 
 def main() -> None:
     """All tables."""
-    print(f"\nFits, medians of interleaved rounds, one core of: {processor()}")
+    print(f"\nFits, medians of interleaved rounds, the process's time on one core of: {processor()}")
     with one_core():
         for title, make in CONTESTS.items():
             compare(title, make())

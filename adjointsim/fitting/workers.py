@@ -61,7 +61,7 @@ class Cost(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A run of a model: its observations; with ``wrt`` their Jacobians by these leaves.
+    """A run of a model: its observations; with ``wrt`` their Jacobians by these leaves, or ``both``, of an ODE.
 
     With a ``cost``, its value and gradient by these leaves; with a ``direction`` (of y0 and p) besides, the derivative of that
     gradient, as (for y0, for p).
@@ -73,12 +73,15 @@ class Task(NamedTuple):
     wrt: tuple[str, ...] | None = None
     cost: Cost | None = None
     direction: tuple[Any, Any] | None = None
+    both: bool = False
 
 
 def carried_out(model: Any, task: Task) -> Any:
     """What a task asks for."""
     if task.wrt is None:
         return model.run(task.y0, task.p).observations
+    if task.both:
+        return Solve(model, task.y0, task.p).linearised(task.wrt)
     if task.cost is None:
         return model.jacobian(task.y0, task.p, task.wrt)
     cost = task.cost
@@ -118,6 +121,8 @@ class Workers:
             if task.cost is not None or not isinstance(model, ODE):
                 return carried_out(model, task)
             solve = self._solved(model, task)
+            if task.wrt is not None and task.both:
+                return solve.linearised(task.wrt)
             return solve.observations() if task.wrt is None else solve.jacobian(task.wrt)
         except StructureError:
             raise

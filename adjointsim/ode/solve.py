@@ -20,7 +20,7 @@ from adjointsim.jacobians import checked_mode
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
 from adjointsim.nonfinite import check_given
-from adjointsim.observed import observation_jacobian, observations_of
+from adjointsim.observed import observation_jacobian, observations_and_jacobian, observations_of
 from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
@@ -221,6 +221,12 @@ class Solve:
         """The observations alone."""
         with self.named():
             return observations_of(self._call)
+
+    def linearised(self, wrt: Sequence[str]) -> tuple[Any, list[Any]]:
+        """The observations, and their derivatives with respect to parts of y0 and p, found together."""
+        with self.named():
+            own = self._values(tuple(wrt))
+            return observations_and_jacobian(self._call.asking(own), own, "auto")
 
     def jacobian(self, wrt: Wrt, mode: str = "auto") -> Any:
         """The derivatives of the observations with respect to what ``wrt`` names; a tuple of them for several names."""

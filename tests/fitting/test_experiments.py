@@ -25,6 +25,7 @@ from adjointsim.ode import solve
 
 from .elsewhere import told
 from .models import AT, SHORT, START, STEPS, Decay, closed, decaying, noisy, plain, three
+from .test_nist import nist
 
 
 def together(experiments):
@@ -294,6 +295,22 @@ def test_steps_are_found_once_for_a_run_and_its_jacobian(monkeypatch, workers):
     same_bits(found, expected)
     np.testing.assert_allclose(found.x, [0.7, 1.0, 2.0], rtol=1e-8)
     assert len(calls) == 2 * found.nfev and found.njev > 3
+
+
+def test_values_and_jacobian_are_found_together_while_steps_are_accepted(monkeypatch):
+    """The first run is by itself; where a trial is rejected the next one is run without its Jacobian; what fails is run again."""
+    p = nist.PROBLEMS["BoxBOD"]
+    runs, pairs = [], []
+    for name, calls in (("observations", runs), ("linearised", pairs)):
+        real = getattr(solve.Solve, name)
+        monkeypatch.setattr(solve.Solve, name, lambda *args, real=real, calls=calls: calls.append(args) or real(*args))
+    model = adj.ODE(p.rhs, p.x, t0=0.0, method="rk4", dt=p.dt)
+    found = adj.fit(model, p.y, p.starts[0], y0=p.y0)
+    np.testing.assert_allclose(found.x, p.b, rtol=1e-9)
+    assert len(pairs) >= found.njev - 3 and 3 <= len(runs) < 15 and found.n_failed == 1
+    assert len(runs) + len(pairs) - found.nfev <= 1  # the trial that fails
+    columns = adj.fit(model, p.y, p.starts[1], y0=p.y0, workers=Unreliable(lambda k: k % 5 == 0))
+    same_bits(columns, adj.fit(model, p.y, p.starts[1], y0=p.y0))
 
 
 def test_derivatives_that_fail_in_mid_fit_end_it(monkeypatch):
