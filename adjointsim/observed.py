@@ -36,13 +36,15 @@ def observations_of(call: Call) -> Any:
 
 def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[Any]:
     """The derivatives of the stacked observations with respect to each of the names; ``call`` has no costs."""
-    return _linearised(call, names, mode)[1]
+    _, jacobian = _linearised(call, _plan(call, names, mode))
+    return jacobian
 
 
 def observations_and_jacobian(call: Call, names: tuple[str, ...], mode: str) -> tuple[Any, list[Any]]:
     """The stacked observations, and their derivatives as :func:`observation_jacobian` gives them."""
-    seen, jacobian = _linearised(call, names, mode)
-    return unflatten(_plan(call, names, mode).blocks.out_spec, seen), jacobian
+    plan = _plan(call, names, mode)
+    seen, jacobian = _linearised(call, plan)
+    return unflatten(plan.blocks.out_spec, seen), jacobian
 
 
 class _Plan(NamedTuple):
@@ -60,11 +62,11 @@ def _plan(call: Call, names: tuple[str, ...], mode: str) -> _Plan:
     problem = call.problem
     if problem.observe is None:
         raise ArgumentError("Got a simulation without observe=, but a Jacobian is the derivative of observations")
-    kernel = kernel_of(problem.observe, (INDEX, problem.y_spec, problem.p_spec), role="function")
     key = names, mode, len(problem.observe_at)
     known = problem.notes.get(key)
-    if known is not None and known.kernel is kernel:
+    if known is not None and not known.kernel.stale():
         return known
+    kernel = kernel_of(problem.observe, (INDEX, problem.y_spec, problem.p_spec), role="function")
     if not any(map(differentiable, leaves_of(kernel.result_spec))):
         raise StructureError(f"Got {kernel.result_spec} from observe, without a float: its Jacobian would be None")
     one = kernel.result_shapes([index_leaf(0), *call.y0, *call.p])
@@ -79,7 +81,8 @@ def _plan(call: Call, names: tuple[str, ...], mode: str) -> _Plan:
     if mode == "auto" and problem.step.hand_vjp is not None:
         mode = "reverse"  # the only way there is
     parts = [named_part(name, problem.y_spec, problem.p_spec) for name in names]
-    plan = _Plan(kernel, blocks, blocks.forward(mode), blocks.columns(), parts)
+    forward = blocks.forward(mode)
+    plan = _Plan(kernel, blocks, forward, blocks.columns() if forward else [], parts)
     if kernel.by_shape:
         if len(problem.notes) >= _KEPT:
             problem.notes.clear()
@@ -87,10 +90,9 @@ def _plan(call: Call, names: tuple[str, ...], mode: str) -> _Plan:
     return plan
 
 
-def _linearised(call: Call, names: tuple[str, ...], mode: str) -> tuple[Leaves, list[Any]]:
+def _linearised(call: Call, plan: _Plan) -> tuple[Leaves, list[Any]]:
     """The leaves of the observations, and their derivatives."""
-    plan = _plan(call, names, mode)
-    blocks = plan.blocks.fresh()
+    blocks = plan.blocks.zeros()
     seen: Leaves = [np.zeros(shape, leaf.dt) for leaf, shape in zip(blocks.outs, blocks.out_shapes, strict=True)]
     if len(call.problem.observe_at):
         seen = _by_columns(call, blocks, plan.columns) if plan.forward else _by_rows(call, blocks)
