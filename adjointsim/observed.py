@@ -113,8 +113,8 @@ def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> L
             TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
         if pair is not None:
             pair.y0, pair.p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
-        elif _PAIR in problem.notes:
-            pair = call.paired_again(problem.notes[_PAIR], y_dots, p_dots)
+        elif (known := problem.notes.get(_PAIR)) is not None:
+            pair = call.paired_again(known, y_dots, p_dots)
         else:
             pair = call.paired(y_dots, p_dots, observed=True)
             problem.notes[_PAIR] = pair.problem
