@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING
 
 from adjointsim.call import Call
-from adjointsim.leaves import Leaves
 from adjointsim.ledger import Ledger
 from adjointsim.results import Gradient, Solution
 from adjointsim.schedules import Schedule, StoreAll
@@ -19,9 +18,10 @@ from adjointsim.sweep import Forward
 if TYPE_CHECKING:
     from adjointsim.engine import CompiledExecutor
 
-__all__ = ["gradient_at_once", "observations_at_once", "solution_at_once"]
+__all__ = ["ObservationsAtOnce", "gradient_at_once", "solution_at_once"]
 
 _MOST = 2**20  # bytes of states: what takes longer than a millisecond may as well be looked at
+_MOST_OBSERVED = 2**24  # the same for runs that are many
 
 
 def gradient_at_once(call: Call) -> tuple[float, Gradient] | None:
@@ -48,20 +48,42 @@ def solution_at_once(call: Call) -> Solution | None:
     return solution
 
 
-def observations_at_once(call: Call) -> Leaves | None:
-    """The leaves of the observations; None if this is not such a simulation, or did not end well."""
-    done = _done(call, Forward(call.problem.n_steps)) if _short(call) else None
-    if done is None:
-        return None
-    executor, _ = done
-    seen = [leaf.copy() for leaf in executor.observations]
-    executor.put_back()
-    return seen
+class ObservationsAtOnce:
+    """Observations of short runs, one after the other, of calls of one problem."""
+
+    def __init__(self) -> None:
+        self._executor: CompiledExecutor | None = None
+
+    def of(self, call: Call) -> CompiledExecutor | None:
+        """An executor that has come to the end, and has the observations until the next run; None if this is not such a
+        simulation, or did not end well."""
+        from adjointsim.engine import CompiledExecutor  # late: it brings the whole deriver
+
+        executor, self._executor = self._executor, None
+        try:
+            if executor is not None and executor.any_numbers:
+                executor.begin_again(call.y0, call.p)
+            elif _short(call, _MOST_OBSERVED):
+                executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, 0)
+            else:
+                return None
+            if not executor.there():
+                return None
+        except Exception:
+            return None
+        self._executor = executor
+        return executor
+
+    def end(self) -> None:
+        """No more runs."""
+        if self._executor is not None:
+            self._executor.put_back()
+            self._executor = None
 
 
-def _short(call: Call) -> bool:
+def _short(call: Call, most: int = _MOST) -> bool:
     sim, problem = call.sim, call.problem
-    few = 0 < problem.n_steps * problem.state_bytes <= _MOST and problem.known_end
+    few = 0 < problem.n_steps * problem.state_bytes <= most and problem.known_end
     return few and sim.progress is False and sim.step.hand_vjp is None
 
 

@@ -117,6 +117,13 @@ class Call:
         other.problem, other.y0, other.p, other.initial = problem, y0, p, None
         return other
 
+    def asking(self, wrt: Wrt) -> Call:
+        """The same call without costs, asked for other derivatives."""
+        other = copy.copy(self)
+        other.__dict__.pop("working", None)
+        other.y_active, other.problem = _problem(self.sim, self.problem.y, self.problem.p, wrt, False)
+        return other
+
     def paired(self, y_dots: Bars, p_dots: Bars, *, observed: bool) -> Call:
         """The same call of second order: its states and parameters are followed by these tangents, its observations by theirs
         if they are ``observed`` at all."""
@@ -127,6 +134,10 @@ class Call:
         active = tuple(with_dots(first.p_active, floats))
         second = replace(first, first=first, y=_doubled(first.y), p=_doubled(first.p), p_active=active)
         return self.of(second, y, p)
+
+    def paired_again(self, pair: Problem, y_dots: Bars, p_dots: Bars) -> Call:
+        """What :meth:`paired` gives, where ``pair`` is the problem that it gave for a call that differs by steps and numbers."""
+        return self.of(pair.with_first(self.problem), with_dots(self.y0, y_dots), with_dots(self.p, p_dots))
 
     @cached_property
     def working(self) -> Working:

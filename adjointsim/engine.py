@@ -105,13 +105,23 @@ class CompiledExecutor(Executor):
             return False
         if len(now.observe_at) != len(then.observe_at):
             return False
-        self.problem, self.p, self._given = now, given.p, given
-        for own, leaf in zip(self._a, given.y0, strict=True):
+        self.problem, self._given = now, given
+        self._own[::2] = given.captures.values()
+        self.begin_again(given.y0, given.p)
+        return True
+
+    @property
+    def any_numbers(self) -> bool:
+        """Whether the memory is that for a run from any other numbers, too."""
+        return self._kit.measured is not None
+
+    def begin_again(self, y0: Leaves, p: Leaves) -> None:
+        """The same run from other numbers."""
+        self._given.y0, self._given.p, self.p = y0, p, p
+        for own, leaf in zip(self._a, y0, strict=True):
             own[...] = leaf
         self._ctl[: control.SHARED], self._sums[:], self._tapes[2][:] = 0, 0.0, 0
-        self._ctl[control.N], self._ctl[control.TURNED] = -1, now.n_steps
-        self._own[::2] = given.captures.values()
-        return True
+        self._ctl[control.N], self._ctl[control.TURNED] = -1, self.problem.n_steps
 
     def there(self) -> bool:
         """Run to y_N, storing nothing, as :meth:`run` and :meth:`turn` do; whether all is finite there.  There must be steps."""

@@ -67,6 +67,7 @@ class Problem:
     first: Problem | None = None
     until: Callable[..., Any] | None = None
     known_end: bool = True  # False: n_steps is a bound, until says where the run ends
+    notes: dict[Any, Any] = field(default_factory=dict, init=False)  # what is made for it, for any number of steps
 
     @property
     def y_spec(self) -> Spec:
@@ -98,6 +99,12 @@ class Problem:
             return self
         other = object.__new__(Problem)  # as replace() does, in less time
         other.__dict__.update(self.__dict__, n_steps=n_steps, observe_at=observe_at)
+        return other
+
+    def with_first(self, first: Problem) -> Problem:
+        """A problem of second order for other steps: those of ``first``."""
+        other = object.__new__(Problem)
+        other.__dict__.update(self.__dict__, n_steps=first.n_steps, observe_at=first.observe_at, first=first)
         return other
 
     def ended(self, n: int) -> Problem:

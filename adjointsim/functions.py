@@ -225,7 +225,7 @@ def jacobian(f: Function, wrt: int | tuple[int, ...] = 0, mode: str = "auto") ->
         leaves, specs = arguments.leaves, arguments.specs
         active = [k in chosen and differentiable(leaf) for k, spec in enumerate(specs) for leaf in leaves_of(spec)]
         out_shapes = tuple(kernel.result_shapes(leaves))
-        blocks = Blocks(kernel.result_spec, out_shapes, TupleSpec(tuple(specs)), shapes_of(leaves), active)
+        blocks = Blocks(kernel.result_spec, out_shapes, TupleSpec(tuple(specs)), shapes_of(leaves), active).zeros()
         if blocks.forward(how):
             _by_columns(kernel, leaves, blocks)
         else:

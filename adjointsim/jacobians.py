@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,7 +31,8 @@ def units(active: Sequence[bool], shapes: Shapes) -> Iterator[tuple[int, int]]:
 
 
 class Blocks:
-    """A Jacobian as one array for each pair of leaves: ``outs`` is what is differentiated, ``ins`` with respect to what.
+    """A Jacobian as one array for each pair of leaves: ``outs`` is what is differentiated, ``ins`` with respect to what.  Only
+    what :meth:`zeros` gives has these arrays.
 
     Only ``active`` leaves of ``ins``, which must be floats, have columns.
     """
@@ -40,13 +42,19 @@ class Blocks:
         self.outs, self.ins = leaves_of(out_spec), leaves_of(in_spec)
         self.out_shapes, self.in_shapes = out_shapes, in_shapes
         self.out_active = [differentiable(leaf) for leaf in self.outs]
-        self.blocks = [
+        self._memory = [
             [
-                np.zeros((math.prod(m), math.prod(n)), np.result_type(o.dt, i.dt)) if out_on and in_on else None
+                ((math.prod(m), math.prod(n)), np.result_type(o.dt, i.dt)) if out_on and in_on else None
                 for i, n, in_on in zip(self.ins, in_shapes, active, strict=True)
             ]
             for o, m, out_on in zip(self.outs, out_shapes, self.out_active, strict=True)
         ]
+
+    def zeros(self) -> Blocks:
+        """The same with memory, in which there are zeros."""
+        other = copy.copy(self)
+        other.blocks = [[None if own is None else np.zeros(*own) for own in line] for line in self._memory]
+        return other
 
     def columns(self) -> list[tuple[int, int]]:
         """The numbers with respect to which it is differentiated."""

@@ -1,29 +1,71 @@
-"""The Jacobian of a simulation's observations, by tangents or by cotangents."""
+"""A simulation's observations, and their Jacobian by tangents or by cotangents."""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from adjointsim.at_once import observations_at_once
+from adjointsim.at_once import ObservationsAtOnce
 from adjointsim.call import Call
-from adjointsim.derive.spec import TupleSpec, differentiable, leaves_of
+from adjointsim.derive.spec import Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.executor import Executor
 from adjointsim.jacobians import Blocks
 from adjointsim.kernels import INDEX, index_leaf, kernel_of
-from adjointsim.leaves import Bars, nbytes, stacked_spec
+from adjointsim.leaves import Bars, Leaves, nbytes, stacked_spec, unflatten, with_dots
 from adjointsim.selection import named_part
 from adjointsim.tangent import TangentSweep
 
-__all__ = ["observation_jacobian"]
+__all__ = ["observation_jacobian", "observations_and_jacobian", "observations_of"]
+
+_KEPT = 64  # plans of a problem
+_PAIR = "pair"  # the note that holds the problem with tangents
+
+
+def observations_of(call: Call) -> Any:
+    """The observations, stacked; ``call`` has no costs."""
+    at_once = ObservationsAtOnce()
+    found = _seen(call, at_once, told=True)
+    assert found.observation_spec is not None
+    out = unflatten(stacked_spec(found.observation_spec), [leaf.copy() for leaf in found.observations])
+    at_once.end()
+    return out
 
 
 def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[Any]:
     """The derivatives of the stacked observations with respect to each of the names; ``call`` has no costs."""
+    _, jacobian = _linearised(call, _plan(call, names, mode))
+    return jacobian
+
+
+def observations_and_jacobian(call: Call, names: tuple[str, ...], mode: str) -> tuple[Any, list[Any]]:
+    """The stacked observations, and their derivatives as :func:`observation_jacobian` gives them."""
+    plan = _plan(call, names, mode)
+    seen, jacobian = _linearised(call, plan)
+    return unflatten(plan.blocks.out_spec, seen), jacobian
+
+
+class _Plan(NamedTuple):
+    """What is known of a Jacobian before its numbers: ``blocks`` without them, and how they are found."""
+
+    kernel: Any  # of one observation
+    blocks: Blocks
+    forward: bool
+    columns: list[tuple[int, int]]
+    parts: list[tuple[Spec, int]]
+
+
+def _plan(call: Call, names: tuple[str, ...], mode: str) -> _Plan:
+    """Made once for problems that differ by steps, if nothing but shapes matters."""
     problem = call.problem
     if problem.observe is None:
         raise ArgumentError("Got a simulation without observe=, but a Jacobian is the derivative of observations")
+    key = names, mode, len(problem.observe_at)
+    known = problem.notes.get(key)
+    if known is not None and not known.kernel.stale():
+        return known
     kernel = kernel_of(problem.observe, (INDEX, problem.y_spec, problem.p_spec), role="function")
     if not any(map(differentiable, leaves_of(kernel.result_spec))):
         raise StructureError(f"Got {kernel.result_spec} from observe, without a float: its Jacobian would be None")
@@ -38,37 +80,65 @@ def observation_jacobian(call: Call, names: tuple[str, ...], mode: str) -> list[
     )  # fmt: skip
     if mode == "auto" and problem.step.hand_vjp is not None:
         mode = "reverse"  # the only way there is
-    if count:
-        (_by_columns if blocks.forward(mode) else _by_rows)(call, blocks)
-    return [blocks.nested(named_part(name, problem.y_spec, problem.p_spec)) for name in names]
+    parts = [named_part(name, problem.y_spec, problem.p_spec) for name in names]
+    forward = blocks.forward(mode)
+    plan = _Plan(kernel, blocks, forward, blocks.columns() if forward else [], parts)
+    if kernel.by_shape:
+        if len(problem.notes) >= _KEPT:
+            problem.notes.clear()
+        problem.notes[key] = plan
+    return plan
 
 
-def _by_columns(call: Call, blocks: Blocks) -> None:
-    """One run with tangents for each number with respect to which it is differentiated."""
+def _linearised(call: Call, plan: _Plan) -> tuple[Leaves, list[Any]]:
+    """The leaves of the observations, and their derivatives."""
+    blocks = plan.blocks.zeros()
+    seen: Leaves = [np.zeros(shape, leaf.dt) for leaf, shape in zip(blocks.outs, blocks.out_shapes, strict=True)]
+    if len(call.problem.observe_at):
+        seen = _by_columns(call, blocks, plan.columns) if plan.forward else _by_rows(call, blocks)
+    return seen, [blocks.nested(part) for part in plan.parts]
+
+
+def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> Leaves:
+    """One run with tangents for each number with respect to which it is differentiated; the observations."""
     problem, many = call.problem, len(call.y0)
-    zeros = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
-    for leaf, place in blocks.columns():
-        dots: Bars = [None if z is None else z.copy() for z in zeros]
+    dots: Bars = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
+    pair: Call | None = None
+    at_once = ObservationsAtOnce()
+    seen: Leaves = []
+    for leaf, place in columns:
         dots[leaf].flat[place] = 1.0  # type: ignore[union-attr]
         y_dots, p_dots = call.tangents(dots[:many], dots[many:])
         if problem.step.hand_vjp is not None:  # which has no tangents: an error that says so
             TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
-        blocks.put_column(leaf, place, _observations_dot(call.paired(y_dots, p_dots, observed=True), blocks))
+        if pair is not None:
+            pair.y0, pair.p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
+        elif (known := problem.notes.get(_PAIR)) is not None:
+            pair = call.paired_again(known, y_dots, p_dots)
+        else:
+            pair = call.paired(y_dots, p_dots, observed=True)
+            problem.notes[_PAIR] = pair.problem
+        found = _seen(pair, at_once).observations
+        seen = seen or [leaf.copy() for leaf in found[: len(blocks.outs)]]
+        moved = iter(found[len(blocks.outs) :])
+        blocks.put_column(leaf, place, [next(moved) if on else None for on in blocks.out_active])
+        dots[leaf].flat[place] = 0.0  # type: ignore[union-attr]
+    at_once.end()
+    return seen
 
 
-def _observations_dot(pair: Call, blocks: Blocks) -> Bars:
-    """The tangents of the observations, for each of their leaves; None for integers and bools."""
-    seen = observations_at_once(pair)
-    if seen is None:
-        sweep = pair.sweep(pair.running())
-        pair.forward(sweep)
-        seen = sweep.executor.observations
-    dots = iter(seen[len(blocks.outs) :])
-    return [next(dots) if on else None for on in blocks.out_active]
+def _seen(call: Call, at_once: ObservationsAtOnce, told: bool = False) -> Executor:
+    """What has run to the end, and holds the observations; ``told``: progress is reported."""
+    if (found := at_once.of(call)) is not None:
+        return found
+    sweep = call.sweep(call.running())
+    with call.progress(sweep) if told else nullcontext():
+        call.forward(sweep)
+    return sweep.executor
 
 
-def _by_rows(call: Call, blocks: Blocks) -> None:
-    """One sweep, in which the cotangents of all observations go back through the same recomputed steps."""
+def _by_rows(call: Call, blocks: Blocks) -> Leaves:
+    """One sweep, in which the cotangents of all observations go back through the same recomputed steps; the observations."""
     rows = blocks.rows()
     outs = list(zip(blocks.outs, blocks.out_shapes, strict=True))
     bars: Bars = [np.zeros(shape, leaf.dt) if differentiable(leaf) else None for leaf, shape in outs]
@@ -82,7 +152,9 @@ def _by_rows(call: Call, blocks: Blocks) -> None:
     sweep = call.sweep(schedule)
     with call.progress(sweep, back=True):
         call.forward(sweep)
+        seen = [leaf.copy() for leaf in sweep.executor.observations]
         for k in sweep.reverse_each(len(rows), bars, unit):
             call.check(sweep, 0.0, None, bars)
             y_bar, p_bar = call.bars(sweep.executor)
             blocks.put_row(*rows[k], [*y_bar, *p_bar])
+    return seen

@@ -166,6 +166,56 @@ def test_wave_inversion_draws(wave_inversion, tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
+def pendulum():
+    return load("pendulum")
+
+
+def swung(commands, motor):
+    """The last state by the same steps in NumPy, for commands (n, lanes)."""
+    h = 0.05
+
+    def rate(y, torque):
+        return np.stack([y[1], torque - motor.gravity * np.sin(y[0]) - motor.friction * y[1]])
+
+    y = np.zeros((2, commands.shape[1]), commands.dtype)
+    for torque in motor.limit * np.tanh(commands / motor.limit):
+        k1 = rate(y, torque)
+        k2 = rate(y + 0.5 * h * k1, torque)
+        k3 = rate(y + 0.5 * h * k2, torque)
+        k4 = rate(y + h * k3, torque)
+        y = y + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+    return y
+
+
+def test_pendulum_swings_up(pendulum, tmp_path, capsys):
+    """The commands are stationary, by a complex step of the cost."""
+    path = tmp_path / "pendulum.png"
+    swings = pendulum.main(["--steps", "50", "--limit", "6.0", "--output", str(path)])
+    assert path.read_bytes().startswith(b"\x89PNG") and "weak motor" in capsys.readouterr().out
+    for own, limit, cost, effort in zip(
+        swings.values(), (30.0, 6.0), (470.212122, 972.946007), (46.4635, 91.764), strict=True
+    ):
+        assert own.found.success and own.found.cost == pytest.approx(cost, rel=1e-8)
+        commands = own.found.params.command + 1e-30j * np.eye(50)
+        end = swung(commands, pendulum.start(50, limit))
+        np.testing.assert_allclose(end.real[:, 0], own.states[-1], atol=1e-11, rtol=0.0)
+        away = (end - np.array([[np.pi], [0.0]])) / 0.01
+        gradient = 0.5 * (np.sum(commands**2, axis=0) + np.sum(away**2, axis=0)).imag / 1e-30
+        assert np.abs(gradient).max() < 1e-7
+        assert own.effort == pytest.approx(effort, abs=1e-3)
+        assert np.abs(own.states[-1] - [np.pi, 0.0]).max() < 0.12 and np.abs(own.torques).max() < min(limit, 7.0)
+
+
+def test_pendulum_moves_a_little_by_the_least_commands(pendulum):
+    """A move so small that the pendulum is linear: the least squares of that in closed form."""
+    goal, count, motor = pendulum.Pendulum(2e-5, 1e-5), 50, pendulum.start(50, 30.0)
+    found = pendulum.control(motor, goal)
+    response = swung(1e-9 * np.eye(count), motor) / 1e-9  # (2, count); what bends it is below rounding
+    gain = response.T @ np.linalg.inv(response @ response.T + 1e-4 * np.eye(2))
+    np.testing.assert_allclose(found.params.command[:, 0], gain @ np.array(goal), rtol=1e-7)
+
+
+@pytest.fixture(scope="module")
 def theophylline():
     return load("theophylline")
 

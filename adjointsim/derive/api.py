@@ -262,6 +262,11 @@ class FunctionKernel:
         _, rest, captures = self._arguments(leaves)
         return self._shapes(rest, captures)
 
+    @property
+    def by_shape(self) -> bool:
+        """Whether the shapes of the results follow from those of the arguments alone."""
+        return not self.entry.captures and (bool(self._like) or self.entry.plan().by_shape)
+
     def _remembered(self, key: tuple[Any, ...], arrays: Leaves, by_shape: bool, make: Callable[[], T]) -> T:
         """What ``make`` says is needed: found once for arrays of some shapes, if it follows from these alone."""
         if not by_shape:

@@ -136,7 +136,19 @@ def leaf_specs(spec: Spec, path: str = "") -> Iterator[tuple[str, ScalarSpec | A
 
 def leaves_of(spec: Spec) -> list[ScalarSpec | ArraySpec]:
     """The leaves in order, without paths."""
-    return [leaf for _, leaf in leaf_specs(spec)]
+    out: list[ScalarSpec | ArraySpec] = []
+    _collect_leaves(spec, out)
+    return out
+
+
+def _collect_leaves(spec: Spec, out: list[ScalarSpec | ArraySpec]) -> None:
+    if isinstance(spec, TupleSpec):
+        for item in spec.items:
+            _collect_leaves(item, out)
+    elif isinstance(spec, ComplexSpec):
+        out.append(spec.leaf)
+    elif not isinstance(spec, NoneSpec):
+        out.append(spec)
 
 
 def differentiable(leaf: ScalarSpec | ArraySpec) -> bool:

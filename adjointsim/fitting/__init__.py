@@ -4,7 +4,7 @@ names, transforms, unknowns  the user's structures and the vector of unknowns
 experiment, data             what was measured, beside what a model observes
 losses                       what a deviation costs
 workers, evaluation          runs models: residuals and their Jacobian
-search                       SciPy's optimisers, and what happens around them
+search, refinement           SciPy's optimisers, what happens around them, and the last digits
 statistics, report, result   what an optimum is worth
 api                          the function
 """

@@ -78,16 +78,13 @@ class Measured:
         index = [int(i) for i in np.unravel_index(at, shape)]
         return f"{self.paths[leaf]}{index}"
 
-    def lacks(self, observations: Any) -> str:
-        """What is wrong with a run whose observations have other shapes than those of the first; "" for nothing."""
-        form, _ = read(observations, "observations")
-        if form.shapes == self.form.shapes:
-            return ""
-        return f"the run ended before the last observation: shapes {form.shapes}, but expected {self.form.shapes}"
-
     def picked(self, observations: Any) -> np.ndarray:
-        """The observations of the numbers that were measured, (n,)."""
-        _, leaves = read(observations, "observations")
+        """The observations of the numbers that were measured, (n,); ArithmeticError if their shapes are not those of the first
+        run."""
+        form, leaves = read(observations, "observations")
+        if form is not self.form and form.shapes != self.form.shapes:
+            text = f"the run ended before the last observation: shapes {form.shapes}, but expected {self.form.shapes}"
+            raise ArithmeticError(text)
         return np.concatenate([leaf[mask] for leaf, mask in zip(leaves, self.masks, strict=True) if mask is not None])
 
     def rows(self, jacobian: Any, columns: np.ndarray) -> np.ndarray:
@@ -98,7 +95,7 @@ class Measured:
             if mask is not None:
                 whole = np.asarray(block, np.float64).reshape(mask.size, -1)
                 out.append(whole[mask.reshape(-1)][:, columns])
-        return np.concatenate(out)
+        return np.concatenate(out) if len(out) > 1 else out[0]
 
     def bars(self, weights: np.ndarray) -> Any:
         """Cotangents of the observations with these numbers for those that were measured, zeros elsewhere."""

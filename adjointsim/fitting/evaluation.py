@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from adjointsim.errors import ArgumentError, FitError
+from adjointsim.ode import ODE
 
 from .data import Measured
 from .experiment import Experiment
@@ -19,6 +20,7 @@ from .workers import Cost, Failed, Task, Workers
 __all__ = ["Evaluator", "Failure", "Prior"]
 
 _LISTED = 100  # failures that are remembered
+_FEW = 4  # derivatives that cost about as much as finding the steps of an integration
 
 
 class Failure(NamedTuple):
@@ -39,11 +41,13 @@ class Prior(NamedTuple):
 
 @dataclass
 class _Memo:
-    """What is known at one x: model values, their Jacobian."""
+    """What is known at one x: the runs there, model values, their Jacobian."""
 
     x: np.ndarray
+    tasks: list[Task]
     m: np.ndarray
     j: np.ndarray | None = None
+    asked: bool = False  # for the Jacobian
 
 
 class Evaluator:
@@ -59,8 +63,9 @@ class Evaluator:
         self._memo: list[_Memo] = []  # the last two
         self.last_gradient: np.ndarray | None = None  # where there is no Jacobian
         x0 = unknowns.x0
+        tasks = self._tasks(x0)
         try:
-            found = list(workers.run(self._tasks(x0)))
+            found = list(workers.run(tasks))
         except Failed as failed:
             raise self.no_start(failed) from failed.__cause__
         several = len(experiments) > 1
@@ -74,7 +79,7 @@ class Evaluator:
         except Failed as failed:
             raise self.no_start(failed) from None
         self.nfev += 1
-        self._memo = [_Memo(x0.copy(), m)]
+        self._memo = [_Memo(x0.copy(), tasks, m)]
         if not np.all(np.isfinite(self.residuals(x0))):
             raise self.no_start(Failed(0, "the residuals are not finite there"))
 
@@ -87,6 +92,11 @@ class Evaluator:
         self.sigma = np.concatenate([own.sigma for own in self.measured]) if all(known) else None
         self.costs = [Cost(own, self.loss) for own in self.measured]
         self.ends = np.cumsum([own.n for own in self.measured])
+        # the unknowns of each experiment, which are different ones: elements of its leaves
+        none = np.empty(0, np.int64)
+        self.columns = [np.concatenate([none, *(own.unknowns for own in each)]) for each in self.unknowns.placements]
+        few = all(0 < self.unknowns.columns(e) <= _FEW for e in range(len(self.experiments)))
+        self._cheap = few and all(isinstance(e.model, ODE) for e in self.experiments)
         for own in self.measured:
             self.loss.check(own.data, own.place, own.what)
 
@@ -101,28 +111,51 @@ class Evaluator:
         memo = self._known(x)
         if memo is None:
             self.nfev += 1
-            memo = _Memo(x.copy(), self._checked(list(self.workers.run(self._tasks(x)))))
+            tasks = self._tasks(x)
+            memo = self._ahead(x, tasks) or _Memo(x.copy(), tasks, self._checked(list(self.workers.run(tasks))))
             self._memo = [*self._memo[-1:], memo]
         return memo.m
+
+    def _ahead(self, x: np.ndarray, tasks: list[Task]) -> _Memo | None:
+        """Values and Jacobian at once, if the latter is cheap and was asked for where the search was last, as it will be here
+        then; None otherwise, and where it fails."""
+        if not (self._cheap and self._memo and self._memo[-1].asked):
+            return None
+        tasks = [task._replace(wrt=self.unknowns.wrt(task.experiment), both=True) for task in tasks]
+        try:
+            found = list(self.workers.run(tasks))
+            memo = _Memo(x.copy(), tasks, self._checked([observed for observed, _ in found]))
+            memo.j = self._assembled(tasks, [jacobian for _, jacobian in found])
+        except Failed:
+            return None
+        self.njev += 1
+        return memo
 
     def model_jacobian(self, x: np.ndarray) -> np.ndarray:
         """Its derivatives by the unknowns, (n, k); raises Failed."""
         self.model_values(x)
         memo = self._known(x)
         assert memo is not None
+        memo.asked = True
         if memo.j is None:
             self.njev += 1
-            j = np.zeros((self.n, self.unknowns.n))
-            tasks = [task for task in self._tasks(x, derivatives=True) if task.wrt]
-            for task, found in zip(tasks, self.workers.run(tasks), strict=True):
-                own = self.measured[task.experiment]
-                first, last = int(self.ends[task.experiment]) - own.n, int(self.ends[task.experiment])
-                for placement, block in zip(self.unknowns.placements[task.experiment], found, strict=True):
-                    j[first:last, placement.unknowns] += own.rows(block, placement.places)
-                if not np.all(np.isfinite(j[first:last])):
-                    raise Failed(task.experiment, "derivatives of the observations are not finite")
-            memo.j = j  # only now: a part of it would be taken for the whole
+            tasks = [task._replace(wrt=self.unknowns.wrt(task.experiment), both=False) for task in memo.tasks]
+            tasks = [task for task in tasks if task.wrt]
+            memo.j = self._assembled(tasks, self.workers.run(tasks))  # only now: a part of it would be taken for the whole
         return memo.j
+
+    def _assembled(self, tasks: Sequence[Task], blocks: Iterable[Any]) -> np.ndarray:
+        """The Jacobian by the unknowns of what the tasks give; raises Failed if it is not finite."""
+        j = np.zeros((self.n, self.unknowns.n))
+        for task, found in zip(tasks, blocks, strict=True):
+            own = self.measured[task.experiment]
+            first, last = int(self.ends[task.experiment]) - own.n, int(self.ends[task.experiment])
+            placements = self.unknowns.placements[task.experiment]
+            parts = [own.rows(block, placement.places) for placement, block in zip(placements, found, strict=True)]
+            j[first:last, self.columns[task.experiment]] = np.concatenate(parts, axis=1)
+            if not np.all(np.isfinite(j[first:last])):
+                raise Failed(task.experiment, "derivatives of the observations are not finite")
+        return j
 
     def residuals(self, x: np.ndarray) -> np.ndarray:
         """(n + priors,); raises Failed."""
@@ -137,7 +170,8 @@ class Evaluator:
     def cost(self, x: np.ndarray) -> float:
         """What is minimised; raises Failed."""
         r = self.residuals(x)
-        return float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
+        with np.errstate(over="ignore"):  # a trial that is far off costs infinitely much
+            return float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
 
     def cost_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The cost and its derivatives by x, for the price of a run and a way back of each experiment; raises Failed."""
@@ -220,9 +254,10 @@ class Evaluator:
         """The observations of what was measured; Failed if one is not finite, or missing."""
         out = []
         for e, (own, observed) in enumerate(zip(self.measured, found, strict=True)):
-            if own.lacks(observed):
-                raise Failed(e, own.lacks(observed))
-            m = own.picked(observed)
+            try:
+                m = own.picked(observed)
+            except ArithmeticError as error:
+                raise Failed(e, str(error)) from None
             wrong = np.flatnonzero(~np.isfinite(m))
             if len(wrong):
                 raise Failed(e, f"the observation of {own.place(int(wrong[0]))} is {m[wrong[0]]}")

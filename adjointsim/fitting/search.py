@@ -15,6 +15,7 @@ from adjointsim.errors import ArgumentError
 
 from . import checkpoint
 from .evaluation import Evaluator
+from .refinement import refined
 from .workers import Failed
 
 __all__ = ["GRADIENT_METHODS", "METHODS", "Found", "Iteration", "Options", "search"]
@@ -22,10 +23,7 @@ __all__ = ["GRADIENT_METHODS", "METHODS", "Found", "Iteration", "Options", "sear
 GRADIENT_METHODS = ("L-BFGS-B", "trust-constr", "Newton-CG")  # of SciPy's ``minimize``: no Jacobian of all residuals
 METHODS = ("trf", "dogbox", "lm", *GRADIENT_METHODS)
 _HUGE = 1e150  # a residual that "lm", which takes no infinities, steps back from
-_REFINEMENTS = 25  # each takes off a part of the distance: much where residuals are small
-_SETTLED = 1e-10  # of a standard error
 _ROUNDING = 1e-6  # of the cost, for a change of one in an unknown as the optimiser sees it
-_NEAR = 1e-4  # standard errors from a bound within which the optimum is looked for on it
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,13 @@ class _Objective:
         """The residuals; where a model cannot be run, what makes the optimiser step back."""
         x = self.transforms.to_x(z)
         try:
-            r = self.evaluator.residuals(x)
-            if not np.all(np.isfinite(r)):
-                raise Failed(0, "the residuals are not finite")
+            r, cost = self.evaluator.residuals(x), self.evaluator.cost(x)
+            if not np.isfinite(cost):
+                raise Failed(0, "the residuals, or their squares, are not finite")
         except Failed as failed:
             self.evaluator.failed(x, failed)
             count = self.evaluator.n + len(self.evaluator.priors)
             return np.full(count, _HUGE if self.options.method == "lm" else np.nan)
-        cost = self.evaluator.cost(x)
         if self.best is None or cost < self.best[0]:
             self.best = cost, z.copy()
         return r
@@ -243,71 +240,6 @@ def search(evaluator: Evaluator, options: Options) -> Found:
         hit = {int(k): "lower" for k in np.flatnonzero((z - low <= near) & (gradient > 0.0))}
         hit |= {int(k): "upper" for k in np.flatnonzero((high - z <= near) & (gradient < 0.0))}
     elif done.success and loss.rho is None:
-        z, hit = _refined(evaluator, z, low, high, options)
+        z, hit = refined(evaluator, z, low, high)
     x = transforms.to_x(z)
     return Found(x, z, done, bool(done.success), int(done.status), str(done.message), objective.iterations, hit)
-
-
-def _refined(
-    evaluator: Evaluator, z: np.ndarray, low: np.ndarray, high: np.ndarray, options: Options
-) -> tuple[np.ndarray, dict[int, str]]:
-    """The optimum by some more Gauss-Newton steps, which take it from the optimiser's tolerance to rounding, and the bounds on
-    which it lies.
-
-    An optimiser stops where the cost no longer changes, which is at half the digits of the unknowns.  A step is taken only if the
-    gradient becomes smaller.
-    """
-    transforms = evaluator.unknowns.transforms
-
-    def at(z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        x = transforms.to_x(z)
-        r = evaluator.residuals(x)
-        j = evaluator.jacobian(x) * transforms.slope(z)
-        return 0.5 * float(r @ r), j.T @ r, j
-
-    try:
-        cost, gradient, j = at(z)
-        on_low, on_high = _on_bounds(z, gradient, j, cost, low, high)
-        snapped = np.where(on_low, low, np.where(on_high, high, z))
-        if not np.array_equal(snapped, z):
-            new = at(snapped)
-            if np.isfinite(new[0]) and new[0] <= cost * (1.0 + 1e-9) + 1e-300:
-                z, (cost, gradient, j) = snapped, new
-        on_low, on_high = (z == low) & (gradient >= 0.0), (z == high) & (gradient <= 0.0)
-        free = ~(on_low | on_high)
-        for _ in range(_REFINEMENTS if np.any(free) else 0):
-            scale = np.linalg.norm(j[:, free], axis=0)
-            scale[scale == 0.0] = 1.0
-            q = j[:, free] / scale
-            r = evaluator.residuals(transforms.to_x(z))
-            step = -np.linalg.lstsq(q, r, rcond=1e-10)[0] / scale
-            trial = z.copy()
-            trial[free] = np.clip(z[free] + step, low[free], high[free])
-            if np.array_equal(trial, z):
-                break
-            new = at(trial)
-            size, before = (np.linalg.norm(g[free] / scale) for g in (new[1], gradient))
-            if not (size < before and new[0] <= cost * (1.0 + 1e-12)):
-                break
-            done = np.linalg.norm(step * scale) < _SETTLED * np.linalg.norm(r)
-            z, (cost, gradient, j) = trial, new
-            if done:
-                break
-        on_low, on_high = (z == low) & (gradient >= 0.0), (z == high) & (gradient <= 0.0)
-    except Failed as failed:
-        evaluator.failed(transforms.to_x(z), failed)
-        return z, {}
-    except KeyboardInterrupt:  # the search itself has converged
-        return z, {}
-    hit = {int(k): "lower" for k in np.flatnonzero(on_low)} | {int(k): "upper" for k in np.flatnonzero(on_high)}
-    return z, hit
-
-
-def _on_bounds(
-    z: np.ndarray, gradient: np.ndarray, j: np.ndarray, cost: float, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which unknowns seem to have their optimum on a bound: the cost falls towards it, and they are close to it."""
-    norm = np.linalg.norm(j, axis=0)
-    error = np.sqrt(2.0 * cost / max(len(j) - len(z), 1)) / np.where(norm > 0.0, norm, np.inf)
-    near = _NEAR * error + 1e-8 * np.abs(z)
-    return (z - low <= near) & (gradient > 0.0), (high - z <= near) & (gradient < 0.0)

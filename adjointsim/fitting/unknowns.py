@@ -102,6 +102,16 @@ class Unknowns:
         """The leaves by which an experiment's observations are differentiated, as a model calls them."""
         return tuple(placement.path for placement in self.placements[experiment])
 
+    def columns(self, experiment: int) -> int:
+        """How many numbers those leaves have."""
+        sides = dict(zip(("p", "y0"), self.sides[experiment], strict=True))
+        total = 0
+        for placement in self.placements[experiment]:
+            side = sides[placement.root]
+            assert side is not None
+            total += side.leaves[placement.leaf].size
+        return total
+
     def values(self, experiment: int, x: np.ndarray) -> tuple[Any, Any]:
         """(y0, p) of an experiment, as its model gets them."""
         own_p, own_y0 = self.sides[experiment]

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adjointsim.errors import AdjointSimError, ArgumentError, StructureError
+from adjointsim.ode import ODE
+from adjointsim.ode.solve import Solve
 
 from .data import Measured
 from .losses import Loss
@@ -39,8 +41,6 @@ class Cost(NamedTuple):
 
     def of(self, observations: Any) -> np.ndarray:
         """The model's values; ArithmeticError where they are missing or not finite, or where the loss is."""
-        if text := self.measured.lacks(observations):
-            raise ArithmeticError(text)
         m = self.measured.picked(observations)
         r = self.loss.residuals(m, self.measured.data, self.measured.sigma)
         wrong = np.flatnonzero(~np.isfinite(r))
@@ -50,8 +50,9 @@ class Cost(NamedTuple):
         return m
 
     def value(self, m: np.ndarray) -> float:
-        """What they cost."""
-        return float(np.sum(self.loss.costs(self.loss.residuals(m, self.measured.data, self.measured.sigma))))
+        """What they cost; infinity where that is too much for a float."""
+        with np.errstate(over="ignore"):
+            return float(np.sum(self.loss.costs(self.loss.residuals(m, self.measured.data, self.measured.sigma))))
 
     def slopes(self, m: np.ndarray) -> np.ndarray:
         """The derivatives of that."""
@@ -60,7 +61,7 @@ class Cost(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A run of a model: its observations; with ``wrt`` their Jacobians by these leaves.
+    """A run of a model: its observations; with ``wrt`` their Jacobians by these leaves, or ``both``, of an ODE.
 
     With a ``cost``, its value and gradient by these leaves; with a ``direction`` (of y0 and p) besides, the derivative of that
     gradient, as (for y0, for p).
@@ -72,12 +73,15 @@ class Task(NamedTuple):
     wrt: tuple[str, ...] | None = None
     cost: Cost | None = None
     direction: tuple[Any, Any] | None = None
+    both: bool = False
 
 
 def carried_out(model: Any, task: Task) -> Any:
     """What a task asks for."""
     if task.wrt is None:
         return model.run(task.y0, task.p).observations
+    if task.both:
+        return Solve(model, task.y0, task.p).linearised(task.wrt)
     if task.cost is None:
         return model.jacobian(task.y0, task.p, task.wrt)
     cost = task.cost
@@ -103,6 +107,7 @@ class Workers:
 
     def __init__(self, models: Sequence[Any]) -> None:
         self.models = models
+        self._solves: dict[int, tuple[Any, Any, Solve]] = {}  # the last y0 and p of each experiment, and the steps found there
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Any]:
         """The results in the order of the tasks; the first failure in that order raises Failed."""
@@ -111,12 +116,26 @@ class Workers:
 
     def one(self, task: Task) -> Any:
         """One task, here."""
+        model = self.models[task.experiment]
         try:
-            return carried_out(self.models[task.experiment], task)
+            if task.cost is not None or not isinstance(model, ODE):
+                return carried_out(model, task)
+            solve = self._solved(model, task)
+            if task.wrt is not None and task.both:
+                return solve.linearised(task.wrt)
+            return solve.observations() if task.wrt is None else solve.jacobian(task.wrt)
         except StructureError:
             raise
         except FAILURES as error:
             raise Failed(task.experiment, f"{type(error).__name__}: {error}") from error
+
+    def _solved(self, model: ODE, task: Task) -> Solve:
+        """The steps of an integration, found once for a run and the Jacobian that is asked for where that was."""
+        y0, p, solve = self._solves.get(task.experiment, (None, None, None))
+        if solve is None or y0 is not task.y0 or p is not task.p:
+            solve = Solve(model, task.y0, task.p)
+            self._solves[task.experiment] = task.y0, task.p, solve
+        return solve
 
 
 class Threads(Workers):
@@ -156,10 +175,11 @@ class Remote(Workers):
         for task, future in zip(tasks, futures, strict=True):
             yield self._result(task, future)
 
-    def _submit(self, task: Task) -> Any:
-        task_sent = pickle.dumps(task)
+    def _submit(self, task: Task, attempt: int = 0) -> Any:
+        """``attempt`` tells an executor that remembers results by their arguments that a task is to be run again."""
+        key, task_sent = (self.token, task.experiment), pickle.dumps(task)
         try:
-            return self.executor.submit(_remote, (self.token, task.experiment), self.sent[task.experiment], task_sent)
+            return self.executor.submit(_remote, key, self.sent[task.experiment], task_sent, attempt)
         except Exception:  # a pool that is broken
             return None
 
@@ -172,7 +192,7 @@ class Remote(Workers):
                 ok, value = future.result()
             except Exception:  # not the model's: those are values
                 self.again += 1
-                future = self._submit(task) if attempt + 1 < _TRIES else None
+                future = self._submit(task, attempt + 1) if attempt + 1 < _TRIES else None
                 continue
             if ok:
                 return pickle.loads(value)
@@ -183,7 +203,7 @@ class Remote(Workers):
 _models: dict[tuple[str, int], Any] = {}  # in a worker
 
 
-def _remote(key: tuple[str, int], sent: bytes, task: bytes) -> tuple[bool | None, Any]:
+def _remote(key: tuple[str, int], sent: bytes, task: bytes, attempt: int) -> tuple[bool | None, Any]:
     """(True, result); (None, text) where the model fails, (False, text) for other errors: those are not the executor's."""
     try:
         if key not in _models:

@@ -25,7 +25,7 @@ from .solution import ODEGradient, ODESolution
 from .solve import Solve, Wrt
 from .sparsity import checked_sparsity
 from .tableaus import DirkTableau, RosenbrockTableau, Tableau, find
-from .times import Knots, grid_of, knots_of, times_of
+from .times import Knots, Steps, fixed_steps, grid_of, knots_of, times_of
 
 __all__ = ["ODE", "Event", "Jump"]
 
@@ -193,17 +193,16 @@ class ODE:
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs = Programs()
         self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None
+        self._steps: tuple[tuple[Knots, float | None, int], Steps] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was made of it: another process makes that anew."""
-        return self.__dict__ | {"_programs": Programs(), "_control": None}
+        return self.__dict__ | {"_programs": Programs(), "_control": None, "_steps": None}
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> ODESolution:
         """Solve, storing nothing but the observations."""
-        solve = Solve(self, y0, p)
-        with solve.named():
-            return solve.solution(solve.simulation.run(solve.y0, solve.q))
+        return Solve(self, y0, p).run()
 
     def value_and_grad(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[float, ODEGradient]:
         """The value, and its derivatives with respect to what ``wrt`` names; see :meth:`.Simulation.value_and_grad`.
@@ -261,11 +260,7 @@ class ODE:
         For the times "t0" and "t_eval" the last axis of each array is that of the time, for "jumps" there is a tuple of such
         arrays, one for each jump; see :meth:`value_and_grad`.
         """
-        solve = Solve(self, y0, p)
-        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-        with solve.named():
-            found = solve.jacobian(names, mode)
-        return found[wrt] if isinstance(wrt, str) else tuple(found[name] for name in names)
+        return Solve(self, y0, p).jacobian(wrt, mode)
 
     def plan(self, y0: Any, p: Any = None) -> Plan:
         """What a gradient will store and recompute; the steps are found for it."""
@@ -284,6 +279,14 @@ class ODE:
         if self.dt is None or not self.events:
             return self.knots
         return grid_of(self.knots, self.dt, self.max_steps)
+
+    def steps(self) -> Steps:
+        """Those of ``dt``."""
+        now = self.knots, self.dt, self.max_steps
+        if self._steps is None or self._steps[0] != now:
+            assert self.dt is not None
+            self._steps = now, fixed_steps(self.knots, self.dt, self.max_steps)
+        return self._steps[1]
 
     def program(self, y_form: Form, y: Leaves, p_form: Form, p: Leaves, each: tuple[bool, bool]) -> Program:
         """The generated functions for arguments like these."""

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjointsim.call import Call
 from adjointsim.derive.spec import ScalarSpec, leaf_specs, measured, shapeless
 from adjointsim.errors import ArgumentError, ConvergenceError, IntegrationError, NonFiniteError, StructureError
 from adjointsim.forms import form_of, read
@@ -19,6 +20,7 @@ from adjointsim.jacobians import checked_mode
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
 from adjointsim.nonfinite import check_given
+from adjointsim.observed import observation_jacobian, observations_and_jacobian, observations_of
 from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
@@ -27,7 +29,6 @@ from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, in_room
 from .integration import Found, integrate
 from .moments import NAMES, Moments, check_moments, parts_of
 from .solution import ODEGradient, ODESolution
-from .times import fixed_steps
 
 if TYPE_CHECKING:
     from .ode import ODE
@@ -68,7 +69,7 @@ class Solve:
             check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
         self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
         if ode.dt is not None and not self.timed:
-            steps = fixed_steps(ode.knots, ode.dt, ode.max_steps)
+            steps = ode.steps()
             evaluations = steps.count * (self.program.method.evaluations + 1)
             self.found = Found(steps, evaluations, 0)
         else:
@@ -206,14 +207,41 @@ class Solve:
     def _moments(self) -> Moments:
         return Moments(self.ode, self.found.steps, self.timed, self.q)
 
-    def jacobian(self, names: Sequence[str], mode: str) -> dict[str, Any]:
-        """The derivatives of the observations with respect to what each of the names stands for."""
+    @cached_property
+    def _call(self) -> Call:
+        """The steps without costs."""
+        return Call(self.simulation, self.y0, self.q, costs=False)
+
+    def run(self) -> ODESolution:
+        """Take the steps, storing nothing but the observations."""
+        with self.named():
+            return self.solution(self.simulation.run(self.y0, self.q))
+
+    def observations(self) -> Any:
+        """The observations alone."""
+        with self.named():
+            return observations_of(self._call)
+
+    def linearised(self, wrt: Sequence[str]) -> tuple[Any, list[Any]]:
+        """The observations, and their derivatives with respect to parts of y0 and p, found together."""
+        with self.named():
+            own = self._values(tuple(wrt))
+            return observations_and_jacobian(self._call.asking(own), own, "auto")
+
+    def jacobian(self, wrt: Wrt, mode: str = "auto") -> Any:
+        """The derivatives of the observations with respect to what ``wrt`` names; a tuple of them for several names."""
+        with self.named():
+            found = self._jacobians((wrt,) if isinstance(wrt, str) else tuple(wrt), mode)
+        return found[wrt] if isinstance(wrt, str) else tuple(found[name] for name in wrt)
+
+    def _jacobians(self, names: Sequence[str], mode: str) -> dict[str, Any]:
+        """The derivatives with respect to what each of the names stands for."""
         self.times = times = tuple(name for name in names if name in NAMES)
         found: dict[str, Any] = {"p": None}  # if it has no floats
         values = tuple(name for name in dict.fromkeys(names) if name not in NAMES and (name != "p" or self.p_floats))
         if values or not times:
             own = self._values(values)
-            found |= zip(values, self.simulation.jacobian(self.y0, self.q, own, mode), strict=True)
+            found |= zip(values, observation_jacobian(self._call.asking(own), own, checked_mode(mode)), strict=True)
         if times:
             check_moments(self.ode, times)
             start = self.state(None, None, None)

@@ -63,6 +63,19 @@ def noisy(seed, a=3.0, k=0.1, sd=0.05, at=AT):
     return closed(np.array(at), a, k) + np.random.default_rng(seed).normal(0.0, sd, len(at))
 
 
+SHORT = [0, 2, 4, 9]
+START = Decay(2.0, 0.2)
+
+
+def three(**given):
+    """Two with the same loss and one more, at other steps; amplitudes 3, 1 and 5."""
+    return [
+        adj.Experiment(decaying(), noisy(1), 1.0, name="first", **given),
+        adj.Experiment(decaying(SHORT), noisy(2, 1.0, 0.1, at=SHORT), 1.0, name="second", **given),
+        adj.Experiment(decaying(), noisy(3, 5.0, 0.1), 1.0, name="third", **given),
+    ]
+
+
 @adj.step
 def loss_of_y(n, y, p):
     return y - p * y

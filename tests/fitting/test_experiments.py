@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
+import subprocess
+import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,20 +21,11 @@ from scipy.optimize import curve_fit
 
 import adjointsim as adj
 from adjointsim.errors import AdjointSimError, ArgumentError, FitWarning
+from adjointsim.ode import solve
 
-from .models import AT, STEPS, Decay, closed, decaying, noisy, plain
-
-SHORT = [0, 2, 4, 9]
-START = Decay(2.0, 0.2)
-
-
-def three(**given):
-    """Two with the same loss and one more, at other steps; amplitudes 3, 1 and 5."""
-    return [
-        adj.Experiment(decaying(), noisy(1), 1.0, name="first", **given),
-        adj.Experiment(decaying(SHORT), noisy(2, 1.0, 0.1, at=SHORT), 1.0, name="second", **given),
-        adj.Experiment(decaying(), noisy(3, 5.0, 0.1), 1.0, name="third", **given),
-    ]
+from .elsewhere import told
+from .models import AT, SHORT, START, STEPS, Decay, closed, decaying, noisy, plain, three
+from .test_nist import nist
 
 
 def together(experiments):
@@ -194,6 +190,33 @@ def test_processes_of_which_one_is_killed():
     same_bits(found, fitted(None))
 
 
+def elsewhere(kind, *launcher):
+    """What ``elsewhere.py`` prints; nothing can hang longer than two minutes."""
+    as_root = {name: "1" for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")}
+    environment = {**os.environ, **as_root, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    command = [*launcher, "-m", "fitting.elsewhere", kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_cluster_of_dask_of_which_a_worker_is_killed():
+    pytest.importorskip("distributed", reason="not installed: pip install '.[dask]'")
+    found = elsewhere("dask", sys.executable)
+    assert found.pop("killed") and found.pop("others")
+    assert found == told(fitted(None))
+
+
+def test_two_ranks_of_mpi():
+    pytest.importorskip("mpi4py", reason="not installed: pip install '.[mpi]'")
+    launcher = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if launcher is None:
+        pytest.skip("there is no mpiexec")
+    found = elsewhere("mpi", launcher, "-n", "2", sys.executable, "-m", "mpi4py.futures")
+    assert found.pop("others")
+    assert found == told(fitted(None))
+
+
 def test_models_travel_between_processes():
     model = decaying()
     model.run(1.0, START)
@@ -257,6 +280,37 @@ def test_initial_states_by_different_functions(workers):
         np.testing.assert_allclose(found.y0, [0.1, 0.3], rtol=1e-6)
     swapped = adj.fit([adj.Experiment(models[1], data[1], high), adj.Experiment(models[0], data[0], low)], Decay(0.5, 0.3))
     np.testing.assert_allclose(swapped.x, found.x, rtol=1e-9)
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_steps_are_found_once_for_a_run_and_its_jacobian(monkeypatch, workers):
+    """Of an integration with adaptive steps: what is fitted does not depend on that."""
+    model = adj.ODE(fading, [0.5, 1.0, 3.0], t0=0.0, rtol=1e-9, atol=1e-9)
+    data = [np.exp(-0.7 * model.t_eval), 2.0 * np.exp(-0.7 * model.t_eval)]
+    experiments = [adj.Experiment(model, d, y0) for d, y0 in zip(data, (1.1, 1.9), strict=True)]
+    expected = adj.fit(experiments, 0.5, wrt=("p", "y0"), workers=Unreliable(lambda k: False))
+    calls, real = [], solve.integrate
+    monkeypatch.setattr(solve, "integrate", lambda *args: calls.append(args) or real(*args))
+    found = adj.fit(experiments, 0.5, wrt=("p", "y0"), workers=workers)
+    same_bits(found, expected)
+    np.testing.assert_allclose(found.x, [0.7, 1.0, 2.0], rtol=1e-8)
+    assert len(calls) == 2 * found.nfev and found.njev > 3
+
+
+def test_values_and_jacobian_are_found_together_while_steps_are_accepted(monkeypatch):
+    """The first run is by itself; where a trial is rejected the next one is run without its Jacobian; what fails is run again."""
+    p = nist.PROBLEMS["BoxBOD"]
+    runs, pairs = [], []
+    for name, calls in (("observations", runs), ("linearised", pairs)):
+        real = getattr(solve.Solve, name)
+        monkeypatch.setattr(solve.Solve, name, lambda *args, real=real, calls=calls: calls.append(args) or real(*args))
+    model = adj.ODE(p.rhs, p.x, t0=0.0, method="rk4", dt=p.dt)
+    found = adj.fit(model, p.y, p.starts[0], y0=p.y0)
+    np.testing.assert_allclose(found.x, p.b, rtol=1e-9)
+    assert len(pairs) >= found.njev - 3 and 3 <= len(runs) < 15 and found.n_failed == 1
+    assert len(runs) + len(pairs) - found.nfev <= 1  # the trial that fails
+    columns = adj.fit(model, p.y, p.starts[1], y0=p.y0, workers=Unreliable(lambda k: k % 5 == 0))
+    same_bits(columns, adj.fit(model, p.y, p.starts[1], y0=p.y0))
 
 
 def test_derivatives_that_fail_in_mid_fit_end_it(monkeypatch):

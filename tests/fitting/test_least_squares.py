@@ -6,6 +6,7 @@ import pickle
 import warnings
 from typing import NamedTuple
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
@@ -102,6 +103,27 @@ def test_starts_agree():
     ends = [adj.fit(decaying(), data, Decay(a, k), y0=1.0).x for a, k in ((1.0, 0.02), (10.0, 0.3), (3.0, 0.5), (-2.0, 0.05))]
     for end in ends[1:]:
         np.testing.assert_allclose(end, ends[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [(0.334, 1.898, 2.091, 1.011, 1.108, 0.205, -0.22, -0.206), (0.761, 0.721, 1.251, 0.286, -0.35, 0.193, 0.557, 0.69)],
+    ids=["0.96", "-0.92"],
+)
+def test_large_residuals_are_no_reason_to_stop_early(data):
+    """Gauss-Newton steps leave that part of the distance: hundreds of them would be needed.  The gradient's root by mpmath."""
+    found = adj.fit(decaying(), np.array(data), Decay(1.0, 0.2), y0=1.0)
+    with mpmath.workdps(30):
+
+        def gradient(a, k):
+            powers = [(1 - k) ** n for n in AT]
+            r = [a * power - mpmath.mpf(d) for power, d in zip(powers, data, strict=True)]
+            slopes = [-n * (1 - k) ** (n - 1) for n in AT]
+            return mpmath.fsum(x * y for x, y in zip(r, powers)), mpmath.fsum(x * y for x, y in zip(r, slopes))
+
+        exact = [float(x) for x in mpmath.findroot(gradient, found.x.tolist())]
+    np.testing.assert_allclose(found.x, exact, atol=1e-10 * min(found.stderr), rtol=0.0)
+    assert found.nfev < found.nit + 12
 
 
 def test_a_transform_changes_neither_optimum_nor_covariance():

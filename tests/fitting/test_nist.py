@@ -34,6 +34,18 @@ def test_certified_values(name):
     assert len(lines) == 2 + 2 * len(problem.b) and all(float(line.split()[5]) > 8.5 for line in lines[1:-1])
 
 
+@pytest.mark.parametrize("method", ["trf", "dogbox", "lm"])
+def test_trials_that_overflow_are_rejected(method):
+    """BoxBOD from (1, 1): trials at rates at which the integration blows up, or residuals' squares do, cost a step each and give
+    no warning, and the end is that of the other start."""
+    problem, found = nist.PROBLEMS["BoxBOD"], nist.fit("BoxBOD", 0, method)
+    np.testing.assert_allclose(found.x, problem.b, rtol=1e-9)
+    assert found.success and 0 < found.n_failed < 5
+    assert all(failure.parameters["b2"] < -50.0 for failure in found.failures)
+    said = [failure.message for failure in found.failures]
+    assert "became -inf" in said[0] and (method != "dogbox" or said[-1] == "the residuals, or their squares, are not finite")
+
+
 def test_steps_that_adapt():
     """Misra1a by Tsitouras' method at a tight tolerance."""
     problem = nist.PROBLEMS["Misra1a"]
