@@ -280,6 +280,10 @@ def _refined(
         j = evaluator.jacobian(x) * transforms.slope(z)
         return 0.5 * float(r @ r), j.T @ r, j
 
+    def held(z: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """What stays on its bound, as the cost falls towards that."""
+        return (z == low) & (gradient >= 0.0) | (z == high) & (gradient <= 0.0)  # type: ignore[no-any-return]
+
     try:
         cost, gradient, j = at(z)
         on_low, on_high = _on_bounds(z, gradient, j, cost, low, high)
@@ -288,25 +292,26 @@ def _refined(
             new = at(snapped)
             if np.isfinite(new[0]) and new[0] <= cost * (1.0 + 1e-9) + 1e-300:
                 z, (cost, gradient, j) = snapped, new
-        on_low, on_high = (z == low) & (gradient >= 0.0), (z == high) & (gradient <= 0.0)
-        free = ~(on_low | on_high)
-        for _ in range(_REFINEMENTS if np.any(free) else 0):
-            scale = np.linalg.norm(j[:, free], axis=0)
+        for _ in range(_REFINEMENTS):
+            free = ~held(z, gradient)
+            if not np.any(free):
+                break
+            scale = np.linalg.norm(j, axis=0)
             scale[scale == 0.0] = 1.0
-            q = j[:, free] / scale
             r = evaluator.residuals(transforms.to_x(z))
-            step = -np.linalg.lstsq(q, r, rcond=1e-10)[0] / scale
-            trial = z.copy()
-            trial[free] = np.clip(z[free] + step, low[free], high[free])
+            step = np.zeros_like(z)
+            step[free] = -np.linalg.lstsq(j[:, free] / scale[free], r, rcond=1e-10)[0] / scale[free]
+            trial = np.clip(z + step, low, high)
             if np.array_equal(trial, z):
                 break
             new = at(trial)
-            size, before = (np.linalg.norm(g[free] / scale) for g in (new[1], gradient))
+            inside = free & ~held(trial, new[1])
+            size, before = np.linalg.norm((new[1] / scale)[inside]), np.linalg.norm((gradient / scale)[free])
             if not (size < before and new[0] <= cost * (1.0 + 1e-12)):
                 break
             done = np.linalg.norm(step * scale) < _SETTLED * np.linalg.norm(r)
             z, (cost, gradient, j) = trial, new
-            if done:
+            if done and np.array_equal(free, ~held(z, gradient)):
                 break
         on_low, on_high = (z == low) & (gradient >= 0.0), (z == high) & (gradient <= 0.0)
     except Failed as failed:

@@ -60,6 +60,44 @@ def test_a_line_search_that_ends_far_from_the_optimum():
     assert found.success and found.bounds_hit == {2: "upper"}
 
 
+class Linear:
+    """What stands for an evaluator of residuals: r x - d, and a last one that is always the same."""
+
+    r = np.array([[15.04, 11.78, 14.17, 2.12, 9.25], [0.0, 7.49, 3.17, 0.84, 0.41], [0.0, 0.0, 6.21, 1.23, 2.92],
+                  [0.0, 0.0, 0.0, 7.06, -3.34], [0.0, 0.0, 0.0, 0.0, 8.98]])  # fmt: skip
+    d = np.array([62.29, 15.0, 6.78, 7.55, 10.13])
+    low, high = np.array([1.6437, 0.9081, *[-np.inf] * 3]), np.array([np.inf, 1.2581, *[np.inf] * 3])
+    n_failed, n, priors = 0, 6, ()
+
+    def __init__(self):
+        transforms = Transforms.of(["identity"] * 5, self.low, self.high)
+        self.unknowns = SimpleNamespace(transforms=transforms, z0=np.array([1.7319, 1.2081, 1.7539, 1.7918, 1.7918]))
+        self.loss = SimpleNamespace(rho=None)
+
+    def named(self, x):
+        return {}
+
+    def residuals(self, x):
+        return np.append(self.r @ x - self.d, 7.729)
+
+    def jacobian(self, x):
+        return np.append(self.r, np.zeros((1, 5)), axis=0)
+
+    def cost(self, x):
+        return 0.5 * self.residuals(x) @ self.residuals(x)
+
+
+def test_a_bound_that_is_left_again():
+    """SciPy's "dogbox" ends beside the lower bound of the first unknown, whose optimum is inside; that of the second is on its
+    upper bound."""
+    found = search(Linear(), Options("dogbox", 1e-10, 1e-10, 1e-10, None, None))
+    rest = [0, 2, 3, 4]
+    x = np.insert(np.linalg.lstsq(Linear.r[:, rest], Linear.d - 1.2581 * Linear.r[:, 1], rcond=None)[0], 1, 1.2581)
+    assert x[0] > 1.8
+    np.testing.assert_allclose(found.x, x, rtol=1e-10)
+    assert found.success and found.bounds_hit == {1: "upper"}
+
+
 def test_newtons_method_ends_at_rounding():
     data = noisy(3)
     reference = adj.fit(decaying(), data, START, y0=1.0)
