@@ -24,9 +24,9 @@ def moment_{k}(s, begin, t, y, p):
     z = advanced(begin, t + s, s, y, p)
     return condition_{k}(t + s, z{own}, p)
 
-def side_{k}(c, fired, sign, t, y, rates, p):
+def side_{k}(c, fired, ahead, t, y, rates, p):
     if fired or c == 0.0:
-        c = sign * jvp(condition_{k}, (t, y{own}, p), (1.0, {rates}, None))[1]
+        c = {slope}
     return c
 
 def located_{k}(begin, t, h, y, fa, fb, p):
@@ -85,9 +85,13 @@ class EventText:
     stop: bool
 
 
-def event_text(k: int, own: str, rates: str) -> str:
-    """Functions for event k; ``own`` is the path of the user's y in the state, ``rates`` its derivative made of ``rates``."""
-    return _TEXT.format(k=k, own=own, rates=rates)
+def event_text(k: int, own: str, rates: str, massed: bool) -> str:
+    """Functions for event k; ``own`` is the path of the user's y in the state, ``rates`` its derivative made of ``rates``.
+
+    With a mass matrix (``massed``) that is none, and algebraic variables have none: a short step says where the condition goes.
+    """
+    slope = f"ahead * jvp(condition_{k}, (t, y{own}, p), (1.0, {rates}, None))[1]"
+    return _TEXT.format(k=k, own=own, slope=f"moment_{k}(ahead, t, t, y, p) - c" if massed else slope)
 
 
 def notice(directions: Sequence[int], own: str) -> str:
@@ -111,10 +115,10 @@ def notice(directions: Sequence[int], own: str) -> str:
 
 def sides(count: int, own: str) -> str:
     """Lines that remember every condition, and on which side of it the state is."""
-    lines = []
+    lines = ["ahead = 1e-8 * (c.knots[-1] - c.knots[0])"]
     for k in range(count):
         lines.append(f"first_{k} = condition_{k}(at, y{own}, c.p)")
-        lines.append(f"side_{k}_before = side_{k}(first_{k}, fired == {k}, c.sign, at, y, k1, c.p)")
+        lines.append(f"side_{k}_before = side_{k}(first_{k}, fired == {k}, ahead, at, y, k1, c.p)")
     return "\n".join(lines)
 
 
