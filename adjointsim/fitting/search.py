@@ -282,7 +282,7 @@ def _refined(
 
     def held(z: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """What stays on its bound, as the cost falls towards that."""
-        return (z == low) & (gradient >= 0.0) | (z == high) & (gradient <= 0.0)  # type: ignore[no-any-return]
+        return (z == low) & (gradient >= 0.0) | (z == high) & (gradient <= 0.0)
 
     try:
         cost, gradient, j = at(z)
