@@ -60,9 +60,13 @@ def refined(evaluator: Evaluator, z: np.ndarray, low: np.ndarray, high: np.ndarr
             new = at(snapped)
             if np.isfinite(new.cost) and new.cost <= point.cost * (1.0 + 1e-9) + 1e-300:
                 point, best = new, snapped
-        free = ~np.logical_or(*_on_bounds(point, low, high))
-        if np.any(free):
-            for new in _walk(at, point, free, low, high):
+        held: np.ndarray | None = None
+        for _ in range(2 * len(z) + 2):  # what is on a bound changes where a step meets one, or the cost falls away from it
+            now = np.logical_or(*_on_bounds(point, low, high))
+            if np.all(now) or (held is not None and np.array_equal(now, held)):
+                break
+            held = now
+            for new in _walk(at, point, ~held, low, high):
                 point, best = new, new.z
         on_low, on_high = _on_bounds(point, low, high)
     except Failed as failed:
@@ -76,7 +80,8 @@ def refined(evaluator: Evaluator, z: np.ndarray, low: np.ndarray, high: np.ndarr
 def _walk(
     at: Callable[[np.ndarray], _Point], point: _Point, free: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> Iterator[_Point]:
-    """The points to which the free unknowns go.  A step is taken only if that from there is shorter and the cost not higher."""
+    """The points to which the free unknowns go, until one of them meets a bound.  A step is taken only if that from there is
+    shorter and the cost not higher."""
     scale = np.linalg.norm(point.j[:, free], axis=0)
     scale[scale == 0.0] = 1.0
 
@@ -94,6 +99,10 @@ def _walk(
             if np.array_equal(trial, point.z) or np.linalg.norm(step) < _SETTLED * np.linalg.norm(point.r):
                 return
             new = at(trial)
+            if np.any(np.logical_or(*_on_bounds(new, low, high))[free]):
+                if new.cost <= point.cost:
+                    yield new
+                return
             there = way(new)
             if there.length < here.length and new.cost <= point.cost * (1.0 + 1e-12):
                 break

@@ -112,6 +112,11 @@ class _Held:
         with np.errstate(over="ignore"):
             return float(t.to_x(whole)[self.k])
 
+    def known(self, value: float) -> float:
+        """What priors of the held unknown add to the cost."""
+        priors = (prior for prior in self.result.problem.priors if prior.unknown == self.k)
+        return sum(0.5 * ((value - prior.mean) / prior.sd) ** 2 for prior in priors)
+
     def cost(self, z: float) -> float:
         """The lowest cost; infinite where no model can be run."""
         if z not in self.done:
@@ -121,7 +126,8 @@ class _Held:
             try:
                 if len(start):
                     evaluator, found = self.result.problem.quiet().holding(self.k, value).starting(start).solved(check=False)
-                    own = evaluator.cost(found.x), np.insert(found.x, self.k, value)
+                    cost = evaluator.cost(found.x) + self.known(value)
+                    own = cost, np.insert(found.x, self.k, value)
                 else:
                     own = _alone(self.result.problem, value), np.array([value])
             except (FitError, Failed):

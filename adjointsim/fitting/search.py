@@ -171,10 +171,25 @@ class _Cost(_Objective):
         return bool(np.abs(gradient[inside]).max(initial=0.0) <= _ROUNDING * (1.0 + abs(value)))
 
     def minimised(self, z0: np.ndarray, low: np.ndarray, high: np.ndarray) -> OptimizeResult:
-        """What SciPy finds."""
+        """What SciPy finds.  "L-BFGS-B", whose line search may end in ever shorter steps far from the optimum, has to find
+        nothing lower from there, either, when it has forgotten how it got there."""
+        left = self.options.max_nfev
+        done = self._minimised(z0, low, high, left)
+        while self.options.method == "L-BFGS-B" and done.success and self.best is not None:
+            cost, z = self.best
+            left = None if left is None else left - done.nfev
+            if self.settled(z, low, high) or (left is not None and left <= 0):
+                break
+            done = self._minimised(z, low, high, left)
+            if cost - self.best[0] <= (self.options.ftol or 0.0) * max(abs(cost), 1.0):
+                break
+        return done
+
+    def _minimised(self, z0: np.ndarray, low: np.ndarray, high: np.ndarray, left: int | None) -> OptimizeResult:
+        """The same at once, with so many runs ``left``."""
         method, options = self.options.method, self.options
         bounds = Bounds(low, high) if method != "Newton-CG" and np.any(np.isfinite(np.stack([low, high]))) else None
-        most = {} if options.max_nfev is None else {"maxfun" if method == "L-BFGS-B" else "maxiter": options.max_nfev}
+        most = {} if left is None else {"maxfun" if method == "L-BFGS-B" else "maxiter": left}
         second: dict[str, Any] = {}
         own: dict[str, Any]
         if method == "L-BFGS-B":

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from textwrap import indent
 
 from .dirk import Dirk
-from .events import AN_INSTANT, EventText, notice, sides
+from .events import AN_INSTANT, EventText, notice, sides, with_effect, with_jumps
 from .explicit import Explicit
 from .inputs import ACCUMULATE, DONE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
 from .rosenbrock import Rosenbrock
@@ -203,13 +203,14 @@ def control_text(
     pieces = _fixed(method) if fixed else _chosen(method)  # type: ignore[arg-type]
     noticed = cut = happens = remembered = ""
     if events:
-        noticed, remembered = notice([event.direction for event in events], own), sides(len(events))
+        noticed, remembered = notice([event.direction for event in events], own), sides(len(events), own)
         cut, happens = _CUT, _HAPPENS
         for e, event in enumerate(events):
-            lines = [*event.effect, *([f"status = {STOPPED}"] if event.stop else [])]
+            lines = [*with_effect(e, event.effect, own), *([f"status = {STOPPED}"] if event.stop else [])]
             happens += f"if hit == {e} and status == {DONE}:\n{indent(_lines(lines), '    ')}\n" if lines else ""
     blocks = {"sides_at_first": (4, remembered), "sides": (12, remembered), "notice": (12, noticed), "cut": (12, cut)}
-    blocks |= {"happens": (12, happens), "jumps_at_0": (8, _lines(jumps)), "jumps": (16, _lines(jumps))}
+    later = with_jumps(len(events), jumps, own)
+    blocks |= {"happens": (12, happens), "jumps_at_0": (8, _lines(jumps)), "jumps": (16, _lines(later))}
     texts = {name: indent(text.strip("\n"), " " * by) for name, (by, text) in (blocks | pieces).items()}
     known = None if fixed else method.last
     return _TEXT.format(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .inputs import ACCUMULATE, TOGETHER, UNKNOWN
 
-__all__ = ["AN_INSTANT", "EventText", "event_text", "notice", "sides"]
+__all__ = ["AN_INSTANT", "EventText", "event_text", "notice", "sides", "with_effect", "with_jumps"]
 
 #: the text of a time that may be what rounding leaves
 AN_INSTANT = "2e-15 * abs(t)"
@@ -24,10 +24,9 @@ def moment_{k}(s, begin, t, y, p):
     z = advanced(begin, t + s, s, y, p)
     return condition_{k}(t + s, z{own}, p)
 
-def side_{k}(fired, t, y, rates, p):
-    c = condition_{k}(t, y{own}, p)
+def side_{k}(c, fired, ahead, t, y, rates, p):
     if fired or c == 0.0:
-        c = jvp(condition_{k}, (t, y{own}, p), (1.0, {rates}, None))[1]
+        c = {slope}
     return c
 
 def located_{k}(begin, t, h, y, fa, fb, p):
@@ -86,9 +85,13 @@ class EventText:
     stop: bool
 
 
-def event_text(k: int, own: str, rates: str) -> str:
-    """Functions for event k; ``own`` is the path of the user's y in the state, ``rates`` its derivative made of ``rates``."""
-    return _TEXT.format(k=k, own=own, rates=rates)
+def event_text(k: int, own: str, rates: str, massed: bool) -> str:
+    """Functions for event k; ``own`` is the path of the user's y in the state, ``rates`` its derivative made of ``rates``.
+
+    With a mass matrix (``massed``) that is none, and algebraic variables have none: a short step says where the condition goes.
+    """
+    slope = f"ahead * jvp(condition_{k}, (t, y{own}, p), (1.0, {rates}, None))[1]"
+    return _TEXT.format(k=k, own=own, slope=f"moment_{k}(ahead, t, t, y, p) - c" if massed else slope)
 
 
 def notice(directions: Sequence[int], own: str) -> str:
@@ -110,6 +113,35 @@ def notice(directions: Sequence[int], own: str) -> str:
     return "\n".join(lines)
 
 
-def sides(count: int) -> str:
-    """Lines that remember on which side of every condition the state is."""
-    return "\n".join(f"side_{k}_before = side_{k}(fired == {k}, at, y, k1, c.p)" for k in range(count))
+def sides(count: int, own: str) -> str:
+    """Lines that remember every condition, and on which side of it the state is."""
+    lines = ["ahead = 1e-8 * (c.knots[-1] - c.knots[0])"]
+    for k in range(count):
+        lines.append(f"first_{k} = condition_{k}(at, y{own}, c.p)")
+        lines.append(f"side_{k}_before = side_{k}(first_{k}, fired == {k}, ahead, at, y, k1, c.p)")
+    return "\n".join(lines)
+
+
+def with_effect(k: int, lines: Sequence[str], own: str) -> list[str]:
+    """Lines that change y where event k happens.  Where they take its condition away from 0 (a threshold at which y starts anew),
+    the state is on one side of it again; where that is 0 but for rounding (a ball on the ground), its derivative says on which.
+
+    What is small is so beside the condition at both ends of the step that was tried, as in what is at one time.
+    """
+    if not lines:
+        return []
+    condition = f"condition_{k}(t, y{own}, c.p)"
+    away = f"after != level and abs(after) > 1e-9 * max(abs(first_{k}), abs(next_{k}))"
+    return [f"level = {condition}", *lines, f"after = {condition}", f"if {away}:", "    fired = -1"]
+
+
+def with_jumps(count: int, lines: Sequence[str], own: str) -> list[str]:
+    """Lines for the jumps at a time; events that were just before are over if they change the condition."""
+    if not lines or not count:
+        return [*lines]
+    out = ["level = 0.0", "after = 0.0"]
+    for what, when in (("level", lines), ("after", ())):
+        for k in range(count):
+            out += [f"if fired == {k}:", f"    {what} = condition_{k}(t, y{own}, c.p)"]
+        out += when
+    return [*out, "if after != level:", "    fired = -1"]

@@ -141,7 +141,7 @@ class Program:
         self._define(f"def advanced(begin, end, h, y, p{self.drawn}):\n" + indent("\n".join(lines), "    "))
         for k in range(len(functions.events)):
             rates = self.user_tree.of(lambda path: f"rates{self.own}{path}")
-            self._define(event_text(k, self.own, rates))
+            self._define(event_text(k, self.own, rates, systems.mass is not None))
         self.step = Step(self._define(self._timed_step() if self.timed else self._step()))
         self.terminal, self.observe = self._terminal(), self._observe()
         self.misfit = None

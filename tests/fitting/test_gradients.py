@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.optimize import OptimizeResult
 
 import adjointsim as adj
 from adjointsim.errors import ArgumentError, FitWarning, RestartError, StorageError
+from adjointsim.fitting.search import Options, search
+from adjointsim.fitting.transforms import Transforms
 
 from .models import AT, STEPS, Decay, Two, closed, decaying, exchanging, growing, noisy
 from .test_least_squares import gains, growth_data
@@ -25,6 +29,73 @@ def test_the_optimum_of_least_squares(method, loss):
     np.testing.assert_allclose(found.x, reference.x, rtol=1e-5)
     np.testing.assert_allclose(found.covariance, reference.covariance, rtol=1e-4)
     assert found.cost == pytest.approx(reference.cost, rel=1e-9) and found.nit > 1 and found.method == method
+
+
+class Quadratic:
+    """What stands for an evaluator: 72 at the start, 6 at the optimum, where the third unknown is on its upper bound."""
+
+    h = np.array([[26.31, 32.19, 28.46], [32.19, 45.52, 32.12], [28.46, 32.12, 37.46]])
+    c = np.array([55.52, 71.17, 70.42])
+    n_failed, priors = 0, ()
+
+    def __init__(self):
+        kinds, low, high = ["logit", "log", "identity"], np.array([-2.4, -np.inf, 0.4557]), np.array([2.3, np.inf, 0.8057])
+        transforms, x0 = Transforms.of(kinds, low, high), np.array([1.998, 1.245, 0.7557])
+        self.unknowns = SimpleNamespace(transforms=transforms, z0=transforms.to_z(x0))
+        self.loss = SimpleNamespace(rho=None)
+
+    def named(self, x):
+        return {}
+
+    def cost_and_gradient(self, x):
+        return 0.5 * x @ self.h @ x - self.c @ x + 73.1474, self.h @ x - self.c
+
+
+def test_a_line_search_that_ends_far_from_the_optimum():
+    """SciPy's says that it has converged, at a cost of 9, from this start."""
+    options = Options("L-BFGS-B", 1e-10, 1e-10, 1e-10, None, None)
+    found = search(Quadratic(), options)
+    x = np.linalg.solve(Quadratic.h[:2, :2], Quadratic.c[:2] - 0.8057 * Quadratic.h[:2, 2])
+    np.testing.assert_allclose(found.x, [*x, 0.8057], rtol=1e-5)
+    assert found.success and found.bounds_hit == {2: "upper"}
+
+
+class Linear:
+    """What stands for an evaluator of residuals: r x - d, and a last one that is always the same."""
+
+    r = np.array([[15.04, 11.78, 14.17, 2.12, 9.25], [0.0, 7.49, 3.17, 0.84, 0.41], [0.0, 0.0, 6.21, 1.23, 2.92],
+                  [0.0, 0.0, 0.0, 7.06, -3.34], [0.0, 0.0, 0.0, 0.0, 8.98]])  # fmt: skip
+    d = np.array([62.29, 15.0, 6.78, 7.55, 10.13])
+    low, high = np.array([1.6437, 0.9081, *[-np.inf] * 3]), np.array([np.inf, 1.2581, *[np.inf] * 3])
+    n_failed, n, priors = 0, 6, ()
+
+    def __init__(self):
+        transforms = Transforms.of(["identity"] * 5, self.low, self.high)
+        self.unknowns = SimpleNamespace(transforms=transforms, z0=np.array([1.7319, 1.2081, 1.7539, 1.7918, 1.7918]))
+        self.loss = SimpleNamespace(rho=None)
+
+    def named(self, x):
+        return {}
+
+    def residuals(self, x):
+        return np.append(self.r @ x - self.d, 7.729)
+
+    def jacobian(self, x):
+        return np.append(self.r, np.zeros((1, 5)), axis=0)
+
+    def cost(self, x):
+        return 0.5 * self.residuals(x) @ self.residuals(x)
+
+
+def test_a_bound_that_is_left_again():
+    """SciPy's "dogbox" ends beside the lower bound of the first unknown, whose optimum is inside; that of the second is on its
+    upper bound."""
+    found = search(Linear(), Options("dogbox", 1e-10, 1e-10, 1e-10, None, None))
+    rest = [0, 2, 3, 4]
+    x = np.insert(np.linalg.lstsq(Linear.r[:, rest], Linear.d - 1.2581 * Linear.r[:, 1], rcond=None)[0], 1, 1.2581)
+    assert x[0] > 1.8
+    np.testing.assert_allclose(found.x, x, rtol=1e-10)
+    assert found.success and found.bounds_hit == {1: "upper"}
 
 
 def test_newtons_method_ends_at_rounding():

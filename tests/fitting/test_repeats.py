@@ -56,6 +56,16 @@ def test_a_profile_is_the_best_of_the_others(which, request):
     assert profile.interval[0] < best < profile.interval[1] and profile.name == "k"
 
 
+def test_a_prior_is_part_of_a_profile():
+    """It adds what it says of the value at which an unknown is held."""
+    data, mean, sd = noisy(1), 0.15, 0.002
+    result = adj.fit(decaying(), data, START, y0=1.0, sigma=0.3, priors={"k": (mean, sd)})
+    profile = result.profile("k", points=5)
+    expected = [0.5 * (lowest(data, k) / 0.09 + ((k - mean) / sd) ** 2) for k in profile.values]
+    np.testing.assert_allclose(profile.cost, expected, rtol=1e-9)
+    assert profile.interval == pytest.approx(result.confidence()["k"], rel=1e-3)
+
+
 def test_the_profile_of_a_linear_unknown_is_its_interval(found):
     fixed = adj.fit(decaying(), noisy(1), START, y0=1.0, wrt="a")
     np.testing.assert_allclose(fixed.profile("a").interval, fixed.confidence()["a"], rtol=1e-7)

@@ -76,6 +76,29 @@ def test_a_regular_mass_matrix_is_a_change_of_units():
     np.testing.assert_allclose(y, expm(-0.7 * np.linalg.inv(mass)) @ [1.0, -1.0], rtol=1e-8)
 
 
+def rising(t, y, p):
+    """-x' = -p, 0 = z - x^2."""
+    return -p + 0.0 * y[0], y[1] - y[0] * y[0]
+
+
+def six(t, y, p):
+    return y[0] + y[1] - 6.0
+
+
+def half(t, y, p):
+    return 0.5 * y[0], 0.25 * y[1]
+
+
+def test_events_of_an_algebraic_variable():
+    """What rhs gives is not the derivative of x, nor of z: from where x is 2 and z is 4 both rise, and nothing happens."""
+    ode = adj.ODE(rising, [0.0, 2.5], method="implicit_euler", dt=0.1, mass=[-1.0, 0.0], events=adj.Event(six, half))
+    solution = ode.run(np.array([1.0, 1.0]), 1.0)
+    np.testing.assert_allclose(solution.events[0], [1.0, 2.0], rtol=1e-12)
+    assert solution.y[0] == pytest.approx(1.5, rel=1e-12)
+    solution = ode.run(np.array([2.0, 4.0]), 1.0)
+    assert not len(solution.events[0]) and solution.y[0] == pytest.approx(4.5, rel=1e-12)
+
+
 def pendulum(t, y, p):
     """Index 2: the multiplier y[1] is not in the algebraic equation."""
     return y[1] + p * y[0], y[0] - np.sin(t)

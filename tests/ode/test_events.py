@@ -185,6 +185,44 @@ def dose(t, y, p):
     return y + 0.25
 
 
+def charge(t, y, p):
+    return p + 0.0 * y
+
+
+def full(t, y, p):
+    return y - 1.0
+
+
+def discharged(t, y, p):
+    return 0.1 * p + 0.0 * y
+
+
+def less(t, y, p):
+    return y - 1.0
+
+
+def test_an_effect_that_leaves_the_threshold():
+    """y' = p from y0; whenever y is 1 it starts anew at p / 10: it is as far from the threshold as at first."""
+    ode = adj.ODE(
+        charge, [0.0, 3.3], method="bosh3", events=adj.Event(full, discharged), terminal=lambda y, p: y, rtol=1e-6, atol=1e-9
+    )  # fmt: skip
+    value, grad = ode.value_and_grad(0.2, 1.1)
+    first, more = 0.8 / 1.1, (1.0 - 0.11) / 1.1
+    np.testing.assert_allclose(ode.run(0.2, 1.1).events[0], first + more * np.arange(4), rtol=1e-12)
+    assert value == pytest.approx(0.11 + 1.1 * (3.3 - first - 3 * more), rel=1e-12)
+    assert grad.y0 == pytest.approx(1.0, rel=1e-12)
+    assert grad.p == pytest.approx(0.1 + 3.3 + 3 * 0.1, rel=1e-12)
+
+
+def test_a_jump_that_leaves_the_threshold():
+    """At the time of the first event y is taken back to 0 by a jump: the second one is as far away."""
+    ode = adj.ODE(
+        charge, [0.0, 2.25], method="euler", dt=0.25, events=adj.Event(full), jumps=adj.Jump([0.5], less), terminal=lambda y, p: y
+    )  # fmt: skip
+    assert ode.run(0.5, 1.0).value == 1.75
+    np.testing.assert_allclose(ode.run(0.5, 1.0).events[0], [0.5, 1.5], rtol=1e-12)
+
+
 @pytest.mark.heavy
 def test_events_that_never_happen_change_nothing():
     plain = adj.ODE(decay, [0.0, 1.0], method="bosh3", terminal=lambda y, p: y)
@@ -206,3 +244,17 @@ def test_bad_events():
         adj.ODE(decay, [0.0, 1.0], events=[level])
     with pytest.raises(StructureError, match="condition"):
         adj.ODE(decay, [0.0, 1.0], events=adj.Event(lambda t, y, p: y > 0.5)).run(1.0, 0.5)
+
+
+def lifted(t, y, p):
+    return y + 0.3
+
+
+def test_backward_in_time():
+    """From 1 at t = 1 down to 0, and again and again from 0.3; from 0 at first nothing happens."""
+    ode = adj.ODE(charge, [1.0, -1.3], method="euler", dt=0.35, events=adj.Event(crossing, lifted), terminal=lambda y, p: y)
+    value, grad = ode.value_and_grad(1.0, 1.0)
+    np.testing.assert_allclose(ode.run(1.0, 1.0).events[0], [0.0, -0.3, -0.6, -0.9, -1.2], atol=1e-12)
+    assert value == pytest.approx(0.2, rel=1e-12)
+    assert (grad.y0, grad.p) == (pytest.approx(1.0, rel=1e-12), pytest.approx(-2.3, rel=1e-12))
+    assert ode.run(0.0, 1.0).value == pytest.approx(-2.3, rel=1e-12)
