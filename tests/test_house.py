@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from heavy import HEAVY, THIRDS
 
 import adjointsim as adj
 
@@ -149,3 +150,13 @@ def test_exports_are_what_they_say():
     assert adj.step is sys.modules["adjointsim.step"].step
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         adj.nothing
+
+
+def test_the_heavy_tests_are_tests():
+    """A name that no test has would leave a heavy test in the sample."""
+    tests = Path(__file__).parent
+    for file, names in HEAVY.items():
+        text = (tests / file).read_text()
+        assert [name for name in names if f"def {name.split('[')[0]}(" not in text] == [], file
+    everything = "".join(path.read_text() for path in (tests / "derive").glob("test_*.py"))
+    assert [name for name in THIRDS if f"def {name}(" not in everything] == []
