@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .build import Builder, Names, const
 from .deadcode import remove_dead
-from .ir import Atom, Block, Const, Each, Let, Stmt, Store, Var, defined, substitute, walk
+from .ir import Atom, Block, Const, Each, Let, Stmt, Store, Var, defined, inner_defined, substitute, walk
 from .loops import nest
 
 __all__ = ["fresh", "gather", "part"]
@@ -24,7 +24,7 @@ _FAR = 8  # a wider stencil has too much of an edge
 
 def fresh(body: Block, axes: Sequence[Var], names: Names) -> tuple[Block, tuple[Var, ...], dict[Atom, Atom]]:
     """A copy of a loop body with new names."""
-    new: dict[Atom, Atom] = {v: names.var(v.name, v.dt) for st in walk(body) for v in defined(st)}
+    new: dict[Atom, Atom] = {v: names.var(v.name, v.dt) for st in walk(body) for v in (*defined(st), *inner_defined(st))}
     new.update((v, names.var(v.name, v.dt)) for v in axes)
     return substitute(body, lambda a: new.get(a, a)), tuple(new[v] for v in axes), new  # type: ignore[misc]
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from .build import Builder, Names, const
 from .deadcode import remove_dead
+from .gather import fresh
 from .ir import (
     ONE,
     ZERO,
@@ -35,7 +36,6 @@ from .ir import (
     Var,
     atoms_of,
     defined,
-    inner_defined,
     substitute,
     walk,
 )  # fmt: skip
@@ -97,9 +97,7 @@ def by_rows(
 
 def _renamed(body: Block, new: Mapping[Atom, Atom], names: Names) -> Block:
     """A copy of statements with new names for what they define, and ``new`` ones for other things."""
-    found: dict[Atom, Atom] = {v: names.var(v.name, v.dt) for x in walk(body) for v in (*defined(x), *inner_defined(x))}
-    found.update(new)
-    return substitute(body, lambda a: found.get(a, a))
+    return substitute(fresh(body, (), names)[0], lambda a: new.get(a, a))
 
 
 # -------------------------------------------------------------------------------------------------- chunks, with sums in memory
