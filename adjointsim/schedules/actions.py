@@ -30,18 +30,25 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
 
-__all__ = ["ADVANCE", "END", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Schedule", "Stream", "actions", "replay"]
+__all__ = [
+    "ADVANCE", "END", "KERNEL", "KINDS", "LOAD", "RECORD", "REVERSE", "STORE", "Action", "Schedule", "Stream", "actions",
+    "replay",
+]  # fmt: skip
 
 END, ADVANCE, STORE, LOAD, RECORD, REVERSE = range(6)
 
 #: the name of each kind, by its number
 KINDS = ("END", "ADVANCE", "STORE", "LOAD", "RECORD", "REVERSE")
+
+#: njit's options for what writes actions.  It makes no arrays, and to count references to those that it has would take longer
+#: than an action.
+KERNEL: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
 
 
 class Action(NamedTuple):

@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
+from adjointsim.schedules.actions import ADVANCE, KERNEL, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
 
 __all__ = [
     "Binomial", "F", "G", "NUMBERS", "P", "STRIDE", "begin_segment", "beta", "binomial_state", "checked_segments",
@@ -144,7 +144,7 @@ _BURST = 5  # the most actions that one turn of _emit's loop writes
 _STACK = _ROWS + 4 * _BURST  # a, t and beta(free, t-1) of each level
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def put(out: np.ndarray, n: int, kind: int, a: int, b: int, slot: int) -> int:
     out[n, 0] = kind
     out[n, 1] = a
@@ -153,7 +153,7 @@ def put(out: np.ndarray, n: int, kind: int, a: int, b: int, slot: int) -> int:
     return n + 1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def put_back(out: np.ndarray, n: int, a: int, end: int, stop: int, slot: int) -> int:
     """Reverse the steps a .. stop-1 from y_a .. y_{end-1}, the last of which is current; stop is ``end`` or one more."""
     if stop > end:
@@ -162,7 +162,7 @@ def put_back(out: np.ndarray, n: int, a: int, end: int, stop: int, slot: int) ->
     return put(out, n, REVERSE, a, end, slot)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def repetitions_below(n: int, s: int) -> tuple[int, int]:
     """(t, beta(s, t-1)) where beta(s, t-1) < n <= beta(s, t), for n > 1 and s > 1; see :func:`checked_segments`."""
     t, w, w_next = 1, 1, s + 1
@@ -172,7 +172,7 @@ def repetitions_below(n: int, s: int) -> tuple[int, int]:
     return t, w
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def begin_segment(state: np.ndarray, at: int, a: int, b: int, s: int, stored: int) -> None:
     """Let the stream reverse the steps a .. b-1 next, with the slots 0 .. s-1.
 
@@ -185,7 +185,7 @@ def begin_segment(state: np.ndarray, at: int, a: int, b: int, s: int, stored: in
     state[top], state[top + 1], state[top + 2] = a, t, w
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _fewest(p: int, s: int, r: int) -> int:
     """How many of the p = n - beta(s, r-1) steps belong in the left part, if the leaves are to be as few as can be.
 
@@ -209,7 +209,7 @@ def _fewest(p: int, s: int, r: int) -> int:
     return left
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _emit(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
     """Write actions from row n on while another turn of the loop is sure to fit; stop at a leaf that must be written in pieces.
 
@@ -267,7 +267,7 @@ def _emit(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
     return n
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def number_slots(state: np.ndarray, at: int, count: int) -> None:
     """Take the numbers of the first ``count`` slots as they stand in the array: what neighbours each has follows from them.
 
@@ -283,7 +283,7 @@ def number_slots(state: np.ndarray, at: int, count: int) -> None:
         state[last + k] = state[last + k + 1] if state[numbers + k + 1] == state[numbers + k] + 1 else k
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _write_pieces(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
     """Write a leaf whose slots are not all neighbours, as far as it fits: a recorded run and its reversal take several rows.
 
@@ -328,14 +328,14 @@ def _write_pieces(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
     return n
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _emit_spare(state: np.ndarray, at: int) -> None:
     """Write actions into the spare rows."""
     spare = state[at + _ROWS : at + _STACK].reshape(_BURST, 4)
     state[at + _SPARE], state[at + _SPARES] = 0, _emit(state, at, spare, 0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def fill_segment(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
     """Fill ``out`` from row n on with the actions of the stream at ``at``, to its end at most; the row after them."""
     rows = out.shape[0]
@@ -355,7 +355,7 @@ def fill_segment(state: np.ndarray, at: int, out: np.ndarray, n: int) -> int:
     return n
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def fill_binomial(state: np.ndarray, out: np.ndarray) -> int:
     """The kernel of :class:`Binomial`: fill ``out`` as :meth:`adjointsim.schedules.Stream.fill` promises."""
     return fill_segment(state, 0, out, 0)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream
+from adjointsim.schedules.actions import ADVANCE, KERNEL, LOAD, RECORD, REVERSE, STORE, Schedule, Stream
 from adjointsim.schedules.binomial import P, begin_segment, beta, binomial_state, fill_segment, put, put_back, repetitions
 
 __all__ = ["Counted", "Counts", "Priced", "block_counts", "block_stream", "leaves", "marks", "plan_stream"]
@@ -154,14 +154,14 @@ def plan_stream(n: int, memory: int, rows: np.ndarray | Sequence[tuple[int, int,
     return _stream(n, 1, memory, table, len(table), np.empty(0, np.int64), longest, current)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _more_rows(state: np.ndarray) -> int:
     """How many rows of a binomial outer schedule are at hand now; 0 at its end."""
     rows = state[_ROWS : _ROWS + 4 * _BUFFER].reshape(_BUFFER, 4)
     return fill_segment(state, state[_OUTER], rows, 0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def fill_blocks(state: np.ndarray, out: np.ndarray) -> int:
     """The kernel of schedules with two tiers: turn by turn through the outer rows; a turn writes an action, none, or a block."""
     k, steps, memory, inner = state[_PERIOD], state[_STEPS], state[_MEMORY], state[_INNER]

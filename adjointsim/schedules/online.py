@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from adjointsim.errors import ArgumentError, StructureError
-from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Stream, checked
+from adjointsim.schedules.actions import ADVANCE, KERNEL, LOAD, RECORD, REVERSE, STORE, Stream, checked
 from adjointsim.schedules.binomial import (
     NUMBERS,
     STRIDE,
@@ -20,7 +20,6 @@ from adjointsim.schedules.binomial import (
     number_slots,
     put,
     put_back,
-    repetitions_below,
 )
 
 __all__ = ["Online", "OnlineStream"]
@@ -36,18 +35,25 @@ class Online:
     What that costs at least is G(n, s) (see binomial.py): n steps to the end, and P(n+1, s) - n more, which every step's VJP
     adds one replay to.
 
-    The rule here.  If the run ended at n with the states c_0 = 0 < ... < c_{k-1} stored, its segments would be reversed
-    binomially from the last to the first, the i-th with the slots from the i-th state on:  the sum of P(c_{i+1} - c_i, s - i),
-    with c_k = n.  The current state replaces the stored one whose loss is least, as soon as that makes the cost at n+1
-    smaller.  At n = s+1, (s+1) + s, (s+1) + s + (s-1), ..., which are the states that a run of beta(s, 2) - 1 steps stores in the
-    end, it does so if it makes the cost at n+2 smaller.
+    The rule here.  Let y_n be current and c_0 = 0 < ... < c_{s-1} be stored, L_f the length of the segment that is reversed with
+    f slots: L_s = c_1 - c_0, ..., L_1 = n - c_{s-1}.  Every L_f <= beta(f, t) for a t that grows as seldom as can be, so that no
+    step is run more than t times on the way back.  The run goes on until L_1 = beta(1, t) = t+1.  Then y_n takes the place of a
+    stored state that may be given up: one between two segments that have room in one, L_f + L_{f-1} <= beta(f, t).
 
-    Up to n < beta(s, 2) = (s+1)(s+2)/2 the count is G(n, s), as that of Stumm & Walther's first algorithm: the tests count it
-    for up to 60 slots.  Beyond, the rule is a heuristic, at most 1.12 G(n, s) with two slots, 1.06 with three and 1.05 with
-    more for all n <= 5000 counted, and closer for longer runs.  (Wang's levels, counted in the same way, come to 1.25.)
+    * With t = 1 it is the first of them, and y_n with n = s+1, (s+1) + s, (s+1) + s + (s-1), ... are stored, too: the segments
+      fill up one by one, until all L_f = beta(f, 1).  That is at n = beta(s, 2) - 1, and up to there the count is G(n, s), as
+      that of Stumm & Walther's first algorithm.
+    * With t > 1 it is the last of them, whose loss is least, for it is between the shortest segments.
+    * If there is none, t grows.  Then L_1 = beta(1, t) and L_f > beta(f, t) - L_{f-1} >= beta(f, t) - beta(f-1, t) =
+      beta(f, t-1) for all others, hence n > sum_f beta(f, t-1) = beta(s, t) - 1: had the end been known, steps would be run
+      t+1 times, there and back.  Here none is run more than t+2 times, once more at most.
 
-    A stream costs O(slots) memory and at most O(slots) time a state stored, less where that replaces one near the end.
-    ``n_max`` bounds the length.  See :class:`OnlineStream`.
+    From n = beta(s, 2) on the count is at most 1.11 G(n, s) with two slots, 1.09 with three and 1.07 with
+    more, as far as counted (all n <= 60000 with up to 200 slots), and closer for longer runs.  (Wang's levels, which store
+    every step, come to 1.31.)
+
+    A stream costs O(slots) memory.  A state that is stored costs the same for any number of slots, a few nanoseconds, but where
+    t grows.  ``n_max`` bounds the length.  See :class:`OnlineStream`.
     """
 
     name: ClassVar[str] = "online"
@@ -67,10 +73,11 @@ class Online:
     def stream(self) -> OnlineStream:
         """A new stream at y_0."""
         s = self.slots
-        head = np.zeros(_ARRAYS + _LISTS * s + 3 * (s + 1), np.int64)
+        there = _ARRAYS + _LISTS * s
+        head = np.zeros(2 * there + 3 * (s + 1), np.int64)
         head[_SLOTS], head[_MOST] = s, self.n_max
         segment = binomial_state(self.n_max, s)
-        segment[NUMBERS], segment[STRIDE] = _ARRAYS + _LISTS * s, s + 1
+        segment[NUMBERS], segment[STRIDE] = 2 * there, s + 1
         return OnlineStream(fill_online, np.concatenate([head, segment]))
 
 
@@ -98,11 +105,11 @@ class OnlineStream(Stream):
         return bool(self.state[_BACK])
 
     def forward(self, out: np.ndarray) -> int:
-        """Write the next rows of the way forward, two at most, and return how many; 0 at ``n_max``, where the run must end.
+        """Write the next rows of the way forward, in pairs, and return how many; 0 at ``n_max``, where the run must end.
 
-        The first time they are RECORD (0, b, 0) and an ADVANCE, then STORE (n, n, slot) and an ADVANCE to where the next
-        state is stored (or to ``n_max``).  The run may end at any y_n on the way, after its first step: then leave the rest
-        of the rows.  In RECORD, which stores y_0, y_1, ... as it comes to them, y_n itself need not be stored.
+        The first pair is RECORD (0, b, 0) and an ADVANCE, others are STORE (n, n, slot) and an ADVANCE to where the next state
+        is stored (or to ``n_max``).  The run may end at any y_n on the way, after its first step: then leave the rest of the
+        rows.  In RECORD, which stores y_0, y_1, ... as it comes to them, y_n itself need not be stored.
         """
         self._check(out)
         if self.stopped:
@@ -119,12 +126,7 @@ class OnlineStream(Stream):
         first, last = int(state[_FROM]), int(state[_AT])
         if not (first < n <= last or n == last == 0):
             raise ArgumentError(f"Got stop({n}), but the last rows went from y_{first} to y_{last}: expected an n behind {first}")
-        count = min(int(state[_COUNT]), n)  # fewer only on the way through RECORD
-        state[_BACK], state[_COUNT], state[_LEFT] = 1, count, n
-        slots = int(state[_SLOTS])
-        first = _ARRAYS + _LISTS * slots + 1
-        state[first : first + slots - count] = np.arange(count, slots)
-        state[_FREE] = slots - count
+        _turn(state, n)
 
     def fill(self, out: np.ndarray) -> int:
         """As :meth:`Stream.fill`, from :meth:`stop` on."""
@@ -133,7 +135,7 @@ class OnlineStream(Stream):
         return super().fill(out)
 
 
-# The state of a stream: this head, the n of the stored states, their slots, three lists of _cheapest, the slot of the segment at
+# The state of a stream: this head, four lists, both as they were before the last rows were written, the slot of the segment at
 # hand and then those that are free (in order), which neighbours these have, and the stream of the segment.
 _SLOTS = 0
 _MOST = 1  # n_max
@@ -144,118 +146,152 @@ _COUNT = 5  # states stored, and not reversed yet
 _FREE = 6  # slots free, the one of the segment's first state not counted
 _LEFT = 7  # steps left
 _INSIDE = 8  # 1 while a segment is reversed
-_NEXT = 9  # which stored state the current one will replace
-_ARRAYS = 10
-_LISTS = 5  # of a number a slot
+_TIMES = 9  # t
+_LAST = 10  # the slot of the last state stored
+_GROWS = 11  # with t = 1: the slot of the first segment that is not full
+_ROOM = 12  # and its beta(f, 1)
+_FULL = 13  # where all segments before the last one will be full
+_WIDTH = 14  # and how long that one will be
+_ARRAYS = 15
+
+# Lists of a number a slot, one behind the other.  On the way forward: the n of the state in it, the slots of the states behind it
+# and before it (-1: none), and beta(f, t) for f = 1, 2, ...  On the way back, in the order of the states: their n and slots.
+# They are found by numbers, for slices would cost more than the rows.
+_STATES, _BEHIND, _BEFORE, _BETAS = range(4)
+_NUMBERS = _BEHIND
+_LISTS = 4
+_ENDLESS = 2**62  # instead of what is longer than any run
 
 
-@njit(cache=True, error_model="numpy")
-def _least(n: int, s: int) -> int:
-    """P(n, s) for s > 1."""
-    if n <= s + 1:
-        return max(n - 1, 0)
-    t, w = repetitions_below(n, s)
-    return t * n - w * (s + t) // (s + 1)
+@njit(**KERNEL)
+def _grow(state: np.ndarray, betas: int, s: int) -> None:
+    """beta(f, t+1) = beta(f, t) + beta(f-1, t+1) for all f."""
+    less = 1
+    for f in range(betas, betas + s):
+        less = state[f] = min(state[f] + less, _ENDLESS)
 
 
-@njit(cache=True, error_model="numpy")
-def _cheapest(lists: np.ndarray, since: int) -> tuple[int, int]:
-    """Which stored state but the first and the last is missed least, and what its loss costs; all slots are in use.
-
-    Without the j-th, two segments are one, and those behind it (the one at the end apart) have a slot more:
-
-        loss_j = own_j + sum_{i > j} gain_i = (own_j - sum_{i <= j} gain_i) + sum_i gain_i.
-
-    ``lists`` are rows: the n of the states, their slots, the sum of gains up to each, the least bracket up to each, and whose
-    that is.  What is before the states that changed ``since`` the last call (from that index on) is still true: as those that
-    are replaced are mostly near the end, little is to be done.
-    """
-    at, gains, least, whose = lists[0], lists[2], lists[3], lists[4]
-    count = at.size
-    if count < 3:
-        return -1, 0
-    for j in range(max(since - 1, 1), count - 1):
-        left, right, free = at[j] - at[j - 1], at[j + 1] - at[j], count - j
-        gain = _least(right, free)
-        own = _least(left + right, free + 1) - _least(left, free + 1) - gain
-        gains[j] = gains[j - 1] + _least(right, free + 1) - gain
-        least[j], whose[j] = own - gains[j], j
-        if j > 1 and least[j - 1] <= least[j]:
-            least[j], whose[j] = least[j - 1], whose[j - 1]
-    return whose[count - 2], least[count - 2] + gains[count - 2]
+@njit(**KERNEL)
+def _of(state: np.ndarray, numbers: int, k: int) -> int:
+    """A number of a slot.  That it does not count from the end, the compiler learns here."""
+    return state[np.uintp(numbers + k)]
 
 
-@njit(cache=True, error_model="numpy")
-def _next_stop(lists: np.ndarray, since: int, n_max: int) -> tuple[int, int]:
-    """(n, j): at y_n, the current state shall replace the j-th; j = -1 at n_max."""
-    at = lists[0]
-    count = at.size
-    last = at[count - 1]
-    if count == 1:
-        return n_max, -1
-    best, loss = _cheapest(lists, since)
-    before = last - at[count - 2]
-    shorter, t_shorter = 0, 1  # P(gap, 2) and what it grows by
-    longer, w_longer = 0, before  # P(before + gap, 2) - P(before, 2), and before + gap
-    t_longer = 1
-    while (t_longer + 1) * (t_longer + 2) // 2 <= before:
-        t_longer += 1
-    final, stride = 0, at.size + 1  # the next state of the optimum with two runs of a step
-    while final <= last and stride >= 3:
-        final, stride = final + stride, stride - 1
-    gap = 0
-    while last + gap < n_max:
-        if (t_shorter + 1) * (t_shorter + 2) // 2 <= gap:  # beta(2, t) <= gap
-            t_shorter += 1
-        if (t_longer + 1) * (t_longer + 2) // 2 <= w_longer:
-            t_longer += 1
-        shorter += t_shorter if gap else 0
-        longer += t_longer
-        gap, w_longer = gap + 1, w_longer + 1
-        keep = (gap + 1) * gap // 2  # P(gap + 1, 1) - P(1, 1)
-        if last + gap == final:
-            keep = (gap + 2) * (gap + 1) // 2 - 1  # P(gap + 2, 1) - P(2, 1)
-            if stride >= 3:
-                final, stride = final + stride, stride - 1
-        if best > 0 and loss + shorter < keep and loss + shorter <= longer:
-            return last + gap, best
-        if longer < keep:
-            return last + gap, count - 1
-    return n_max, -1
+@njit(**KERNEL)
+def _given_up(state: np.ndarray, s: int, n: int, last: int, t: int) -> tuple[int, int]:
+    """The slot whose state y_n shall replace, and t, which grows if need be."""
+    at = _ARRAYS
+    behind, before, betas = at + s * _BEHIND, at + s * _BEFORE, at + s * _BETAS
+    if t == 1:
+        left = state[_GROWS]
+        while state[behind + left] >= 0:
+            k = state[behind + left]
+            end = state[at + state[behind + k]] if state[behind + k] >= 0 else n
+            if end - state[at + left] <= state[_ROOM]:
+                return k, t
+            left = state[_GROWS] = k
+            state[_ROOM] -= 1
+        _grow(state, betas, s)
+        t += 1
+    while True:
+        k, end, f = last, n, betas + 1
+        left = _of(state, before, k)
+        while left >= 0:
+            if end - _of(state, at, left) <= _of(state, f, 0):
+                return k, t
+            k, end, f, left = left, _of(state, at, k), f + 1, _of(state, before, left)
+        _grow(state, betas, s)
+        t += 1
 
 
-@njit(cache=True, error_model="numpy")
-def _forward(state: np.ndarray, lists: np.ndarray, out: np.ndarray) -> int:
-    """The next two rows of the way forward."""
-    at, slot = lists[0], lists[1]
-    n, s, n_max = state[_AT], state[_SLOTS], state[_MOST]
-    if out.shape[0] < 2 or n == n_max:
-        return 0
+@njit(**KERNEL)
+def _begin(state: np.ndarray, s: int) -> None:
+    """y_0, ..., y_{s-1} are stored."""
+    at = _ARRAYS
+    behind, before, betas = at + s * _BEHIND, at + s * _BEFORE, at + s * _BETAS
+    for k in range(s):
+        state[at + k], state[behind + k], state[before + k], state[betas + k] = k, k + 1, k - 1, k + 2
+    state[behind + s - 1] = -1
+    state[_COUNT], state[_LAST], state[_TIMES], state[_GROWS] = s, s - 1, 1, 0
+    state[_ROOM] = state[_WIDTH] = state[_FULL] = s + 1
+
+
+@njit(**KERNEL)
+def _ahead(state: np.ndarray, out: np.ndarray, until: int) -> int:
+    """Pairs of rows of the way forward: as many as fit, or as lead to ``until``."""
+    at, s, n_max = _ARRAYS, state[_SLOTS], state[_MOST]
+    behind, before = at + s * _BEHIND, at + s * _BEFORE
+    n, rows = state[_AT], 0
+    first = n
     if n == 0:
-        for k in range(s):
-            at[k] = slot[k] = k
-        put(out, 0, RECORD, 0, s, 0)
-        state[_COUNT] = s
-        begin, since = s - 1, 0
-    else:
-        j = since = state[_NEXT]
-        put(out, 0, STORE, n, n, slot[j])
-        taken = slot[j]
-        for k in range(j, s - 1):
-            at[k], slot[k] = at[k + 1], slot[k + 1]
-        at[s - 1], slot[s - 1] = n, taken
-        begin = n
-    stop, j = _next_stop(lists, since, n_max)
-    put(out, 1, ADVANCE, begin, stop, -1)
-    state[_FROM], state[_AT], state[_NEXT] = n, stop, j
-    return 2
+        _begin(state, s)
+    t, last = state[_TIMES], state[_LAST]
+    while rows + 2 <= out.shape[0] and n < until:
+        if n == 0:
+            rows = put(out, rows, RECORD, 0, s, 0)
+            begin = s - 1
+        else:
+            k, t = _given_up(state, s, n, last, t)
+            if k != last:
+                left, right = _of(state, before, k), _of(state, behind, k)
+                state[np.uintp(behind + left)], state[np.uintp(before + right)] = right, left
+                state[np.uintp(behind + last)], state[np.uintp(before + k)], state[np.uintp(behind + k)] = k, last, -1
+                last = k
+            state[np.uintp(at + k)] = n
+            rows = put(out, rows, STORE, n, n, k)
+            begin = n
+        stop = begin + t + 1 if s > 1 else n_max
+        if t == 1 and s > 1:
+            if n == state[_FULL]:
+                state[_WIDTH] -= 1
+                state[_FULL] += state[_WIDTH]
+            stop = min(stop, state[_FULL])
+        first, n = n, min(stop, n_max)
+        rows = put(out, rows, ADVANCE, begin, n, -1)
+    state[_FROM], state[_AT], state[_TIMES], state[_LAST] = first, n, t, last
+    return rows
+
+
+@njit(**KERNEL)
+def _forward(state: np.ndarray, out: np.ndarray) -> int:
+    """As many pairs of rows of the way forward as fit."""
+    first = state[_AT]
+    if first == state[_MOST]:
+        return 0
+    size = _ARRAYS + _LISTS * state[_SLOTS]
+    for i in range(size):
+        state[size + i] = state[i]
+    rows = _ahead(state, out, state[_MOST])
+    state[_FROM] = first
+    return rows
 
 
 @njit(cache=True, error_model="numpy")
+def _turn(state: np.ndarray, n: int) -> None:
+    """The run has ended at y_n, in the last rows: what came behind it in them is taken back."""
+    s = state[_SLOTS]
+    size, pair = _ARRAYS + _LISTS * s, np.empty((2, 4), np.int64)
+    if n < state[_AT]:
+        for i in range(size):
+            state[i] = state[size + i]
+        while state[_AT] < n:
+            _ahead(state, pair, n)
+    count = min(state[_COUNT], n)  # fewer only on the way through RECORD
+    states, order, k = np.empty(count, np.int64), np.empty(count, np.int64), 0
+    for i in range(count):
+        states[i], order[i], k = state[_ARRAYS + k], k, state[_ARRAYS + _BEHIND * s + k]
+    for i in range(count):
+        state[_ARRAYS + i], state[_ARRAYS + _NUMBERS * s + i] = states[i], order[i]
+    state[_BACK], state[_COUNT], state[_LEFT], state[_FREE] = 1, count, n, s - count
+    for i in range(s - count):
+        state[2 * size + 1 + i] = count + i
+
+
+@njit(**KERNEL)
 def _release(state: np.ndarray, i: int) -> None:
     """The last stored state, the i-th, is reversed: put its slot among the free ones."""
     s = state[_SLOTS]
-    mine, first = state[_ARRAYS + s + i], _ARRAYS + _LISTS * s + 1
+    mine, first = state[_ARRAYS + _NUMBERS * s + i], 2 * (_ARRAYS + _LISTS * s) + 1
     k = first + state[_FREE]
     while k > first and state[k - 1] > mine:
         state[k] = state[k - 1]
@@ -265,14 +301,14 @@ def _release(state: np.ndarray, i: int) -> None:
     state[_COUNT] = i
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def fill_online(state: np.ndarray, out: np.ndarray) -> int:
-    """The kernel of :class:`Online`: two rows of the way forward, or as many as fit of the way back."""
-    s = state[_SLOTS]
-    at, slot, numbers = _ARRAYS, _ARRAYS + s, _ARRAYS + _LISTS * s
-    segment = numbers + 3 * (s + 1)
+    """The kernel of :class:`Online`: as many rows as fit, of the way forward or of the way back."""
     if not state[_BACK]:
-        return _forward(state, state[at:numbers].reshape((_LISTS, s)), out)
+        return _forward(state, out)
+    s = state[_SLOTS]
+    at, slot, numbers = _ARRAYS, _ARRAYS + _NUMBERS * s, 2 * (_ARRAYS + _LISTS * s)
+    segment = numbers + 3 * (s + 1)
     n, rows = 0, out.shape[0]
     while n < rows and state[_COUNT] > 0:
         i = state[_COUNT] - 1

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules.actions import ADVANCE, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
+from adjointsim.schedules.actions import ADVANCE, KERNEL, LOAD, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
 from adjointsim.schedules.binomial import put
 
 __all__ = ["Periodic", "fill_periodic"]
@@ -100,7 +100,7 @@ class Periodic(Schedule):
 
 # The state of a stream: the number of steps, the period, the rows written in the part of the sweep that is at hand, that
 # part (0: forward, 1: back), and the segment.
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def fill_periodic(state: np.ndarray, out: np.ndarray) -> int:
     """The kernel of :class:`Periodic`."""
     n_steps, k = state[0], state[1]

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from adjointsim.errors import ArgumentError
-from adjointsim.schedules.actions import ADVANCE, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
+from adjointsim.schedules.actions import ADVANCE, KERNEL, RECORD, REVERSE, STORE, Schedule, Stream, checked, checked_steps
 from adjointsim.schedules.binomial import put
 
 __all__ = ["StoreAllDisk"]
@@ -59,7 +59,7 @@ class StoreAllDisk(Schedule):
 
 # The state of a stream: the number of steps, the period, and the rows written.  A part but the last is three rows: RECORD, which
 # ends with its last state, ADVANCE to the first of the next part, and STORE of that.
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def fill_store_all_disk(state: np.ndarray, out: np.ndarray) -> int:
     """The kernel of :class:`StoreAllDisk`."""
     n_steps, k = state[0], state[1]
