@@ -200,3 +200,52 @@ def test_directories_that_cannot_be_used(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *args: False)
     with pytest.raises(ArgumentError, match="cannot be written"):
         rods(5, directory=tmp_path)
+
+
+def test_states_are_read_from_a_map_that_stays_out_of_memory(tmp_path):
+    size = 2**23 + 8
+    slots = disk.DiskSlots(tmp_path / "states", 3, size, {})
+    states = np.random.default_rng(0).integers(0, 256, (3, size), np.uint8)
+    for slot, state in enumerate(states):
+        slots.write(slot, memoryview(state))
+    for slot in (2, 0, 1, 2):
+        back = np.empty(size, np.uint8)
+        slots.read(slot, memoryview(back))
+        assert np.array_equal(back, states[slot])
+    maps = Path("/proc/self/smaps").read_text().split(f"{tmp_path / 'states'}\n")
+    assert len(maps) == 2
+    assert int(maps[1].split("Rss:")[1].split()[0]) <= 2**10  # kB
+    slots.close()
+
+
+@pytest.mark.parametrize("left", [0, 4096, 5000, 2 * 4096 + 100])
+def test_a_file_that_was_cut_is_an_error_and_no_signal(tmp_path, left):
+    path, state = tmp_path / "states", np.arange(600.0).view(np.uint8)
+    slots = disk.DiskSlots(path, 2, state.size, {})
+    slots.write(1, memoryview(state))
+    os.truncate(path, left)
+    with pytest.raises(OSError, match="states has been cut"):
+        slots.read(1, memoryview(np.empty_like(state)))
+    slots.close()
+
+
+def test_a_file_that_was_cut_is_as_long_again_when_it_is_kept(tmp_path):
+    path, state, back = tmp_path / "states", np.arange(600.0).view(np.uint8), np.empty(4800, np.uint8)
+    slots = disk.DiskSlots(path, 3, state.size, {"run": 1})
+    for slot in range(3):
+        slots.write(slot, memoryview(state))
+    slots.close()
+    os.truncate(path, path.stat().st_size - 10_000)
+    slots = disk.DiskSlots(path, 3, state.size, {"run": 1}, keep=True)
+    slots.read(0, memoryview(back))
+    assert np.array_equal(back, state)
+    slots.read(2, memoryview(back))
+    assert not back.any()  # its digest is another: see test_resume.py
+    slots.close()
+
+
+def test_a_state_of_no_bytes(tmp_path):
+    slots = disk.DiskSlots(tmp_path / "states", 1, 0, {})
+    slots.write(0, memoryview(np.empty(0, np.uint8)))
+    slots.read(0, memoryview(np.empty(0, np.uint8)))
+    slots.close()

@@ -1,18 +1,18 @@
 """States on a disk: one file of equal slots, written and read by a thread.
 
-The file is made once, as long as it will be, and read and written at offsets: what cannot be had is an OSError here, where a
-mapped file would end the process.  A slot's digest is kept with its number and looked at when it is read, so that what comes
-back is what was stored, or a StorageError.
+The file is made once, as long as it will be, and mapped: states are read from the map.  They are written to the file at
+offsets: what a full disk does not take is an OSError so, where a store into a map would end the process.  A slot's digest is
+kept with its number and looked at when it is read, so that what comes back is what was stored, or a StorageError.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from adjointsim.storage.digest import digest
 __all__ = ["DiskSlots", "Slots", "Tier", "layout_of", "room"]
 
 _HEADER = 4096  # bytes before the first slot, and what slots are aligned to
+_PIECE = 2**20  # bytes of the map that are in memory at once: they count as the process's
 
 
 def room(directory: Any) -> int:
@@ -74,14 +75,16 @@ class DiskSlots:
         flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | (0 if keep else os.O_CREAT | os.O_TRUNC)
         self.file = os.open(path, flags, 0o600)
         try:
-            if keep:
-                if os.pread(self.file, _HEADER, 0) != text:
-                    raise ValueError(f"{path} is not the file of this run")
-            else:
-                os.posix_fallocate(self.file, 0, _HEADER + count * self.pitch)
+            if keep and os.pread(self.file, _HEADER, 0) != text:
+                raise ValueError(f"{path} is not the file of this run")
+            self.length = _HEADER + count * self.pitch
+            os.posix_fallocate(self.file, 0, self.length)
+            if not keep:
                 os.pwrite(self.file, text, 0)
+            self._map = mmap.mmap(self.file, self.length, access=mmap.ACCESS_READ)
+            self._map.madvise(mmap.MADV_SEQUENTIAL)
         except BaseException:
-            self.close()
+            os.close(self.file)
             if not keep:
                 path.unlink(missing_ok=True)
             raise
@@ -97,24 +100,27 @@ class DiskSlots:
             Path(name).unlink(missing_ok=True)
 
     def write(self, slot: int, state: memoryview) -> None:
-        self._whole(os.pwrite, state, slot)
+        at, first = 0, _HEADER + slot * self.pitch
+        while at < self.size:
+            at += os.pwrite(self.file, state[at : at + 2**30], first + at)
 
     def read(self, slot: int, state: memoryview) -> None:
-        self._whole(lambda file, part, at: os.preadv(file, [part], at), state, slot)
-
-    def _whole(self, do: Callable[[int, memoryview, int], int], state: memoryview, slot: int) -> None:
-        at = 0
-        while at < self.size:
-            done = do(self.file, state[at : at + 2**30], _HEADER + slot * self.pitch + at)
-            if done == 0:
-                raise OSError(f"{self.path} has been cut")
-            at += done
+        if os.fstat(self.file).st_size < self.length:  # what is not there any more would end the process
+            raise OSError(f"{self.path} has been cut")
+        first = _HEADER + slot * self.pitch
+        there, here = np.asarray(memoryview(self._map)), np.asarray(state)
+        for at in range(0, self.size, _PIECE):
+            count = min(_PIECE, self.size - at)
+            here[at : at + count] = there[first + at : first + at + count]
+            self._map.madvise(mmap.MADV_DONTNEED, first + at, count)
 
     def sync(self) -> None:
         """Return when everything is on the disk."""
         os.fdatasync(self.file)
 
     def close(self) -> None:
+        with contextlib.suppress(BufferError):  # a failed read is looked at still
+            self._map.close()
         with contextlib.suppress(OSError):
             os.close(self.file)
 
