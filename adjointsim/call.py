@@ -79,6 +79,7 @@ def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) ->
         y_active, p_active = ((), p.floats) if names is None else _selected(names, y.kind, p.kind)
         step, *_ = functions
         observed = {"observe": sim.observe, "observe_at": sim.observe_at, "until": sim.until, "known_end": sim.until is None}
+        observed["threads"] = sim.threads
         given = {"terminal": sim.terminal, "running": sim.running, "misfit": sim.misfit} if costs else {}
         found = y_active, Problem(step, sim.n_steps, y, p, p_active, **given, **observed)
         if len(sim.problems) >= _KEPT:

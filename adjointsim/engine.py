@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, STOP, TU
 from adjointsim.derive.emit import NEED
 from adjointsim.derive.scratch import zeros_of
 from adjointsim.derive.spec import ScalarSpec
+from adjointsim.derive.team import workers
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
 from adjointsim.kit import Given, kit_of, stand_ins
 from adjointsim.leaves import Bars, Leaves, finite, nbytes
@@ -27,6 +29,7 @@ from adjointsim.storage.arena import borrow_slots
 __all__ = ["CompiledExecutor"]
 
 _AT_HAND = 2**22  # bytes that are kept for the next call
+_ENOUGH = 2**14  # bytes of a state from which on loops may be worth sharing
 _SLICE = 0.1  # seconds between two returns to Python, which let Ctrl-C through
 
 _WHAT = {
@@ -64,7 +67,9 @@ class CompiledExecutor(Executor):
         self._position = (-1, problem.n_steps)  # of the REVERSE that holds the last step: slot, first step
         self._budget = states.budget
         self._peak = 0
-        self._own = given.scratch()
+        self._own, team = given.scratch()
+        enough = problem.threads > 1 and problem.state_bytes >= _ENOUGH
+        self._team = team if enough else None  # without workers a kernel shares nothing
         k = len(problem.observe_at)
         self._obs = tuple([np.zeros((k, *shape), dtype) for shape, dtype in given.sizes.observation])
         self._obs_work = tuple(zeros_of(seen))
@@ -202,11 +207,12 @@ class CompiledExecutor(Executor):
             ctl[control.BUDGET] = self._budget
             began = time.perf_counter()
             try:
-                status = self._driver(
-                    rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
-                    tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes,
-                    *self._own,
-                )  # fmt: skip
+                with nullcontext() if self._team is None else workers(self._team, self.problem.threads - 1):
+                    status = self._driver(
+                        rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
+                        tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes,
+                        *self._own,
+                    )  # fmt: skip
             except Exception as error:  # of code that is none of ours: a singular matrix
                 if self._kit.raises:
                     self._located(error)

@@ -66,6 +66,7 @@ class Problem:
     misfit: Callable[..., Any] | None = None
     first: Problem | None = None
     until: Callable[..., Any] | None = None
+    threads: int = 1  # that share the loops of a step
     known_end: bool = True  # False: n_steps is a bound, until says where the run ends
     notes: dict[Any, Any] = field(default_factory=dict, init=False)  # what is made for it, for any number of steps
 

@@ -19,6 +19,7 @@ from adjointsim.derive.control import DRIVER_VERBS
 from adjointsim.derive.ir import Base
 from adjointsim.derive.model import CompiledModel
 from adjointsim.derive.scratch import Memory, Scratch, size_of, zeros_of
+from adjointsim.derive.shared import TEAM
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, leaf_specs, leaves_of
 from adjointsim.derive.summary import StepSummary, carries_tangents
@@ -50,7 +51,7 @@ def model_of(problem: Problem) -> CompiledModel:
 
     def derive() -> CompiledModel:
         active = [path for (path, _), on in zip(leaf_specs(p_spec, "p"), first.p_active, strict=True) if on]
-        model = CompiledModel(functions, y_spec, p_spec, tuple(active), problem.first is not None)  # type: ignore[arg-type]
+        model = CompiledModel(functions, y_spec, p_spec, tuple(active), problem.first is not None, problem.threads > 1)  # type: ignore[arg-type]
         for verb in ("running", "misfit"):
             if verb in functions:  # says what is wrong with a cost's result
                 seen: Spec = y_spec if verb == "running" else model.observation_spec
@@ -60,7 +61,8 @@ def model_of(problem: Problem) -> CompiledModel:
         model.entries  # noqa: B018 - derived here, where errors belong to the model that has them
         return model
 
-    return _models.get((*functions.items(), y_spec, p_spec, first.p_active, problem.first is not None), derive)
+    own = problem.first is not None, problem.threads > 1
+    return _models.get((*functions.items(), y_spec, p_spec, first.p_active, *own), derive)
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,8 @@ def kit_of(problem: Problem, reverse: bool) -> Kit:
     functions = [None if f is None else plain_function(f) for f in given]
     if any(plain is None and f is not None for plain, f in zip(functions, given, strict=True)):
         return Kit(problem, reverse)  # which says what is wrong with it
-    key = *functions, problem.y.kind, problem.p.kind, problem.p_active, problem.first is not None, reverse
+    own = problem.first is not None, problem.threads > 1
+    key = *functions, problem.y.kind, problem.p.kind, problem.p_active, *own, reverse
     return _kits.get(key, lambda: Kit(problem, reverse))
 
 
@@ -268,12 +271,19 @@ class Given:
             results = self.y0 if verb.startswith("step") else seen
         return self.kit.kernels[verb].arrays([*inputs, *self.p], self.captures[verb], results)
 
-    def scratch(self) -> list[Arrays]:
-        """The driver's last arguments: captures and scratch memory of each kernel."""
+    def scratch(self) -> tuple[list[Arrays], np.ndarray | None]:
+        """The driver's last arguments, captures and scratch memory of each kernel; and that of a team which they share, if there
+        are loops for one."""
         out: list[Arrays] = []
-        for captures, memory in zip(self.captures.values(), self.sizes.scratch, strict=True):
-            out += [captures, tuple(zeros_of(memory))]
-        return out
+        team: np.ndarray | None = None
+        for (verb, captures), memory in zip(self.captures.items(), self.sizes.scratch, strict=True):
+            arrays = zeros_of(memory)
+            bases = self.kit.kernels[verb].scratch.bases
+            if TEAM in bases:
+                place = bases.index(TEAM)
+                arrays[place] = team = arrays[place] if team is None else team
+            out += [captures, tuple(arrays)]
+        return out, team
 
     def grew(self, tapes: list[np.ndarray]) -> None:
         """Remember the tapes that a run needed for the next one."""

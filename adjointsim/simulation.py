@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from adjointsim.at_once import gradient_at_once, solution_at_once
 from adjointsim.call import Call, Wrt
+from adjointsim.derive.control import MOST_THREADS
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.jacobians import checked_mode
 from adjointsim.leaves import bar_leaves, shapes_of, stacked_spec, unflatten, unflatten_bar
@@ -52,6 +54,10 @@ class Simulation:
     (killed, Ctrl-C, a full disk) goes on where it was when the same call is made again; see :mod:`adjointsim.resume`.  An
     object with ``write(slot, state)``, ``read(slot, state)`` and ``capacity`` may stand for it (:class:`.storage.disk.Slots`).
 
+    ``threads`` share the loops of a step and of its VJP where their iterations are independent, which is proved, and long
+    enough: stencils and elementwise loops over some ten thousand cells, `prange` loops among them.  "all" stands for as many as
+    there are processors for this process.  The bits are those of one thread.
+
     ``progress`` is True for a bar (the extra ``progress``), or a function of (done, total).
 
     Wherever ``y0`` is expected, a function ``y0(p)`` will do: then ``Gradient.p`` is the whole derivative with respect to
@@ -77,6 +83,7 @@ class Simulation:
         schedule: Schedule | Online | None = None,
         directory: Any = None,
         progress: bool | Callable[[int, int], object] = False,
+        threads: int | str = 1,
     ) -> None:
         self.step = step if isinstance(step, Step) else Step(step)
         self.n_steps = checked_steps(n_steps)
@@ -105,6 +112,7 @@ class Simulation:
         if schedule is not None:
             choose(self.n_steps, 0, 0, schedule=schedule, disk=0 if self.directory is not None else None)  # for its errors
         self.progress = checked_progress(progress)
+        self.threads = checked_threads(threads, self.step)
         self.problems: dict[Any, Any] = {}  #: made of this and of arguments that look alike, by what they are made of
 
     def of_steps(self, n_steps: int, observe_at: np.ndarray) -> Simulation:
@@ -312,6 +320,19 @@ def _online_slots(schedule: Any, n_steps: int, known_end: bool) -> int:
     if schedule.n_max < n_steps:
         raise ArgumentError(f"Got an online schedule with n_max={schedule.n_max}, but expected at least n_steps={n_steps}")
     return schedule.slots
+
+
+def checked_threads(threads: Any, step: Step) -> int:
+    """How many threads share loops; ArgumentError unless the step is derived and there are from 1 to 64 of them."""
+    if threads == "all":
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1 if step.hand_vjp is not None else min(available, MOST_THREADS)
+    count = checked("threads", threads, 1)
+    if count > MOST_THREADS:
+        raise ArgumentError(f"Got threads={count}, but expected at most {MOST_THREADS}")
+    if count > 1 and step.hand_vjp is not None:
+        raise ArgumentError(f"Got threads={count} and a step with a hand-written VJP, but only loops of derived steps are shared")
+    return count
 
 
 def _observation_times(observe_at: Any, n_steps: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from .native import STUBS, Program, needs_text
 from .returned import ShapeSite
 from .roots import RootSite
 from .scratch import Memory, Scratch, scratch_of, zeros_of
+from .shared import SUFFIX, shared
 from .spec import Spec, leaf_specs, leaves_of
 from .stored import stored
 from .tangent import Tangent
@@ -82,7 +84,14 @@ class Compiled:
     among them in any case.  An ``internal`` one is called by a driver only.
     """
 
-    def __init__(self, kernel: Kernel, entry: Entry, fixed: Sequence[Base], internal: bool = False) -> None:
+    def __init__(
+        self, kernel: Kernel, entry: Entry, fixed: Sequence[Base], internal: bool = False, threads: bool = False
+    ) -> None:
+        """With ``threads``, a team of them may share its loops."""
+        if threads:
+            fn, functions = shared(kernel.fn, kernel.functions)
+            lines = {**kernel.lines, **{f"{name}{SUFFIX}": text for name, text in kernel.lines.items()}}
+            kernel = replace(kernel, fn=fn, functions=functions, lines=lines)
         self.kernel = kernel
         self.entry = entry
         parameters = kernel.fn.params[len(entry.counters) :]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 __all__ = [
-    "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "KEPT", "MOVED", "MOVED_BARS", "N", "OBSERVED", "PAUSE", "PLACE",
-    "PLACES", "REVERSED", "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION", "UNOBSERVED",
+    "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "KEPT", "MOST_THREADS", "MOVED", "MOVED_BARS", "N", "OBSERVED",
+    "PAUSE", "PLACE", "PLACES", "REVERSED", "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION",
+    "UNOBSERVED",
     "VJPS", "WATCHED",
 ]  # fmt: skip
 
@@ -17,5 +18,6 @@ TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-
 #: VJPs need of state KEPT
 ROW, N, HIGH, MOVED, MOVED_BARS, BUDGET, FORWARD, VJPS, OBSERVED, UNOBSERVED, TURNED, PLACE, REVERSED, STAGE, WATCHED = range(15)
 KEPT, SHARED, PLACES = 15, 16, 17
+MOST_THREADS = 64  #: that may share loops
 #: what ``ctl[PLACE]`` says: which kernel was running
 DRIVER_VERBS = ("step", "running", "observe", "misfit", "step_vjp", "running_vjp", "observe_vjp", "misfit_vjp", "until")

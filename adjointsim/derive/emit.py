@@ -271,6 +271,8 @@ class _Emitter:
         if count:
             self.put(depth, f"{self.name(s.trips)} = 0")  # type: ignore[arg-type]
         if isinstance(s, For):
+            if s.team is not None:
+                self.put(depth, f"# shared by the threads of {self.name(s.team[0])}; work: {_bare(self.atom(s.team[1]))}")
             self.put(depth, f"for {self.name(s.var)} in {self._range(s)}:")
         else:
             self.put(depth, "while True:")

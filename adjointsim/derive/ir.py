@@ -240,6 +240,9 @@ class For:
     ``carries`` are (var inside the body, initial value); the body ends by giving them the values ``yields``; after the
     loop the last of these are ``results``.  If ``stop`` is not None the loop ends after the first iteration in which it
     is true; ``trips`` is then the number of iterations run (an iteration that stops counts).
+
+    ``team`` is None, or the memory of a team of threads and an estimate of the work: then the team may share the iterations
+    (see :mod:`.shared`, which is the last to change a function).
     """
 
     var: Var
@@ -254,6 +257,7 @@ class For:
     trips: Var | None = None
     line: int = 0
     part: str = "primal"
+    team: tuple[Base, Atom] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +375,8 @@ def atoms_of(s: Stmt) -> Iterator[Atom]:
             yield b
     elif isinstance(s, For):
         yield from (s.lo, s.count, s.step)
+        if s.team is not None:
+            yield s.team[1]
     elif isinstance(s, Need):
         yield s.size
     if isinstance(s, While):
@@ -418,6 +424,8 @@ def bases_of(s: Stmt) -> Iterator[Base]:
         yield from (a for a in s.args if isinstance(a, Base))
     elif isinstance(s, Foreign):
         yield from (a for a in (*_flat(s.args), *(b for _, b in s.outs)) if isinstance(a, Base))
+    elif isinstance(s, For) and s.team is not None:
+        yield s.team[0]
 
 
 def _flat(args: tuple[object, ...]) -> Iterator[Atom | Base]:

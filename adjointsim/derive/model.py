@@ -54,6 +54,8 @@ class CompiledModel:
     A model of ``second`` order carries tangents: wherever one of first order has leaves of y, p or an observation, it has
     these, and then the tangents of the floating ones; and where that has their cotangents, the cotangents, and then the
     cotangents' own tangents.  Values of costs have none.  The driver cannot tell the two apart.
+
+    With ``threads`` the loops of kernels may be shared by a team of them.
     """
 
     functions: Mapping[str, types.FunctionType]
@@ -61,6 +63,7 @@ class CompiledModel:
     p_spec: Spec
     active: Collection[str]
     second: bool = False
+    threads: bool = False
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -114,7 +117,7 @@ class CompiledModel:
 
     def _model(self, reverse: bool) -> Model:
         structures = [[(path, repr(leaf)) for path, leaf in leaf_specs(spec, "")] for spec in (self.y_spec, self.p_spec)]
-        request = [[*self.entries], structures, sorted(self.active), self.second, reverse]
+        request = [[*self.entries], structures, sorted(self.active), self.second, reverse, *["threads"] * self.threads]
         return stored([*self.entries.values()], request, lambda: self._derived(reverse))
 
     def _derived(self, reverse: bool) -> Model:
@@ -174,7 +177,7 @@ class CompiledModel:
             values |= {bar for base, bar in pairs if bar is not None and base in scalar and base not in own}
         fixed = [b for path, b in entry.leaves if _argument(path) == "p" and b not in scalar]
         names = FreshNames(kernel.fn) if self.second else entry.names
-        return Compiled(by_value(kernel, scalar | values, names), entry, fixed, internal=True), kernel
+        return Compiled(by_value(kernel, scalar | values, names), entry, fixed, True, self.threads), kernel
 
     def _with_tangents(self, leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
         return (*leaves, *(leaf for leaf in leaves if self.second and not leaf.inert))

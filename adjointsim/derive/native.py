@@ -9,6 +9,7 @@ the text that the rules' table has for them, so that values are those of the use
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ from .ir import (
 )  # fmt: skip
 from .productnests import products
 from .registry import registered
+from .sharing import share
 
 __all__ = ["STUBS", "Program", "native", "needs_text"]
 
@@ -207,6 +209,14 @@ class _Builder(Values):
             with cgutils.if_unlikely(builder, builder.icmp_signed("==", status, self.const(_NO_MEMORY, "i8"))):
                 self.context.call_conv.return_user_exc(builder, MemoryError, ("an array inside of a step does not fit",))
         return [*([] if self.program.bare else [status]), *(builder.load(cell) for cell in self.results)]
+
+    def elsewhere(self, builder: Any, values: Mapping[Var, Any], arrays: Mapping[Base, tuple[Any, Any]]) -> _Builder:
+        """The same for another function, in which these values and arrays are known, and which nothing leaves."""
+        other = copy.copy(self)
+        other.builder, other.values, other.cells, other.frames, other.owned = builder, dict(values), {}, {}, {}
+        other.arrays = {base: _Array(self.context, builder, *given) for base, given in arrays.items()}
+        other.given = frozenset(arrays)
+        return other
 
     # ---------------------------------------------------------------------------------------------------- statements
     def block(self, block: Block) -> None:
@@ -391,6 +401,9 @@ class _Builder(Values):
                 self.values[v] = self.builder.load(self.cells.pop(v))
 
     def _for(self, s: For) -> None:
+        if s.team is not None:
+            share(self, s)
+            return
         nest = products(s)
         if nest is None:
             self._loop(s)

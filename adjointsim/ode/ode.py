@@ -114,7 +114,8 @@ class ODE:
                 for the methods "rodas5p", "sdirk2" and "implicit_euler".
     first_step, max_step, max_steps: the first step's size, the largest one's, and how many may be tried (default 100 000).
 
-    ``memory``, ``checkpoints``, ``directory`` and ``progress`` are those of :class:`.Simulation`, and so are the verbs.
+    ``memory``, ``checkpoints``, ``directory``, ``progress`` and ``threads`` are those of :class:`.Simulation`, and so are the
+    verbs.  (Threads share the loops of the steps that are taken, not of the search for them.)
 
     Raises ArgumentError and StructureError for arguments that make no problem; the verbs raise IntegrationError where the
     integration cannot go on.
@@ -150,6 +151,7 @@ class ODE:
         checkpoints: int | None = None,
         directory: Any = None,
         progress: bool | Callable[[int, int], object] = False,
+        threads: int | str = 1,
     ) -> None:
         self.tableau: Tableau = self._find(method)
         self.t_eval = times_of("t_eval", t_eval)
@@ -190,6 +192,7 @@ class ODE:
         if said and not isinstance(self.tableau, (RosenbrockTableau, DirkTableau)):
             raise ArgumentError(f"Got {said[0]}= and method={method!r}, but only stiff methods solve systems")
         self._bounds = {"memory": memory, "checkpoints": checkpoints, "directory": directory, "progress": progress}
+        self._bounds["threads"] = threads
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs = Programs()
         self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None

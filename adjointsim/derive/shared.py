@@ -1,0 +1,188 @@
+"""Loops whose iterations threads may share: each writes cells of its own, and nobody else's are read.
+
+A loop is shared if
+
+* it carries nothing, stops nowhere, and its body allocates nothing, cannot leave, and calls functions that write no arrays;
+* every array that it writes has an axis along which all of its accesses, loads too, are at the loop's variable plus one and
+  the same literal: then what an iteration writes is its own, whoever runs the others, and whenever.
+
+Different bases are different memory (see :mod:`.ir`).  So each cell is computed by the same operations in the same order as by
+one thread, to the same bits.  Loops in a shared loop are not shared again; others are, where they are of two axes at least, or
+in no loop at all.  Whether it is worth the while is decided when it runs, by an estimate of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from .build import Builder, Names
+from .ir import (
+    Alloc,
+    Atom,
+    Base,
+    Block,
+    Call,
+    Const,
+    Dim,
+    Fn,
+    For,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    bases_of,
+    defined,
+    inner_defined,
+    may_leave,
+    walk,
+)  # fmt: skip
+from .tangent import FreshNames
+from .team import PLACES
+
+__all__ = ["SUFFIX", "TEAM", "independent", "shared"]
+
+#: of the names of functions with shared loops
+SUFFIX = "_shared"
+
+#: the memory of a team of threads, which a kernel's caller brings
+TEAM = Base("team", "i8", 1, "local")
+
+_ALLOWED = (Let, Dim, Load, Store, If, For, While, Call)
+_USUAL = Const(8, "i8")  # iterations of an inner loop that are known only in it
+
+
+def shared(fn: Fn, functions: Iterable[Fn]) -> tuple[Fn, tuple[Fn, ...]]:
+    """A kernel's function and those that it calls, with loops that are shared by the threads of a team, whose memory is its
+    own; the same functions if there are none.  What was ``f`` is a new ``f_shared`` where loops of it are: others call it, too,
+    from loops that are shared."""
+    sharing = _Sharing({f.name: f for f in functions})
+    body, found = sharing.function(fn)
+    if not found:
+        return fn, tuple(functions)
+    memory = Alloc(TEAM, (Const(PLACES, "i8"),))
+    return replace(fn, body=(memory, *body)), sharing.called(functions)
+
+
+@dataclass
+class _Sharing:
+    known: Mapping[str, Fn]
+    made: dict[str, Fn | None] = field(default_factory=dict)  # by the names of those that they are made of; None: as it is
+    names: Names = field(default_factory=Names)
+
+    def function(self, fn: Fn) -> tuple[Block, bool]:
+        """The body of a function, and whether it has need of a team."""
+        before, self.names = self.names, FreshNames(fn)
+        body = self.block(fn.body, 0)
+        self.names = before
+        return body, any(TEAM in bases_of(s) for s in walk(body))
+
+    def called(self, functions: Iterable[Fn]) -> tuple[Fn, ...]:
+        """All functions, what is called before what calls it."""
+        out: list[Fn] = []
+        for f in functions:
+            out.append(f)
+            made = self.made.get(f.name)
+            if made is not None:
+                out.append(made)
+        return tuple(out)
+
+    def block(self, block: Block, depth: int) -> Block:
+        out: list[Stmt] = []
+        for s in block:
+            if isinstance(s, For) and independent(s) and (depth == 0 or any(isinstance(x, For) for x in walk(s.body))):
+                b = Builder(self.names, number=False)
+                work = _work(b, s)
+                out += [*b.stmts, replace(s, team=(TEAM, work))]
+                continue
+            if isinstance(s, If):
+                s = replace(s, then=self.block(s.then, depth), orelse=self.block(s.orelse, depth))
+            elif isinstance(s, (For, While)):
+                s = replace(s, body=self.block(s.body, depth + 1))
+            elif isinstance(s, Call) and s.fn in self.known:
+                made = self._made(self.known[s.fn])
+                if made is not None:
+                    s = replace(s, fn=made.name, args=(*s.args, TEAM), writes=(*s.writes, len(s.args)))
+            out.append(s)
+        return tuple(out)
+
+    def _made(self, fn: Fn) -> Fn | None:
+        if fn.name not in self.made:
+            body, found = self.function(fn)
+            self.made[fn.name] = Fn(f"{fn.name}{SUFFIX}", (*fn.params, TEAM), body, fn.results) if found else None
+        return self.made[fn.name]
+
+
+def _work(b: Builder, s: For) -> Atom:
+    """About how many statements all iterations of a loop run, by what is known before it."""
+    inside = {v for x in walk((s,)) for v in (*defined(x), *inner_defined(x))}
+
+    def of(block: Block) -> Atom:
+        plain = sum(isinstance(x, (Let, Load, Store, Call, If)) for x in block)
+        total: Atom = Const(1 + plain, "i8")
+        for x in block:
+            if isinstance(x, If):
+                inner = [of(x.then), of(x.orelse)]
+            elif isinstance(x, For):
+                count = _USUAL if isinstance(x.count, Var) and x.count in inside else x.count
+                inner = [b.op("mul", count, of(x.body))]
+            elif isinstance(x, While):
+                inner = [b.op("mul", _USUAL, of(x.body))]
+            else:
+                continue
+            for one in inner:
+                total = b.op("add", total, one)
+        return total
+
+    return b.op("mul", s.count, of(s.body))
+
+
+def independent(s: For) -> bool:
+    """Whether no iteration of a loop touches what another one writes."""
+    if s.carries or s.stop is not None or s.trips is not None:
+        return False
+    accesses: dict[Base, list[Load | Store]] = {}
+    written: set[Base] = set()
+    whole: set[Base] = set()  # given to functions, which may read all of it
+    offsets = {s.var: 0}
+    for inner in walk(s.body):
+        if not isinstance(inner, _ALLOWED) or may_leave(inner) or (isinstance(inner, Call) and inner.writes):
+            return False
+        if isinstance(inner, Call):
+            whole.update(bases_of(inner))
+        elif isinstance(inner, (Load, Store)):
+            accesses.setdefault(inner.base, []).append(inner)
+            if isinstance(inner, Store):
+                written.add(inner.base)
+        elif isinstance(inner, Let):
+            offset = _offset(inner, offsets)
+            if offset is not None:
+                offsets[inner.var] = offset
+    return bool(written) and written.isdisjoint(whole) and all(_apart(accesses[base], offsets) for base in written)
+
+
+def _offset(s: Let, offsets: Mapping[Var, int]) -> int | None:
+    """The literal by which an index differs from the loop's variable."""
+    if s.op not in ("add", "sub") or s.var.dt != "i8":
+        return None
+    a, b = s.args
+    if s.op == "add" and isinstance(a, Const):
+        a, b = b, a
+    if not (isinstance(a, Var) and a in offsets and isinstance(b, Const) and isinstance(b.value, int)):
+        return None
+    return offsets[a] + (b.value if s.op == "add" else -b.value)
+
+
+def _apart(accesses: list[Load | Store], offsets: Mapping[Var, int]) -> bool:
+    """Whether along some axis all indices are the loop's variable and the same literal, and none counts from the end."""
+    if any(access.wrap != "never" for access in accesses):
+        return False
+    for axis in range(accesses[0].base.rank):
+        indices = [access.index[axis] for access in accesses]
+        found = {offsets.get(a) if isinstance(a, Var) else None for a in indices}
+        if len(found) == 1 and None not in found:
+            return True
+    return False
