@@ -67,8 +67,9 @@ class ObservationsAtOnce:
                 executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, 0)
             else:
                 return None
-            if not executor.there():
-                return None
+            with executor.together():
+                if not executor.there():
+                    return None
         except Exception:
             return None
         self._executor = executor
@@ -94,7 +95,8 @@ def _done(call: Call, schedule: Schedule) -> tuple[CompiledExecutor, Ledger] | N
     n, began, back = schedule.n_steps, time.perf_counter(), schedule.slots > 0
     try:
         executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, schedule.slots)
-        well = executor.there_and_back() if back else executor.there()
+        with executor.together():
+            well = executor.there_and_back() if back else executor.there()
     except Exception:
         return None
     if not well:

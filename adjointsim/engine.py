@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -199,28 +199,41 @@ class CompiledExecutor(Executor):
         return [held[head][first : first + rows] for head, first in places]
 
     # --------------------------------------------------------------------------------------------------------- running
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._team is None else workers(self._team, self.problem.threads - 1)
+
     def _call(self, rows: np.ndarray) -> None:
         """Carry out rows."""
         ctl = self._ctl
         ctl[control.ROW], ctl[control.N] = 0, -1
+        team, back = self._team, bool(ctl[control.TURNED] < 0)
+        trial, together = self._given.states.trials[back], False
         while True:
             ctl[control.BUDGET] = self._budget
+            if team is not None:
+                together = trial.together()
+                team[0] = (self.problem.threads - 1) * together
+                ctl[control.BUDGET] = trial.steps(self._budget)
+                done = int(ctl[control.FORWARD] + ctl[control.VJPS])
             began = time.perf_counter()
             try:
-                with nullcontext() if self._team is None else workers(self._team, self.problem.threads - 1):
-                    status = self._driver(
-                        rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
-                        tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes,
-                        *self._own,
-                    )  # fmt: skip
+                status = self._driver(
+                    rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
+                    tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes,
+                    *self._own,
+                )  # fmt: skip
             except Exception as error:  # of code that is none of ours: a singular matrix
                 if self._kit.raises:
                     self._located(error)
                 raise
-            if status == PAUSE:
+            if team is not None:
+                trial.took(together, int(ctl[control.FORWARD] + ctl[control.VJPS]) - done, time.perf_counter() - began)
+            if status == PAUSE and (team is None or trial.pays is not None):
                 took = time.perf_counter() - began
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
                 self._given.states.budget = self._budget  # to begin with, the next time
+            elif status == PAUSE:
+                continue
             elif status == NEED:
                 self._tapes, self._peak = longer(self._tapes), 0
                 self._given.grew(self._tapes)

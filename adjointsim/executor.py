@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -149,6 +150,10 @@ class Executor(ABC):
         self.observations: Leaves = []  #: all observations, stacked along a first axis; complete from turn() on
         self.y_bar: Bars = []  #: from seed() on, the cotangent of the last state reached; new arrays for each seed()
         self.p_bar: Bars = []  #: the same for p; None for a leaf that is inert or not active
+
+    def together(self) -> AbstractContextManager[None]:
+        """Have the threads that share loops while this lasts, if there are such."""
+        return nullcontext()
 
     @abstractmethod
     def run(self, actions: np.ndarray) -> int:

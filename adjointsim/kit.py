@@ -23,6 +23,7 @@ from adjointsim.derive.shared import TEAM
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, leaf_specs, leaves_of
 from adjointsim.derive.summary import StepSummary, carries_tangents
+from adjointsim.derive.team import Trial
 from adjointsim.errors import StructureError
 from adjointsim.executor import Problem, Working
 from adjointsim.forms import Form
@@ -105,6 +106,7 @@ class _States:
         self.row_bytes = y.nbytes - size_of([y.memory[k] for k in self.followers])
         self.stand_ins = stand_ins(self.bars), stand_ins(self.bar_spares)
         self.budget = max(1, min(16, 2**20 // max(y.nbytes, 1)))  #: steps until a driver returns, at first
+        self.trials = Trial(), Trial()  #: whether threads that share loops pay, on the way there and back
 
 
 class Kit:

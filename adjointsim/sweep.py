@@ -268,6 +268,10 @@ class Sweep:
 
     def _carry_out(self) -> bool:
         """Carry out the rows at hand; True if the executor stopped in between, at the turn."""
+        with self.executor.together():
+            return self._carried_out()
+
+    def _carried_out(self) -> bool:
         runner, staging = self.executor if self._lanes is None else self._lanes, self._staging
         while len(self._ready):
             ready = self._ready if staging is None else self._ready[: staging.together(self._ready)]

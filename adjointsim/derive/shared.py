@@ -52,6 +52,9 @@ SUFFIX = "_shared"
 TEAM = Base("team", "i8", 1, "local")
 
 _ALLOWED = (Let, Dim, Load, Store, If, For, While, Call)
+_SIMPLE = frozenset({"add", "sub", "mul", "min2", "max2"})
+#: statements that it takes to write to a row which another thread has written to, at least: it is in the other one's cache
+_ROW = 100
 _USUAL = Const(8, "i8")  # iterations of an inner loop that are known only in it
 
 
@@ -118,26 +121,37 @@ class _Sharing:
 
 def _work(b: Builder, s: For) -> Atom:
     """About how many statements all iterations of a loop run, by what is known before it."""
-    inside = {v for x in walk((s,)) for v in (*defined(x), *inner_defined(x))}
+    inside: dict[Var, Stmt] = {v: x for x in walk((s,)) for v in (*defined(x), *inner_defined(x))}
 
-    def of(block: Block) -> Atom:
-        plain = sum(isinstance(x, (Let, Load, Store, Call, If)) for x in block)
-        total: Atom = Const(1 + plain, "i8")
+    def before(a: Atom) -> Atom | None:
+        """A value that is computed in the loop, computed before it; None if it differs from one iteration to the next."""
+        if isinstance(a, Const) or a not in inside:
+            return a
+        x = inside[a]
+        if isinstance(x, Dim):
+            return b.dim(x.base, x.axis)
+        if not isinstance(x, Let) or x.op not in _SIMPLE:
+            return None
+        args = [before(arg) for arg in x.args]
+        return None if None in args else b.op(x.op, *args)  # type: ignore[arg-type]
+
+    def of(block: Block, own: Var) -> Atom:
+        rows = {x.base for x in walk(block) if isinstance(x, Store) and own in x.index[:-1]}
+        total: Atom = Const(1 + sum(isinstance(x, (Let, Load, Store, Call, If)) for x in block) + _ROW * len(rows), "i8")
         for x in block:
             if isinstance(x, If):
-                inner = [of(x.then), of(x.orelse)]
+                inner = [of(x.then, own), of(x.orelse, own)]
             elif isinstance(x, For):
-                count = _USUAL if isinstance(x.count, Var) and x.count in inside else x.count
-                inner = [b.op("mul", count, of(x.body))]
+                inner = [b.op("mul", before(x.count) or _USUAL, of(x.body, x.var))]
             elif isinstance(x, While):
-                inner = [b.op("mul", _USUAL, of(x.body))]
+                inner = [b.op("mul", _USUAL, of(x.body, own))]
             else:
                 continue
             for one in inner:
                 total = b.op("add", total, one)
         return total
 
-    return b.op("mul", s.count, of(s.body))
+    return b.op("mul", s.count, of(s.body, s.var))
 
 
 def independent(s: For) -> bool:
@@ -161,7 +175,11 @@ def independent(s: For) -> bool:
             offset = _offset(inner, offsets)
             if offset is not None:
                 offsets[inner.var] = offset
-    return bool(written) and written.isdisjoint(whole) and all(_apart(accesses[base], offsets) for base in written)
+    if not written or not written.isdisjoint(whole):
+        return False
+    up = isinstance(s.lo, Const) and isinstance(s.step, Const) and s.step.value > 0  # type: ignore[operator]
+    least = s.lo.value if up else None  # type: ignore[union-attr]
+    return all(_apart(accesses[base], offsets, least) for base in written)  # type: ignore[arg-type]
 
 
 def _offset(s: Let, offsets: Mapping[Var, int]) -> int | None:
@@ -176,13 +194,15 @@ def _offset(s: Let, offsets: Mapping[Var, int]) -> int | None:
     return offsets[a] + (b.value if s.op == "add" else -b.value)
 
 
-def _apart(accesses: list[Load | Store], offsets: Mapping[Var, int]) -> bool:
-    """Whether along some axis all indices are the loop's variable and the same literal, and none counts from the end."""
-    if any(access.wrap != "never" for access in accesses):
-        return False
+def _apart(accesses: list[Load | Store], offsets: Mapping[Var, int], least: int | None) -> bool:
+    """Whether along some axis all indices are the loop's variable, of which the ``least`` value may be known, and the same
+    literal, and none counts from the end."""
+    bound = all(access.wrap == "never" for access in accesses)
     for axis in range(accesses[0].base.rank):
         indices = [access.index[axis] for access in accesses]
         found = {offsets.get(a) if isinstance(a, Var) else None for a in indices}
-        if len(found) == 1 and None not in found:
-            return True
+        if len(found) == 1:
+            (offset,) = found
+            if offset is not None and (bound or (least is not None and least + offset >= 0)):
+                return True
     return False

@@ -1,21 +1,20 @@
 """A team of threads that share loops: the one that runs a kernel, and workers that wait for it in compiled code.
 
 A kernel has the team's memory, an array of int64, and lays out in it which function to run over how many iterations
-(:func:`run`).  These are in as many parts as there are threads, and each part is in pieces.  A thread takes the pieces of its own part, which
-is the same one in the next loop, so that memory stays in its cache, and then what is left of others: where the system lets a
-worker wait, the others do its work.  All wait actively: a loop of some microseconds is worth sharing then.  Who runs an
-iteration makes no difference to any bit (see :mod:`.shared`).
+(:func:`run`).  These are in as many parts as there are threads, and each part is in one piece or a few.  A thread takes the
+pieces of its own part, which is the same one in the next loop, so that memory stays in its cache, and then what is left of
+others: where the system lets a worker wait, the others do its work.  All wait actively: a loop of some microseconds is worth
+sharing then.  Who runs an iteration makes no difference to any bit (see :mod:`.shared`).
 
 The memory has lines of :data:`LINE` places, so that what one thread writes is not in the way of others:
 
-    0                 how many workers there may be, and whether they shall go
-    EPOCH             counts loops; then the function's address, that of what it needs, its iterations, and the parts
-    DONE              how many pieces are done
-    TICKETS, LINE ..  of each part the epoch, and in the low half the next piece that nobody has taken
-    HERE, LINE ..     of each worker whether it is there
+    0               how many workers there may be, and whether they shall go
+    EPOCH           counts loops; then the function's address, that of what it needs, its iterations, the parts, their pieces
+    PARTS, LINE ..  of each part a ticket, the epoch and in the low half the pieces that nobody has taken yet; then those done
+    HERE, LINE ..   of each worker whether it is there
 
-A worker may be late and read a layout while the next one is written.  Tickets are closed before that: with what it has read it
-takes none.
+A worker may be late, and read a layout while the next one is written.  It cannot run anything by it: all pieces of its epoch
+have been taken then, and a ticket of another epoch it leaves alone.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -36,18 +36,19 @@ from numba.extending import intrinsic
 
 from .control import MOST_THREADS
 
-__all__ = ["LINE", "PLACES", "WORTH", "body_type", "run", "workers"]
+__all__ = ["LINE", "PLACES", "WORTH", "Trial", "body_type", "run", "workers"]
 
 LINE = 16
-EPOCH, DONE, TICKETS = LINE, 2 * LINE, 3 * LINE
-HERE = TICKETS + MOST_THREADS * LINE
+EPOCH, PARTS = LINE, 2 * LINE
+HERE = PARTS + MOST_THREADS * LINE
 PLACES = HERE + MOST_THREADS * LINE
 
 #: statements from which on a loop is shared: vectors of them take some microseconds, a few times as long as it takes to say so
-WORTH = 100_000
+WORTH = 20_000
 
-_PIECES = 4  # of a part
-_CLOSED = 2**31  # no such piece
+_TURN, _LEAST, _TURNS = 5e-4, 4, 4  # seconds and steps of one turn with workers or without, and turns of either kind
+_LONG = 50 * WORTH  # statements from which on parts are in pieces
+_PIECES = 4
 _PATIENCE = 4096  # looks before a thread that waits lets others run
 
 
@@ -85,11 +86,11 @@ def _put(typingctx: Any, team: Any, k: Any, value: Any) -> Any:
 
 @intrinsic
 def _take(typingctx: Any, team: Any, k: Any, ticket: Any) -> Any:
-    """Whether a ticket is still what it was; then it is the next one."""
+    """Whether a ticket is still what it was; then a piece of it is taken."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         team, k, ticket = args
-        place, after = _place(context, builder, sig.args[0], team, k), builder.add(ticket, ticket.type(1))
+        place, after = _place(context, builder, sig.args[0], team, k), builder.sub(ticket, ticket.type(1))
         return builder.extract_value(builder.cmpxchg(place, ticket, after, "acq_rel", "monotonic"), 1)
 
     return nb.boolean(team, nb.int64, nb.int64), build
@@ -138,19 +139,20 @@ def _rest(typingctx: Any, long: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _pieces(team: np.ndarray, epoch: int, rank: int, parts: int, function: int, needs: int, count: int) -> None:
+def _take_part(team: np.ndarray, epoch: int, rank: int) -> None:
     """Run pieces until all are taken, those of one's own part first."""
+    function, needs = _look(team, EPOCH + 1), _look(team, EPOCH + 2)
+    count, parts, pieces = _look(team, EPOCH + 3), _look(team, EPOCH + 4), _look(team, EPOCH + 5)
     for k in range(rank, rank + parts):
         part = k % parts
-        while True:
-            ticket = _look(team, TICKETS + LINE * part)
-            piece = ticket & 0xFFFFFFFF
-            if ticket >> 32 != epoch or piece >= _PIECES:
-                break
-            if _take(team, TICKETS + LINE * part, ticket):
-                at, pieces = part * _PIECES + piece, parts * _PIECES
-                _part(function, needs, count * at // pieces, count * (at + 1) // pieces)
-                _count(team, DONE)
+        place = PARTS + LINE * part
+        ticket = _look(team, place)
+        while ticket >> 32 == epoch and ticket & 0xFFFFFFFF > 0:
+            if _take(team, place, ticket):
+                at, every = part * pieces + (ticket & 0xFFFFFFFF) - 1, parts * pieces
+                _part(function, needs, count * at // every, count * (at + 1) // every)
+                _count(team, place + 1)
+            ticket = _look(team, place)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -163,22 +165,22 @@ def run(team: np.ndarray, function: int, needs: int, count: int, work: int) -> N
     if parts == 1:
         _part(function, needs, 0, count)
         return
-    epoch = (team[EPOCH] + 1) & 0x7FFFFFFF
-    for k in range(team[0] + 1):
-        _put(team, TICKETS + LINE * k, (epoch << 32) + _CLOSED)
+    epoch, pieces = (team[EPOCH] + 1) & 0x7FFFFFFF, _PIECES if work >= _LONG else 1
     _put(team, EPOCH + 1, function)
     _put(team, EPOCH + 2, needs)
     _put(team, EPOCH + 3, count)
     _put(team, EPOCH + 4, parts)
-    _put(team, DONE, 0)
+    _put(team, EPOCH + 5, pieces)
     for k in range(parts):
-        _put(team, TICKETS + LINE * k, epoch << 32)
+        _put(team, PARTS + LINE * k + 1, 0)
+        _put(team, PARTS + LINE * k, (epoch << 32) + pieces)
     _put(team, EPOCH, epoch)
-    _pieces(team, epoch, 0, parts, function, needs, count)
-    looks = 0
-    while _look(team, DONE) < parts * _PIECES:
-        looks += 1
-        _rest(looks > _PATIENCE)
+    _take_part(team, epoch, 0)
+    for k in range(parts):
+        looks = 0
+        while _look(team, PARTS + LINE * k + 1) < pieces:
+            looks += 1
+            _rest(looks > _PATIENCE)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -193,9 +195,7 @@ def _work(team: np.ndarray, rank: int) -> None:
             _rest(looks > _PATIENCE)
             continue
         seen, looks = epoch, 0
-        function, needs = _look(team, EPOCH + 1), _look(team, EPOCH + 2)
-        count, parts = _look(team, EPOCH + 3), _look(team, EPOCH + 4)
-        _pieces(team, epoch, rank % parts, parts, function, needs, count)
+        _take_part(team, epoch, rank)
     _put(team, HERE + LINE * rank, 0)
 
 
@@ -205,6 +205,37 @@ def _compile() -> None:
     team = np.zeros(PLACES, np.int64)
     team[1] = 1
     _work(team, 1)
+
+
+class Trial:
+    """Whether workers save time in one direction of a sweep: that is tried, a few turns with them and a few without, and then known.
+
+    (It depends on sizes, caches, and on what else the machine has to do.)
+    """
+
+    def __init__(self) -> None:
+        self.pays: bool | None = None
+        self._rates: tuple[list[float], list[float]] = [], []  # seconds a step, in turns without and with workers
+
+    def together(self) -> bool:
+        """Whether the next steps are run with workers."""
+        alone, shared = self._rates
+        return len(shared) <= len(alone) if self.pays is None else self.pays
+
+    def steps(self, wanted: int) -> int:
+        """How many steps to run until the other way is tried, if at all."""
+        if self.pays is not None:
+            return wanted
+        last = self._rates[0][-1:] or [_TURN]
+        return max(1, min(wanted, int(_TURN / max(last[0], 1e-9)) + _LEAST))
+
+    def took(self, together: bool, steps: int, seconds: float) -> None:
+        """Hear what steps took."""
+        if self.pays is None and steps:
+            self._rates[together].append(seconds / steps)
+            alone, shared = self._rates
+            if len(alone) > _TURNS and len(shared) > _TURNS:  # the first turns are those that load and compile
+                self.pays = median(shared[1:]) < 0.95 * median(alone[1:])
 
 
 @contextmanager
