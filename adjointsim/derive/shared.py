@@ -6,6 +6,9 @@ A loop is shared if
 * every array that it writes has an axis along which all of its accesses, loads too, are at the loop's variable plus one and
   the same literal: then what an iteration writes is its own, whoever runs the others, and whenever.
 
+A loop of a kernel that is so but for sums which it carries keeps their terms in memory; a loop behind it adds them in the same
+order.
+
 Different bases are different memory (see :mod:`.ir`).  So each cell is computed by the same operations in the same order as by
 one thread, to the same bits.  Loops in a shared loop are not shared again; others are, where they are of two axes at least, or
 in no loop at all.  Whether it is worth the while is decided when it runs, by an estimate of the work.
@@ -17,7 +20,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .build import Builder, Names
+from .inequalities import CONSTANT, Form, plus, times
 from .ir import (
+    ONE,
+    ZERO,
     Alloc,
     Atom,
     Base,
@@ -34,6 +40,7 @@ from .ir import (
     Store,
     Var,
     While,
+    atoms_of,
     bases_of,
     defined,
     inner_defined,
@@ -63,7 +70,7 @@ def shared(fn: Fn, functions: Iterable[Fn]) -> tuple[Fn, tuple[Fn, ...]]:
     own; the same functions if there are none.  What was ``f`` is a new ``f_shared`` where loops of it are: others call it, too,
     from loops that are shared."""
     sharing = _Sharing({f.name: f for f in functions})
-    body, found = sharing.function(fn)
+    body, found = sharing.function(fn, owner=True)
     if not found:
         return fn, tuple(functions)
     memory = Alloc(TEAM, (Const(PLACES, "i8"),))
@@ -75,12 +82,15 @@ class _Sharing:
     known: Mapping[str, Fn]
     made: dict[str, Fn | None] = field(default_factory=dict)  # by the names of those that they are made of; None: as it is
     names: Names = field(default_factory=Names)
+    owner: bool = False  # whether the function's memory is the driver's
+    lets: Mapping[Var, Let] = field(default_factory=dict)  # the function's
 
-    def function(self, fn: Fn) -> tuple[Block, bool]:
+    def function(self, fn: Fn, owner: bool = False) -> tuple[Block, bool]:
         """The body of a function, and whether it has need of a team."""
-        before, self.names = self.names, FreshNames(fn)
+        before = self.names, self.owner, self.lets
+        self.names, self.owner, self.lets = FreshNames(fn), owner, {s.var: s for s in walk(fn.body) if isinstance(s, Let)}
         body = self.block(fn.body, 0)
-        self.names = before
+        self.names, self.owner, self.lets = before
         return body, any(TEAM in bases_of(s) for s in walk(body))
 
     def called(self, functions: Iterable[Fn]) -> tuple[Fn, ...]:
@@ -96,11 +106,13 @@ class _Sharing:
     def block(self, block: Block, depth: int) -> Block:
         out: list[Stmt] = []
         for s in block:
-            if isinstance(s, For) and independent(s) and (depth == 0 or any(isinstance(x, For) for x in walk(s.body))):
-                b = Builder(self.names, number=False)
-                work = _work(b, s)
-                out += [*b.stmts, replace(s, team=(TEAM, work))]
-                continue
+            if isinstance(s, For) and (depth == 0 or any(isinstance(x, For) for x in walk(s.body))):
+                before, loop, after = _sums_apart(s, self.names) if self.owner and depth == 0 else ([], s, [])
+                if independent(loop, _least(loop, self.lets)):
+                    b = Builder(self.names, number=False)
+                    work = _work(b, loop)
+                    out += [*before, *b.stmts, replace(loop, team=(TEAM, work)), *after]
+                    continue
             if isinstance(s, If):
                 s = replace(s, then=self.block(s.then, depth), orelse=self.block(s.orelse, depth))
             elif isinstance(s, (For, While)):
@@ -117,6 +129,32 @@ class _Sharing:
             body, found = self.function(fn)
             self.made[fn.name] = Fn(f"{fn.name}{SUFFIX}", (*fn.params, TEAM), body, fn.results) if found else None
         return self.made[fn.name]
+
+
+def _sums_apart(s: For, names: Names) -> tuple[list[Stmt], For, list[Stmt]]:
+    """A loop whose carries are sums, with an array for the terms of each, and a loop that adds them; else the loop alone."""
+    added = {x.var: x for x in s.body if isinstance(x, Let) and x.op == "add"}
+    used = [a for x in walk(s.body) for a in atoms_of(x) if isinstance(a, Var)]
+    terms: list[Atom] = []
+    for (v, _), y in zip(s.carries, s.yields, strict=True):
+        x = added.get(y)  # type: ignore[arg-type]
+        if x is None or v not in x.args or used.count(v) != 1 or y in used:
+            return [], s, []
+        terms.append(x.args[1] if x.args[0] == v else x.args[0])
+    if not terms or not (isinstance(s.lo, Const) and s.step == ONE):
+        return [], s, []
+    bases = [Base(names.fresh("terms"), v.dt, 1, "local") for v, _ in s.carries]
+    place = names.var("k", "i8")
+    body = [x for x in s.body if not (isinstance(x, Let) and x.var in s.yields)]
+    body.append(Let(place, "sub", (s.var, s.lo), s.line))
+    body += [Store(b, (place,), t, wrap="never", line=s.line, part=s.part) for b, t in zip(bases, terms, strict=True)]
+    loop = replace(s, carries=(), yields=(), results=(), body=tuple(body))
+    k = names.var("k", "i8")
+    loads = [Load(names.var("term", b.dt), b, (k,), "never", s.line, s.part) for b in bases]
+    sums = [names.var(v.name, v.dt) for v, _ in s.carries]
+    adds = [Let(y, "add", (v, x.var), s.line, s.part) for y, (v, _), x in zip(sums, s.carries, loads, strict=True)]
+    after = For(k, ZERO, s.count, ONE, s.carries, (*loads, *adds), tuple(sums), s.results, line=s.line, part=s.part)
+    return [Alloc(b, (s.count,), line=s.line, part=s.part) for b in bases], loop, [after]
 
 
 def _work(b: Builder, s: For) -> Atom:
@@ -154,8 +192,26 @@ def _work(b: Builder, s: For) -> Atom:
     return b.op("mul", s.count, of(s.body, s.var))
 
 
-def independent(s: For) -> bool:
-    """Whether no iteration of a loop touches what another one writes."""
+def _least(s: For, lets: Mapping[Var, Let]) -> int | None:
+    """The least value of a loop's variable, if that is a literal."""
+
+    def form(a: Atom) -> Form:
+        if isinstance(a, Const):
+            return {CONSTANT: int(a.value)}  # type: ignore[arg-type]
+        x = lets.get(a)
+        if x is not None and x.op in ("add", "sub"):
+            one, two = map(form, x.args)
+            return plus(one, two if x.op == "add" else times(-1, two))
+        return {a: 1}
+
+    if not (isinstance(s.step, Const) and s.step.value in (1, -1)):
+        return None
+    least = form(s.lo) if s.step.value == 1 else plus(form(s.lo), times(-1, form(s.count)), {CONSTANT: 1})
+    return least.get(CONSTANT, 0) if set(least) <= {CONSTANT} else None
+
+
+def independent(s: For, least: int | None) -> bool:
+    """Whether no iteration of a loop, whose variable is ``least`` or more, touches what another one writes."""
     if s.carries or s.stop is not None or s.trips is not None:
         return False
     accesses: dict[Base, list[Load | Store]] = {}
@@ -177,9 +233,7 @@ def independent(s: For) -> bool:
                 offsets[inner.var] = offset
     if not written or not written.isdisjoint(whole):
         return False
-    up = isinstance(s.lo, Const) and isinstance(s.step, Const) and s.step.value > 0  # type: ignore[operator]
-    least = s.lo.value if up else None  # type: ignore[union-attr]
-    return all(_apart(accesses[base], offsets, least) for base in written)  # type: ignore[arg-type]
+    return all(_apart(accesses[base], offsets, least) for base in written)
 
 
 def _offset(s: Let, offsets: Mapping[Var, int]) -> int | None:

@@ -208,7 +208,7 @@ def _compile() -> None:
 
 
 class Trial:
-    """Whether workers save time in one direction of a sweep: that is tried, a few turns with them and a few without, and then known.
+    """Whether workers save time in one direction of a sweep: that is tried, a few turns with them and without, and then known.
 
     (It depends on sizes, caches, and on what else the machine has to do.)
     """
