@@ -36,7 +36,7 @@ from numba.extending import intrinsic
 
 from .control import MOST_THREADS
 
-__all__ = ["LINE", "PLACES", "WORTH", "Trial", "body_type", "run", "workers"]
+__all__ = ["HERE", "LINE", "PARTS", "PLACES", "WORTH", "Trial", "body_type", "run", "workers"]
 
 LINE = 16
 EPOCH, PARTS = LINE, 2 * LINE
