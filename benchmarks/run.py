@@ -19,7 +19,7 @@ from benchmarks import compare, machine, scaling, tables
 from benchmarks.worker import LIBRARIES, workload_of
 from benchmarks.workload import NAMES, leaves
 
-PARTS = ("driver", "kernels", "schedules", "first_gradient", "long_step", "memory", "odes", "fits")
+PARTS = ("driver", "kernels", "schedules", "first_gradient", "long_step", "memory", "odes", "fits", "threads")
 
 
 def present(libraries: list[str]) -> list[str]:

@@ -9,6 +9,8 @@ A loop is shared if
 A loop of a kernel that is so but for sums which it carries keeps their terms in memory; a loop behind it adds them in the same
 order.
 
+Products of matrices are not shared: BLAS would be given other shapes, and its sums have the order that suits a shape.
+
 Different bases are different memory (see :mod:`.ir`).  So each cell is computed by the same operations in the same order as by
 one thread, to the same bits.  Loops in a shared loop are not shared again; others are, where they are of two axes at least, or
 in no loop at all.  Whether it is worth the while is decided when it runs, by an estimate of the work.
@@ -47,6 +49,7 @@ from .ir import (
     may_leave,
     walk,
 )  # fmt: skip
+from .productnests import products
 from .tangent import FreshNames
 from .team import PLACES
 
@@ -213,6 +216,8 @@ def _least(s: For, lets: Mapping[Var, Let]) -> int | None:
 def independent(s: For, least: int | None) -> bool:
     """Whether no iteration of a loop, whose variable is ``least`` or more, touches what another one writes."""
     if s.carries or s.stop is not None or s.trips is not None:
+        return False
+    if any(isinstance(x, For) and products(x) is not None for x in walk((s,))):
         return False
     accesses: dict[Base, list[Load | Store]] = {}
     written: set[Base] = set()

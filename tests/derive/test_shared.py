@@ -57,6 +57,12 @@ DEPENDENT = {
     "a stop": loop(load(B, I, J), store(A, I, J), stop=Var("s", "b1"), trips=Var("k", "i8")),
     "memory of its own": loop(Alloc(Base("c", "f8", 1, "local"), (M,)), store(A, I, J, value=T)),
     "may leave": loop(Raise(0), store(A, I, J, value=T)),
+    "products": loop(For(J, ZERO, M, ONE, (), (
+        For(Var("k", "i8"), ZERO, M, ONE, (), (
+            load(B, I, Var("k", "i8")), load(B, Var("k", "i8"), J, var=Var("z", "f8")),
+            Let(Var("w", "f8"), "mul", (X, Var("z", "f8"))), Store(A, (I, J), Var("w", "f8"), "add", "never", free=True),
+        ), (), ()),
+    ), (), ())),
     "calls what may leave": loop(Call("f", (I,), (X,), leaves=True), store(A, I, J)),
     "calls what writes": loop(Call("f", (A, I), (), writes=(0,)), store(A, I, J, value=T)),
     "sums what it writes": loop(Call("sum", (A, I), (X,)), store(A, I, J)),
