@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from adjointsim.derive import control
 from adjointsim.derive.api import longer, new_tapes, raise_site
 from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, STOP, TURN_ACTION
 from adjointsim.derive.emit import NEED
-from adjointsim.derive.scratch import zeros_of
+from adjointsim.derive.scratch import Memory, size_of, together, zeros_of
 from adjointsim.derive.spec import ScalarSpec
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
 from adjointsim.kit import Given, kit_of, stand_ins
@@ -27,6 +28,7 @@ from adjointsim.storage.arena import borrow_slots
 __all__ = ["CompiledExecutor"]
 
 _AT_HAND = 2**22  # bytes that are kept for the next call
+_SMALL = 2**16  # bytes of cotangents that are copied
 _SLICE = 0.1  # seconds between two returns to Python, which let Ctrl-C through
 
 _WHAT = {
@@ -35,6 +37,29 @@ _WHAT = {
     "observe_vjp": "the derivative of the observation at step", "misfit_vjp": "the derivative of the misfit of step",
     "until": "until= after step",
 }  # fmt: skip
+
+
+class _Bars:
+    """Memory for cotangents: those of a state, spare places, those of p."""
+
+    def __init__(self, *memory: Memory) -> None:
+        found, vectors = together([*itertools.chain(*memory)])
+        one, many = len(memory[0]), len(memory[0]) + len(memory[1])
+        self.arrays = tuple(found[:one]), tuple(found[one:many]), tuple(found[many:])
+        self.vectors = list(vectors.values())
+
+
+@lru_cache(maxsize=64)
+def _rows_there(n: int) -> np.ndarray:
+    """The actions of a run to y_n."""
+    return np.array([(ADVANCE, 0, n - 1, -1), (TURN_ACTION, n - 1, n, -1)], np.int64)
+
+
+@lru_cache(maxsize=64)
+def _rows_back(n: int) -> np.ndarray:
+    """The actions of a gradient that stores every state of n steps."""
+    rows = [(RECORD, 0, n, 0), (TURN_ACTION, n - 1, n, n - 1), (SEED_ACTION, n, n, n - 1), (REVERSE, 0, n, 0)]
+    return np.array(rows, np.int64)
 
 
 class CompiledExecutor(Executor):
@@ -69,6 +94,7 @@ class CompiledExecutor(Executor):
         self._obs = tuple([np.zeros((k, *shape), dtype) for shape, dtype in given.sizes.observation])
         self._obs_work = tuple(zeros_of(seen))
         self.observation_spec = kit.observed_spec
+        self._kept: _Bars | None = None
         # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
         self._ba, self._bb = (tuple(zeros_of(memory)) for memory in states.stand_ins)
         self._pb, self._obs_bar = tuple(zeros_of(stand_ins(given.p_bars))), tuple(zeros_of(stand_ins(seen, 1)))
@@ -94,7 +120,8 @@ class CompiledExecutor(Executor):
             return
         given = self._given
         self.p, given.y0, given.p, given.captures = [], [], [], {}
-        self._ba = self._bb = self._pb = ()
+        if self._kept is None:
+            self._ba = self._bb = self._pb = ()
         self.y, self.y_bar, self.p_bar, self._own[::2] = [], [], [], [()] * (len(self._own) // 2)
         self._kit.idle.append(self)
 
@@ -125,8 +152,8 @@ class CompiledExecutor(Executor):
 
     def there(self) -> bool:
         """Run to y_N, storing nothing, as :meth:`run` and :meth:`turn` do; whether all is finite there.  There must be steps."""
-        n, last = self.problem.n_steps, self.problem.n_steps - 1
-        self._call(np.array([(ADVANCE, 0, last, -1), (TURN_ACTION, last, n, -1)], np.int64))
+        n = self.problem.n_steps
+        self._call(_rows_there(n), 2)
         self.y, self._terminal_sum = self._last, 0.0
         self._stack_observations()
         if self._kit.terminal is not None:
@@ -137,31 +164,36 @@ class CompiledExecutor(Executor):
     def there_and_back(self) -> bool:
         """Store every state, and come back from a seed of 1 for the value, as a sweep of the schedule "store-all" does with
         :meth:`run`, :meth:`turn` and :meth:`seed`; whether all is finite then.  There must be steps."""
-        n, last = self.problem.n_steps, self.problem.n_steps - 1
-        rows = [(RECORD, 0, n, 0), (TURN_ACTION, last, n, last), (SEED_ACTION, n, n, last), (REVERSE, 0, n, 0)]
-        whole = np.array(rows, np.int64)
+        rows = _rows_back(self.problem.n_steps)
         self._position, self._seeds[0], self._terminal_sum = (0, 0), 1.0, 0.0
         terminal, seen = self._kit.terminal, bool(self._obs)
         if seen and not self._peak:  # the first time; they are only read
             self._seed_observations(None)
-        self._new_bars()
-        self._call(whole[: 3 if seen and terminal is None else 2])
+        self._new_bars(keep=True)
+        self._call(rows, 3 if seen and terminal is None else 2)
         self.y = self._last
-        self._look()
         if terminal is not None:
+            self._look()
             leaves = [*self.y, *self.p]
             self._terminal_sum = terminal.value(leaves)
             bars = terminal.vjp(leaves, 1.0)
             accumulate(self.y_bar, bars[: len(self.y)])
             accumulate(self.p_bar, bars[len(self.y) :])
             if seen:
-                self._call(whole[2:3])
-        if not (math.isfinite(sum(self.totals)) and finite(self.y) and finite(self.y_bar)):
+                self._call(rows, 3, 2)
+        if not (math.isfinite(sum(self.totals)) and finite(self.y) and self._finite_bars()):
             return False  # (what is added to p_bar stays there)
-        self._call(whole[3:])
+        self._call(rows, 4, 3)
         self._look()
         if not self._peak:  # as long as it is used
             self._peak = self._held() + max(self._given.terminal_bytes[0] - nbytes(self._obs_bar), 0)
+        return self._finite_bars()
+
+    def _finite_bars(self) -> bool:
+        """Whether the cotangents are finite."""
+        if self._kept is not None and finite(self._kept.vectors):
+            return True  # and so are spare places
+        self._look()
         return finite(self.y_bar) and finite(self.p_bar)
 
     @classmethod
@@ -194,16 +226,16 @@ class CompiledExecutor(Executor):
         return [held[head][first : first + rows] for head, first in places]
 
     # --------------------------------------------------------------------------------------------------------- running
-    def _call(self, rows: np.ndarray) -> None:
-        """Carry out rows."""
-        ctl = self._ctl
-        ctl[control.ROW], ctl[control.N] = 0, -1
+    def _call(self, rows: np.ndarray, end: int | None = None, first: int = 0) -> None:
+        """Carry out rows, or some of them."""
+        ctl, end = self._ctl, len(rows) if end is None else end
+        ctl[control.ROW], ctl[control.N] = first, -1
         while True:
             ctl[control.BUDGET] = self._budget
             began = time.perf_counter()
             try:
                 status = self._driver(
-                    rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
+                    rows, end, ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
                     tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes,
                     *self._own,
                 )  # fmt: skip
@@ -279,12 +311,23 @@ class CompiledExecutor(Executor):
             pairs = zip(self._obs, self._kit.observed_leaves, strict=True)
             self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in pairs]
 
-    def _new_bars(self) -> None:
-        """Begin a way back with zero cotangents of y_N and of p."""
-        ctl = self._ctl
-        states = self._given.states
-        self._ba, self._bb = tuple(zeros_of(states.bars)), tuple(zeros_of(states.bar_spares))
-        self._pb = tuple(zeros_of(self._given.p_bars))
+    @property
+    def keeps_bars(self) -> bool:
+        """Whether the cotangents are in memory that the next run overwrites."""
+        return self._kept is not None
+
+    def _new_bars(self, keep: bool = False) -> None:
+        """Begin a way back with zero cotangents of y_N and of p; in memory that is kept for the next one, if it is to ``keep`` what
+        is small."""
+        ctl, given = self._ctl, self._given
+        kept = self._kept = self._kept if keep else None
+        memory = given.states.bars, given.states.bar_spares, given.p_bars
+        if kept is not None:
+            for vector in kept.vectors:
+                vector.fill(0)
+        elif keep and sum(map(size_of, memory)) <= _SMALL:
+            kept = self._kept = _Bars(*memory)
+        self._ba, self._bb, self._pb = kept.arrays if kept is not None else map(tuple, map(zeros_of, memory))
         ctl[control.MOVED_BARS], ctl[control.TURNED], ctl[control.UNOBSERVED] = 0, -1, len(self.problem.observe_at)
 
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
@@ -399,7 +442,7 @@ class CompiledExecutor(Executor):
         if not self.problem.n_steps:
             return now
         if self._last_slot >= 0:
-            now = self.stored(self._last_slot)
+            now = self.stored(self._last_slot) if self._kit.hands_on else now
         free = dict(zip(self._kit.step.spares, spare, strict=True))
         return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.last)]
 

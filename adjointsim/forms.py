@@ -7,6 +7,7 @@ forms are one object as long as they are remembered, so that what is made for on
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, differentiable, leaves_of
-from adjointsim.leaves import Leaves, Shapes, leaves_in, shapes_of, spec_of
+from adjointsim.leaves import Bars, Leaves, Shapes, builder, leaves_in, shapes_of, spec_of
 
-__all__ = ["Form", "form_of", "read"]
+__all__ = ["Form", "Known", "form_of", "read"]
 
 _KEPT = 1024
+_FEW = 64  # choices of leaves of a structure
 
 
 class Kind:
@@ -26,6 +28,17 @@ class Kind:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self._builders: dict[tuple[tuple[bool, ...], bool], Callable[[Bars], Any]] = {}
+
+    def bar(self, bars: Bars, copy: bool) -> Any:
+        """What :func:`.leaves.unflatten_bar` makes of bars; with arrays of its own if it is to ``copy``."""
+        key = tuple([bar is not None for bar in bars]), copy
+        found = self._builders.get(key)
+        if found is None:
+            if len(self._builders) >= _FEW:
+                self._builders.clear()
+            found = self._builders[key] = builder(self.spec, *key)
+        return found(bars)
 
 
 @lru_cache(maxsize=_KEPT)
@@ -66,6 +79,14 @@ class Form:
 def form_of(spec: Spec, shapes: Shapes) -> Form:
     """The form of leaves of a structure."""
     return Form(spec, shapes, _kind(spec))
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A value that has been read before: finite leaves that nobody writes.  It may stand for the value where a verb reads one."""
+
+    form: Form
+    leaves: Leaves
 
 
 _seen: dict[Any, Form] = {}

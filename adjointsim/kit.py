@@ -116,6 +116,7 @@ class Kit:
         self.step = self.model.summary.step
         self.floats = self.step.floats
         self.last = self.step.last(1)  # where the leaves of y_N are, if there is a step
+        self.hands_on = any(leaf is not None for leaf in self.last)  # from the state before
         first, self.second = problem.first or problem, problem.first is not None
         self.own, self.given = len(first.y.leaves), len(first.p.leaves)  # leaves that are no tangents
         self.terminal: ScalarKernel | None = None
@@ -135,8 +136,18 @@ class Kit:
         self.measured = self._measured(len(problem.p.leaves))
         self.sizes: dict[Hashable, _Sizes] = {}
         self.idle: list[Any] = []  # an executor that is not in use, at most
+        captures = {verb: [c.identity for c in k.entry.captures] for verb, k in self.kernels.items()}
+        distinct = {c.identity: c for k in self.kernels.values() for c in k.entry.captures}
+        places = {identity: j for j, identity in enumerate(distinct)}
+        self._captured = list(distinct.values())
+        self._captures = {verb: [places[identity] for identity in own] for verb, own in captures.items()}
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
+
+    def looked_up(self) -> dict[str, Arrays]:
+        """What each kernel captures, as it is now; what several do is looked up once."""
+        values = [capture.value() for capture in self._captured]
+        return {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when this was made."""
@@ -227,6 +238,15 @@ _kits: Cache[Kit] = Cache(64)
 
 def kit_of(problem: Problem, reverse: bool) -> Kit:
     """The kit of a problem; without ``reverse`` there is no way back."""
+    note = "kit", reverse
+    found = problem.notes.get(note)
+    if found is None or found.stale():
+        found = problem.notes[note] = _shared_kit(problem, reverse)
+    return found
+
+
+def _shared_kit(problem: Problem, reverse: bool) -> Kit:
+    """That of all problems of the same functions and structures."""
     given = problem.step, problem.running, problem.observe, problem.misfit, problem.until, problem.terminal
     functions = [None if f is None else plain_function(f) for f in given]
     if any(plain is None and f is not None for plain, f in zip(functions, given, strict=True)):
@@ -240,7 +260,7 @@ class Given:
 
     def __init__(self, kit: Kit, problem: Problem, y0: Leaves, p: Leaves) -> None:
         self.kit, self.problem, self.y0, self.p = kit, problem, y0, p
-        self.captures = {verb: tuple([c.value() for c in k.entry.captures]) for verb, k in kit.kernels.items()}
+        self.captures = kit.looked_up()
         self.states = kit.states(problem.y)
         self.p_bars = [leaf for leaf, on in zip(problem.p.memory, problem.p_active, strict=True) if on]
         self.sizes = kit.sizes_of(self)

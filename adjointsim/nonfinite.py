@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjointsim.derive.spec import Spec
 from adjointsim.errors import NonFiniteError
 from adjointsim.executor import Executor, Problem
+from adjointsim.forms import Known, read
 from adjointsim.leaves import Bars, Leaves, first_nonfinite
 from adjointsim.rows import Watcher, Within
 from adjointsim.schedules import ADVANCE, REVERSE
@@ -18,7 +19,7 @@ from adjointsim.schedules import ADVANCE, REVERSE
 if TYPE_CHECKING:
     from adjointsim.sweep import Sweep
 
-__all__ = ["check_bars", "check_given", "check_gradient_finite", "check_solution_finite"]
+__all__ = ["check_bars", "check_given", "check_gradient_finite", "check_solution_finite", "given"]
 
 #: a range of so many steps is looked through one by one, a longer one first in pieces
 _FEW = 1000
@@ -34,6 +35,15 @@ def check_given(leaves: Leaves | Bars, spec: Spec, name: str) -> None:
         path, index, number = found
         message = f"Got {_item(path, index)} = {number}, but expected finite numbers"
         raise NonFiniteError(message, step=None, n_steps=None, leaf=path, index=index, direction="forward")
+
+
+def given(value: Any, name: str, copy: bool) -> Known:
+    """What the user gave, read; NonFiniteError if it has a NaN or Inf.  Arrays that are leaves already are copied with ``copy``."""
+    if type(value) is Known:
+        return value
+    form, leaves = read(value, name, copy=copy)
+    check_given(leaves, form.spec, name)
+    return Known(form, leaves)
 
 
 def check_solution_finite(executor: Executor, again: Callable[[int], Executor]) -> None:

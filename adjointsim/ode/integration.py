@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adjointsim.derive.api import Kept
-from adjointsim.forms import Form
+from adjointsim.forms import Known
 from adjointsim.leaves import Leaves
 
 from .inputs import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL, UNKNOWN
@@ -22,6 +22,16 @@ MOST_STEPS = 100_000
 
 _SLICE = 0.1  # seconds between two looks at the keyboard
 _ROOM = 4096  # steps recorded between two returns
+
+
+class _Kept(Kept):
+    """Memory for the numbers that an integration is given, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.floats, self.integers = np.zeros(4), np.zeros(3, np.int64)
+        #: the same as leaves
+        self.numbers = [own[k : k + 1] for own in (self.floats, self.integers) for k in range(len(own))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +53,19 @@ class Found:
 
 
 def integrate(
-    program: Program, knots: Knots, y: Leaves, p: Leaves, control: Leaves, c_form: Form, first: float, most: int
+    program: Program, knots: Knots, y: Leaves, p: Known, control: Known, first: float, most: int
 ) -> Found:
-    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``: the leaves of a
-    :class:`.Control` whose p is None, of form ``c_form``.
+    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``, a :class:`.Control` whose p is
+    None.
 
     ``first`` is the size of the first step, 0 to find it.
     """
-    kernel = program.integration(c_form)
+    kernel = program.integration(control.form)
     try:
         kept = kernel.idle.pop()  # which is atomic: nobody else has it
     except IndexError:
-        kept = Kept()
+        kept = _Kept()
+    looks, given = (program.start, p.form, control.form), [*p.leaves, *control.leaves]
     t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
     rejected = evaluations = used = 0
@@ -63,21 +74,21 @@ def integrate(
     while True:
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
-        numbers = [np.array([x]) for x in (t, guess, before, last)] + [np.array([k], np.int64) for k in (knot, tries, fired)]
+        kept.floats[:], kept.integers[:] = (t, guess, before, last), (knot, tries, fired)
         try:
-            out = kernel.value([*numbers, *y, *p, *control], kept)
+            out = kernel.value([*kept.numbers, *y, *given], kept, looks)
         except Exception as error:  # of the user's functions, or a singular matrix: in which step?
-            kept = Kept()
+            kept = _Kept()
             if tries > 1:
                 tries, fewer = tries // 8, True
                 continue
             error.add_note(f"adjointsim: that step of {program.method.tableau.name} begins at t={t!r}")
             raise
         took = time.perf_counter() - began
-        status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
-        t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
-        (knot, fired, other), y, logs = (int(leaf[0]) for leaf in out[8:11]), [leaf.copy() for leaf in out[11:-3]], out[-3:]
-        records.append([log[:rows].copy() for log in logs])
+        status, rows, refused, asked, knot, fired, other = kept.cells["i8"].tolist()
+        t, guess, before, last = kept.cells["f8"][:4].tolist()
+        y = [leaf.copy() for leaf in out[11:-3]]
+        records.append([log[:rows].copy() for log in out[-3:]])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
             failed = "the step size became too small for the time to change"

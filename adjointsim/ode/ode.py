@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
-from adjointsim.forms import Form, read
+from adjointsim.forms import Form, Known, read
 from adjointsim.leaves import Leaves, flatten, spec_of
 from adjointsim.results import Gradient, SolutionTangent
 from adjointsim.simulation import Simulation
@@ -192,7 +192,7 @@ class ODE:
         self._bounds = {"memory": memory, "checkpoints": checkpoints, "directory": directory, "progress": progress}
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs = Programs()
-        self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None
+        self._control: tuple[Knots, tuple[float, float, float], Known] | None = None
         self._steps: tuple[tuple[Knots, float | None, int], Steps] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -305,7 +305,7 @@ class ODE:
             self._programs[key] = found
         return found
 
-    def control(self, rtol: Any, atol: Any) -> tuple[Form, Leaves]:
+    def control(self, rtol: Any, atol: Any) -> Known:
         """What bounds the steps: a Control whose p is None, for tolerances as they are now."""
         k, numbers = self.stops, (rtol, atol, self.max_step)
         fixed = all(type(x) is float for x in numbers)  # else they may change in place
@@ -315,7 +315,7 @@ class ODE:
             None, k.times, k.begins, k.ends, k.fire, ((k.fire != 0) | (k.begins != k.times)).astype(np.int64), k.sign, rtol,
             atol, self.max_step, *room(),
         )  # fmt: skip
-        found = read(control, "control", copy=True)
+        found = Known(*read(control, "control", copy=True))
         if fixed:
             self._control = k, numbers, found
         return found
