@@ -47,6 +47,7 @@ class _Bars:
         one, many = len(memory[0]), len(memory[0]) + len(memory[1])
         self.arrays = tuple(found[:one]), tuple(found[one:many]), tuple(found[many:])
         self.vectors = list(vectors.values())
+        self.seen: dict[int, tuple[Bars, Bars]] = {}  # the cotangents of y and p, by how often buffers have moved on
 
 
 @lru_cache(maxsize=64)
@@ -119,7 +120,7 @@ class CompiledExecutor(Executor):
         if self._kit.idle or self._peak > _AT_HAND:
             return
         given = self._given
-        self.p, given.y0, given.p, given.captures = [], [], [], {}
+        self.p, given.y0, given.p, given.captured, given.captures = [], [], [], [], {}
         if self._kept is None:
             self._ba = self._bb = self._pb = ()
         self.y, self.y_bar, self.p_bar, self._own[::2] = [], [], [], [()] * (len(self._own) // 2)
@@ -147,7 +148,8 @@ class CompiledExecutor(Executor):
         self._given.y0, self._given.p, self.p = y0, p, p
         for own, leaf in zip(self._a, y0, strict=True):
             own[...] = leaf
-        self._ctl[: control.SHARED], self._sums[:], self._tapes[2][:] = 0, 0.0, 0
+        for own in (self._ctl[: control.SHARED], self._sums, self._tapes[2]):
+            own.fill(0)
         self._ctl[control.N], self._ctl[control.TURNED] = -1, self.problem.n_steps
 
     def there(self) -> bool:
@@ -317,8 +319,8 @@ class CompiledExecutor(Executor):
         return self._kept is not None
 
     def _new_bars(self, keep: bool = False) -> None:
-        """Begin a way back with zero cotangents of y_N and of p; in memory that is kept for the next one, if it is to ``keep`` what
-        is small."""
+        """Begin a way back with zero cotangents of y_N and of p; if it is to ``keep`` them and they are small, in memory that is
+        kept for the next one."""
         ctl, given = self._ctl, self._given
         kept = self._kept = self._kept if keep else None
         memory = given.states.bars, given.states.bar_spares, given.p_bars
@@ -404,12 +406,23 @@ class CompiledExecutor(Executor):
     def _look(self) -> None:
         """Let ``y_bar`` and ``p_bar`` be the buffers that hold them now."""
         if self._ctl[control.TURNED] < 0:
-            held, p_bars = (*self._ba, *self._bb), iter(self._pb)
-            order, _ = self._kit.order(True, -int(self._ctl[control.MOVED_BARS]))
-            self.y_bar: Bars = [None] * len(self.y)
-            for k, place in zip(self._kit.floats, order, strict=True):
-                self.y_bar[k] = held[place]
-            self.p_bar = [next(p_bars) if on else None for on in self.problem.p_active]
+            turns = -int(self._ctl[control.MOVED_BARS]) % self._kit.step.period
+            seen = {} if self._kept is None else self._kept.seen
+            found = seen.get(turns)
+            if found is None:
+                if len(seen) >= 16:
+                    seen.clear()
+                found = seen[turns] = self._bars_after(turns)
+            self.y_bar, self.p_bar = found
+
+    def _bars_after(self, turns: int) -> tuple[Bars, Bars]:
+        """The cotangents of y and of p once buffers have moved on so often."""
+        held, p_bars = (*self._ba, *self._bb), iter(self._pb)
+        order, _ = self._kit.order(True, turns)
+        y_bar: Bars = [None] * len(self.y)
+        for k, place in zip(self._kit.floats, order, strict=True):
+            y_bar[k] = held[place]
+        return y_bar, [next(p_bars) if on else None for on in self.problem.p_active]
 
     @property
     def totals(self) -> tuple[float, float, float]:
@@ -438,13 +451,16 @@ class CompiledExecutor(Executor):
     @property
     def _last(self) -> Leaves:
         """y_N, after the turn."""
+        kit = self._kit
         now, spare = self._placed
         if not self.problem.n_steps:
             return now
+        if not kit.hands_on:
+            return spare
         if self._last_slot >= 0:
-            now = self.stored(self._last_slot) if self._kit.hands_on else now
-        free = dict(zip(self._kit.step.spares, spare, strict=True))
-        return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.last)]
+            now = self.stored(self._last_slot)
+        free = dict(zip(kit.step.spares, spare, strict=True))
+        return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(kit.last)]
 
     def _held(self) -> int:
         """The bytes of all arrays at hand."""

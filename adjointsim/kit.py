@@ -32,6 +32,7 @@ __all__ = ["Arrays", "Given", "Kit", "kit_of", "model_of", "stand_ins"]
 
 _models: Cache[CompiledModel] = Cache(64)
 _KEPT = 16  # shapes that a kit remembers
+_P_BARS = "p_bars"  # the note that holds the memory of the cotangents of p
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -144,10 +145,12 @@ class Kit:
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
 
-    def looked_up(self) -> dict[str, Arrays]:
-        """What each kernel captures, as it is now; what several do is looked up once."""
+    def looked_up(self) -> tuple[Leaves, dict[str, Arrays]]:
+        """What kernels capture, as it is now, and what each does; what several do is looked up once."""
+        if not self._captured:
+            return [], dict.fromkeys(self.kernels, ())
         values = [capture.value() for capture in self._captured]
-        return {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
+        return values, {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when this was made."""
@@ -188,8 +191,7 @@ class Kit:
         """What memory the kernels take for these inputs."""
         if self.measured is None:
             return given.measure()
-        captured = [c.shape for captures in given.captures.values() for c in captures]
-        key = given.problem.y, *[given.p[j].shape for j in self.measured], *captured
+        key = given.problem.y, *[given.p[j].shape for j in self.measured], *[c.shape for c in given.captured]
         found = self.sizes.get(key)
         if found is None:
             if len(self.sizes) >= _KEPT:
@@ -260,9 +262,12 @@ class Given:
 
     def __init__(self, kit: Kit, problem: Problem, y0: Leaves, p: Leaves) -> None:
         self.kit, self.problem, self.y0, self.p = kit, problem, y0, p
-        self.captures = kit.looked_up()
+        self.captured, self.captures = kit.looked_up()
         self.states = kit.states(problem.y)
-        self.p_bars = [leaf for leaf, on in zip(problem.p.memory, problem.p_active, strict=True) if on]
+        self.p_bars: Memory | None = problem.notes.get(_P_BARS)
+        if self.p_bars is None:
+            self.p_bars = [leaf for leaf, on in zip(problem.p.memory, problem.p_active, strict=True) if on]
+            problem.notes[_P_BARS] = self.p_bars
         self.sizes = kit.sizes_of(self)
 
     @cached_property

@@ -11,8 +11,8 @@ import numpy as np
 from adjointsim.derive.spec import Spec
 from adjointsim.errors import NonFiniteError
 from adjointsim.executor import Executor, Problem
-from adjointsim.forms import Known, read
-from adjointsim.leaves import Bars, Leaves, first_nonfinite
+from adjointsim.forms import Known, read_all
+from adjointsim.leaves import Bars, Leaves, finite, first_nonfinite
 from adjointsim.rows import Watcher, Within
 from adjointsim.schedules import ADVANCE, REVERSE
 
@@ -38,11 +38,12 @@ def check_given(leaves: Leaves | Bars, spec: Spec, name: str) -> None:
 
 
 def given(value: Any, name: str, copy: bool) -> Known:
-    """What the user gave, read; NonFiniteError if it has a NaN or Inf.  Arrays that are leaves already are copied with ``copy``."""
+    """What the user gave, read; NonFiniteError if it has a NaN or Inf.  With ``copy`` no array is the user's."""
     if type(value) is Known:
         return value
-    form, leaves = read(value, name, copy=copy)
-    check_given(leaves, form.spec, name)
+    form, leaves, numbers = read_all(value, name, copy)
+    if not finite(numbers):
+        check_given(leaves, form.spec, name)
     return Known(form, leaves)
 
 

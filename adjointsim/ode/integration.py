@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,10 +33,16 @@ class _Kept(Kept):
         #: the same as leaves
         self.numbers = [own[k : k + 1] for own in (self.floats, self.integers) for k in range(len(own))]
 
+    def set(self, t: float, guess: float, before: float, last: float, knot: int, tries: int, fired: int) -> None:
+        """Let these be the numbers."""
+        floats, integers = self.floats, self.integers
+        floats[0], floats[1], floats[2], floats[3] = t, guess, before, last
+        integers[0], integers[1], integers[2] = knot, tries, fired
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The steps of an integration, or of its beginning if it could not go on from (t, y): then ``failed`` says why.
+
+class Found(NamedTuple):
+    """The steps of an integration, or of its beginning if it could not go on from (t, y): then ``failed`` says why.  ``y`` is
+    that state only then.
 
     ``evaluations`` of the right-hand side, ``rejected`` steps; ``h`` is the size of the step that would be next.
     """
@@ -74,7 +80,7 @@ def integrate(
     while True:
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
-        kept.floats[:], kept.integers[:] = (t, guess, before, last), (knot, tries, fired)
+        kept.set(t, guess, before, last, knot, tries, fired)
         try:
             out = kernel.value([*kept.numbers, *y, *given], kept, looks)
         except Exception as error:  # of the user's functions, or a singular matrix: in which step?
@@ -87,7 +93,6 @@ def integrate(
         took = time.perf_counter() - began
         status, rows, refused, asked, knot, fired, other = kept.cells["i8"].tolist()
         t, guess, before, last = kept.cells["f8"][:4].tolist()
-        y = [leaf.copy() for leaf in out[11:-3]]
         records.append([log[:rows].copy() for log in out[-3:]])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
@@ -104,15 +109,18 @@ def integrate(
         stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE, UNKNOWN)
         if failed is None and not stopped and knot < len(knots.times) and used >= most:
             failed = f"max_steps={most} steps were tried"
-        if failed is not None or stopped or knot >= len(knots.times):
+        if failed is None and (stopped or knot >= len(knots.times)):
+            break
+        y = [leaf.copy() for leaf in out[11:-3]]
+        if failed is not None:
             break
         if rows + refused >= tries and not fewer:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
     if not kernel.idle:
         kernel.idle.append(kept)
-    ends, lengths, landed = (np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*records, strict=True))
-    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
+    logs = records[0] if len(records) == 1 else [np.concatenate(parts) for parts in zip(*records, strict=True)]
+    return Found(Steps.of(knots, *logs), evaluations, rejected, failed, t, guess, y, stopped, stuck)
 
 
 def _event(program: Program, k: int) -> str:

@@ -308,7 +308,7 @@ class ODE:
     def control(self, rtol: Any, atol: Any) -> Known:
         """What bounds the steps: a Control whose p is None, for tolerances as they are now."""
         k, numbers = self.stops, (rtol, atol, self.max_step)
-        fixed = all(type(x) is float for x in numbers)  # else they may change in place
+        fixed = type(rtol) is float and type(atol) is float and type(self.max_step) is float  # else they may change in place
         if fixed and self._control is not None and self._control[0] is k and self._control[1] == numbers:
             return self._control[2]
         control = Control(

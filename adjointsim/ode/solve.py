@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -111,8 +110,9 @@ class Solve:
             time = None
         arrays = time, steps.length, begin, end, steps.fire if jumps else None, kind, target
         self.q = inputs_of(self.p, steps.count, arrays, self.ode.seed)
-        observed = self.ode.stops.observed
-        at = steps.state[observed[observed < len(steps.state)]]
+        stops = self.ode.stops
+        whole = len(steps.state) == len(stops.times)
+        at = steps.state[stops.observed if whole else stops.observed[stops.observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
         return program.simulation(self.ode._bounds).of_steps(steps.count, at)
 
@@ -265,23 +265,21 @@ class Solve:
         landed, ends = self.found.steps.landed, self.found.steps.time[1:]
         return tuple(ends[landed == -2 - k] for k in range(len(self.ode.events)))
 
-    @contextmanager
-    def named(self) -> Iterator[None]:
+    def named(self) -> _Named:
         """Errors of the simulation in the words of the user: names of his structures, times besides step numbers."""
-        try:
-            yield
-        except NonFiniteError as error:
-            raise NonFiniteError(
+        return _Named(self)
+
+    def in_words(self, error: Exception) -> Exception:
+        """An error of the simulation in the words of the user."""
+        if isinstance(error, NonFiniteError):
+            return NonFiniteError(
                 self._words(str(error)) + self._when(error.step), step=error.step, n_steps=error.n_steps,
                 leaf=self._words(error.leaf), index=error.index, direction=error.direction,
-            ) from None  # fmt: skip
-        except (ArgumentError, StructureError) as error:
-            raise type(error)(self._words(str(error))) from None
-        except Exception as error:
-            self._say_when(error)
-            if isinstance(error, ConvergenceError):
-                raise self._of_a_stage(error) from None
-            raise
+            )  # fmt: skip
+        if isinstance(error, (ArgumentError, StructureError)):
+            return type(error)(self._words(str(error)))
+        self._say_when(error)
+        return self._of_a_stage(error) if isinstance(error, ConvergenceError) else error
 
     def _of_a_stage(self, error: ConvergenceError) -> ConvergenceError:
         """The same in the words of the method, if it is of a stage."""
@@ -312,6 +310,22 @@ class Solve:
     def _when(self, step: int | None) -> str:
         time = self.found.steps.time
         return "" if step is None or not 0 <= step < len(time) else f" (t={float(time[step])!r})"
+
+
+class _Named:
+    """A context in which errors are put into the words of a user."""
+
+    def __init__(self, solve: Solve) -> None:
+        self.solve = solve
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception):
+            own = self.solve.in_words(error)
+            if own is not error:
+                raise own from None
 
 
 @lru_cache(maxsize=256)
