@@ -173,8 +173,8 @@ def leaves_in(value: Any, spec: Spec, copy: bool) -> Leaves:
 
 @lru_cache(maxsize=256)
 def reader(spec: Spec) -> Callable[[Any, bool], tuple[Leaves, Leaves]]:
-    """What :func:`leaves_in` does for a structure, as a function of the value and of whether to copy; besides it gives all numbers
-    in fewer arrays, for those of one dtype are read together.
+    """What :func:`leaves_in` does for a structure, as a function of the value and of whether to copy; and all numbers in fewer
+    arrays, for those of one dtype are read together.
 
     A text for each structure: going through a structure takes longer than reading it.
     """
