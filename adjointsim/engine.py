@@ -66,13 +66,10 @@ def _rows_back(n: int) -> np.ndarray:
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
-    def __init__(
-        self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False, given: Given | None = None
-    ) -> None:
-        """``given`` if it is known."""
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> None:
         super().__init__(problem, y0, p, slots, one_run)
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
-        self._given = given = given or Given(kit_of(problem, self._reverse), problem, y0, p)
+        self._given = given = Given(kit_of(problem, self._reverse), problem, y0, p)
         self._kit = kit = given.kit
         states, seen = given.states, given.sizes.seen
         self._driver, self.pure = kit.driver, kit.pure
@@ -105,37 +102,35 @@ class CompiledExecutor(Executor):
     def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> CompiledExecutor:
         """One for one run of so many states, or more: that which :meth:`put_back` got last, if it is of use, else a new one."""
         kit = kit_of(problem, slots > 0)
-        given = Given(kit, problem, y0, p)
         try:
             found = kit.idle.pop()  # which is atomic: nobody else has it
         except IndexError:
-            return cls(problem, y0, p, slots, True, given)
-        if slots <= found.slots and found._renewed(given):
+            return cls(problem, y0, p, slots, True)
+        if slots <= found.slots and found._renewed(problem, y0, p):
             return found
         more = slots // 4 if found.slots < slots else 0  # integrations differ by a few steps
-        return cls(problem, y0, p, slots + more, True, given)
+        return cls(problem, y0, p, slots + more, True)
 
     def put_back(self) -> None:
         """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
         if self._kit.idle or self._peak > _AT_HAND:
             return
         given = self._given
-        self.p, given.y0, given.p, given.captured, given.captures = [], [], [], [], {}
+        self.p, given.y0, given.p, given.captures = [], [], [], {}
         if self._kept is None:
             self._ba = self._bb = self._pb = ()
         self.y, self.y_bar, self.p_bar, self._own[::2] = [], [], [], [()] * (len(self._own) // 2)
         self._kit.idle.append(self)
 
-    def _renewed(self, given: Given) -> bool:
+    def _renewed(self, problem: Problem, y0: Leaves, p: Leaves) -> bool:
         """Begin with other numbers, if the memory that they need is what is there."""
-        now, then = given.problem, self.problem
-        if not (now.y is then.y and now.p is then.p and now.p_active == then.p_active and given.sizes is self._given.sizes):
+        then = self.problem
+        alike = problem.y is then.y and problem.p is then.p and problem.p_active == then.p_active and self.any_numbers
+        if not (alike and len(problem.observe_at) == len(then.observe_at) and self._given.renewed(problem)):
             return False
-        if len(now.observe_at) != len(then.observe_at):
-            return False
-        self.problem, self._given = now, given
-        self._own[::2] = given.captures.values()
-        self.begin_again(given.y0, given.p)
+        self.problem = problem
+        self._own[::2] = self._given.captures.values()
+        self.begin_again(y0, p)
         return True
 
     @property

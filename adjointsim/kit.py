@@ -145,12 +145,13 @@ class Kit:
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
 
-    def looked_up(self) -> tuple[Leaves, dict[str, Arrays]]:
-        """What kernels capture, as it is now, and what each does; what several do is looked up once."""
+    def looked_up(self) -> tuple[list[tuple[int, ...]], dict[str, Arrays]]:
+        """What each kernel captures, as it is now, and the shapes of that; what several capture is looked up once."""
         if not self._captured:
             return [], dict.fromkeys(self.kernels, ())
         values = [capture.value() for capture in self._captured]
-        return values, {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
+        captures = {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
+        return [value.shape for value in values], captures
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when this was made."""
@@ -191,7 +192,7 @@ class Kit:
         """What memory the kernels take for these inputs."""
         if self.measured is None:
             return given.measure()
-        key = given.problem.y, *[given.p[j].shape for j in self.measured], *[c.shape for c in given.captured]
+        key = given.problem.y, *[given.p[j].shape for j in self.measured], *given.shapes
         found = self.sizes.get(key)
         if found is None:
             if len(self.sizes) >= _KEPT:
@@ -262,13 +263,21 @@ class Given:
 
     def __init__(self, kit: Kit, problem: Problem, y0: Leaves, p: Leaves) -> None:
         self.kit, self.problem, self.y0, self.p = kit, problem, y0, p
-        self.captured, self.captures = kit.looked_up()
+        self.shapes, self.captures = kit.looked_up()
         self.states = kit.states(problem.y)
         self.p_bars: Memory | None = problem.notes.get(_P_BARS)
         if self.p_bars is None:
             self.p_bars = [leaf for leaf, on in zip(problem.p.memory, problem.p_active, strict=True) if on]
             problem.notes[_P_BARS] = self.p_bars
         self.sizes = kit.sizes_of(self)
+
+    def renewed(self, problem: Problem) -> bool:
+        """Look captures up again, for a problem that is like the one at hand; whether the memory is that for these, too."""
+        shapes, captures = self.kit.looked_up()
+        if shapes != self.shapes:
+            return False
+        self.problem, self.captures = problem, captures
+        return True
 
     @cached_property
     def observation(self) -> Memory:

@@ -193,11 +193,12 @@ class ODE:
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs = Programs()
         self._control: tuple[Knots, tuple[float, float, float], Known] | None = None
+        self._simulation: tuple[Program, Simulation] | None = None
         self._steps: tuple[tuple[Knots, float | None, int], Steps] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was made of it: another process makes that anew."""
-        return self.__dict__ | {"_programs": Programs(), "_control": None, "_steps": None}
+        return self.__dict__ | {"_programs": Programs(), "_control": None, "_simulation": None, "_steps": None}
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> ODESolution:
@@ -304,6 +305,12 @@ class ODE:
                 self._programs.clear()
             self._programs[key] = found
         return found
+
+    def simulation(self, program: Program) -> Simulation:
+        """The simulation of a program, within the bounds; its number of steps is none's."""
+        if self._simulation is None or self._simulation[0] is not program:
+            self._simulation = program, program.simulation(self._bounds)
+        return self._simulation[1]
 
     def control(self, rtol: Any, atol: Any) -> Known:
         """What bounds the steps: a Control whose p is None, for tolerances as they are now."""

@@ -114,7 +114,7 @@ class Solve:
         whole = len(steps.state) == len(stops.times)
         at = steps.state[stops.observed if whole else stops.observed[stops.observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
-        return program.simulation(self.ode._bounds).of_steps(steps.count, at)
+        return self.ode.simulation(program).of_steps(steps.count, at)
 
     def _failure(self, p: Leaves) -> IntegrationError:
         """The error of an integration that could not go on, with what was reached."""
