@@ -30,6 +30,9 @@ class Kind:
         self.spec = spec
         self._builders: dict[tuple[tuple[bool, ...], bool], Callable[[Bars], Any]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _kind, (self.spec,)
+
     @cached_property
     def read(self) -> Callable[[Any, bool], tuple[Leaves, Leaves]]:
         """Gives the leaves of a value, as :func:`.leaves.reader` says."""
@@ -58,6 +61,9 @@ class Form:
     spec: Spec
     shapes: Shapes
     kind: Kind  # what forms of the same structure have in common
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return form_of, (self.spec, self.shapes)
 
     @cached_property
     def leaves(self) -> tuple[ScalarSpec | ArraySpec, ...]:
