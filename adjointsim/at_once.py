@@ -7,6 +7,7 @@ anything goes wrong nothing is said: the sweep is there to do it again, and says
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from adjointsim.call import Call
@@ -24,15 +25,18 @@ _MOST = 2**20  # bytes of states: what takes longer than a millisecond may as we
 _MOST_OBSERVED = 2**24  # the same for runs that are many
 
 
+_store_all = lru_cache(maxsize=64)(StoreAll)
+
+
 def gradient_at_once(call: Call) -> tuple[float, Gradient] | None:
     """The value and the gradient; None if this is not such a simulation, or did not end well."""
-    done = _done(call, StoreAll(call.problem.n_steps)) if _short(call) and call.carefree else None
+    done = _done(call, _store_all(call.problem.n_steps)) if _short(call) and call.carefree else None
     if done is None:
         return None
     executor, ledger = done
     value = executor.value
     assert value is not None
-    gradient = call.gradient(executor, ledger)
+    gradient = call.gradient(executor, ledger, copy=executor.keeps_bars)
     executor.put_back()
     return value, gradient
 

@@ -41,7 +41,7 @@ _found: OrderedDict[Hashable, _Steps] = OrderedDict()
 
 def is_known(problem: Problem) -> bool:
     """Whether times of a model were measured before, for these sizes."""
-    return _key(problem) in _found
+    return bool(_found) and _key(problem) in _found
 
 
 def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, directory: Any = None) -> Times | None:

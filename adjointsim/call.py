@@ -17,7 +17,7 @@ from adjointsim.calibration import is_known, measured_times
 from adjointsim.derive.spec import differentiable, measured
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor, Problem, Working
-from adjointsim.forms import Form, Kind, form_of, read
+from adjointsim.forms import Form, Kind, Known, form_of
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import (
     Bars,
@@ -27,12 +27,11 @@ from adjointsim.leaves import (
     shapes_of,
     stacked_spec,
     unflatten,
-    unflatten_bar,
     with_dots,
     with_tangent,
 )  # fmt: skip
 from adjointsim.ledger import Ledger, readable
-from adjointsim.nonfinite import check_given, check_gradient_finite, check_solution_finite
+from adjointsim.nonfinite import check_given, check_gradient_finite, check_solution_finite, given
 from adjointsim.progress import reporting
 from adjointsim.replay import Replay
 from adjointsim.results import Gradient, Solution
@@ -47,9 +46,10 @@ from adjointsim.storage.times import Times, predicted_seconds, slot_bytes
 from adjointsim.sweep import Forward, Sweep, Unknown, executor_class, in_memory, make_executor
 
 if TYPE_CHECKING:
+    from adjointsim.derive.api import FunctionKernel
     from adjointsim.simulation import Simulation
 
-__all__ = ["Call", "Wrt"]
+__all__ = ["Call", "Wrt", "begun"]
 
 Wrt = str | Iterable[str]
 
@@ -89,24 +89,28 @@ def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) ->
     return active, problem.of_steps(sim.n_steps, sim.observe_at)
 
 
+def begun(initial: FunctionKernel, p: Leaves) -> Known:
+    """The initial state that a function of p gives; NonFiniteError if it has a NaN or Inf."""
+    leaves = initial.value(p)
+    shapes = shapes_of(leaves)
+    form = form_of(measured(initial.result_spec, shapes), shapes)
+    check_given(leaves, form.spec, "y0")
+    return Known(form, leaves)
+
+
 class Call:
     """One call of a verb of a simulation: its arguments as leaves, and everything that is made for them."""
 
     def __init__(self, sim: Simulation, y0: Any, p: Any, wrt: Wrt | None = None, copy: bool = False, costs: bool = True) -> None:
         """Without ``costs`` only the states and the observations matter."""
         self.sim = sim
-        p_form, self.p = read(p, "p", copy=copy)
-        check_given(self.p, p_form.spec, "p")
+        known = given(p, "p", copy)
+        p_form, self.p = known.form, known.leaves
         self.initial = kernel_of(y0, (p_form.spec,), role="function") if callable(y0) else None
-        if self.initial is not None:
-            self.y0: Leaves = self.initial.value(self.p)
-            shapes = shapes_of(self.y0)
-            y_form = form_of(measured(self.initial.result_spec, shapes), shapes)
-        else:
-            y_form, self.y0 = read(y0, "y0", copy=copy)
+        start = given(y0, "y0", copy) if self.initial is None else begun(self.initial, self.p)
+        y_form, self.y0 = start.form, start.leaves
         if not y_form.leaves:
             raise StructureError(f"Got y0={y_form.spec}, but expected a state: a number, an array or a tuple of these")
-        check_given(self.y0, y_form.spec, "y0")
         self.y_active, self.problem = _problem(sim, y_form, p_form, wrt, costs)
         if y_form.nbytes > _SMALL:
             self._check_fits(y_form.nbytes, "a state takes that")
@@ -313,9 +317,10 @@ class Call:
         y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
         return Solution(y, executor.value, observations, ledger)
 
-    def gradient(self, executor: Executor, ledger: Ledger) -> Gradient:
-        y_bar, p_bar = self.bars(executor)
-        return Gradient(unflatten_bar(self.problem.y_spec, y_bar), unflatten_bar(self.problem.p_spec, p_bar), ledger)
+    def gradient(self, executor: Executor, ledger: Ledger, copy: bool = False) -> Gradient:
+        """With ``copy`` the arrays are not the executor's."""
+        (y_bar, p_bar), problem = self.bars(executor), self.problem
+        return Gradient(problem.y.kind.bar(y_bar, copy), problem.p.kind.bar(p_bar, copy), ledger)
 
     def bars(self, executor: Executor) -> tuple[Bars, Bars]:
         """The cotangents of y0 and of p, what p does to y0 included; None for what ``wrt`` does not name."""

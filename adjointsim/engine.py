@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from adjointsim.derive import control
 from adjointsim.derive.api import longer, new_tapes, raise_site
 from adjointsim.derive.control import DRIVER_VERBS, PAUSE, SEED_ACTION, STOP, TURN_ACTION
 from adjointsim.derive.emit import NEED
-from adjointsim.derive.scratch import zeros_of
+from adjointsim.derive.scratch import Memory, size_of, together, zeros_of
 from adjointsim.derive.spec import ScalarSpec
 from adjointsim.derive.team import workers
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
@@ -30,6 +31,7 @@ __all__ = ["CompiledExecutor"]
 
 _AT_HAND = 2**22  # bytes that are kept for the next call
 _ENOUGH = 2**14  # bytes of a state from which on loops may be worth sharing
+_SMALL = 2**16  # bytes of cotangents that are copied
 _SLICE = 0.1  # seconds between two returns to Python, which let Ctrl-C through
 
 _WHAT = {
@@ -40,16 +42,37 @@ _WHAT = {
 }  # fmt: skip
 
 
+class _Bars:
+    """Memory for cotangents: those of a state, spare places, those of p."""
+
+    def __init__(self, *memory: Memory) -> None:
+        found, vectors = together([*itertools.chain(*memory)])
+        one, many = len(memory[0]), len(memory[0]) + len(memory[1])
+        self.arrays = tuple(found[:one]), tuple(found[one:many]), tuple(found[many:])
+        self.vectors = list(vectors.values())
+        self.seen: dict[int, tuple[Bars, Bars]] = {}  # the cotangents of y and p, by how often buffers have moved on
+
+
+@lru_cache(maxsize=64)
+def _rows_there(n: int) -> np.ndarray:
+    """The actions of a run to y_n."""
+    return np.array([(ADVANCE, 0, n - 1, -1), (TURN_ACTION, n - 1, n, -1)], np.int64)
+
+
+@lru_cache(maxsize=64)
+def _rows_back(n: int) -> np.ndarray:
+    """The actions of a gradient that stores every state of n steps."""
+    rows = [(RECORD, 0, n, 0), (TURN_ACTION, n - 1, n, n - 1), (SEED_ACTION, n, n, n - 1), (REVERSE, 0, n, 0)]
+    return np.array(rows, np.int64)
+
+
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
-    def __init__(
-        self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False, given: Given | None = None
-    ) -> None:
-        """``given`` if it is known."""
+    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> None:
         super().__init__(problem, y0, p, slots, one_run)
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
-        self._given = given = given or Given(kit_of(problem, self._reverse), problem, y0, p)
+        self._given = given = Given(kit_of(problem, self._reverse), problem, y0, p)
         self._kit = kit = given.kit
         states, seen = given.states, given.sizes.seen
         self._driver, self.pure = kit.driver, kit.pure
@@ -74,6 +97,7 @@ class CompiledExecutor(Executor):
         self._obs = tuple([np.zeros((k, *shape), dtype) for shape, dtype in given.sizes.observation])
         self._obs_work = tuple(zeros_of(seen))
         self.observation_spec = kit.observed_spec
+        self._kept: _Bars | None = None
         # on the way forward the driver does not touch the cotangents, but their types must be the same there and back
         self._ba, self._bb = (tuple(zeros_of(memory)) for memory in states.stand_ins)
         self._pb, self._obs_bar = tuple(zeros_of(stand_ins(given.p_bars))), tuple(zeros_of(stand_ins(seen, 1)))
@@ -83,15 +107,14 @@ class CompiledExecutor(Executor):
     def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> CompiledExecutor:
         """One for one run of so many states, or more: that which :meth:`put_back` got last, if it is of use, else a new one."""
         kit = kit_of(problem, slots > 0)
-        given = Given(kit, problem, y0, p)
         try:
             found = kit.idle.pop()  # which is atomic: nobody else has it
         except IndexError:
-            return cls(problem, y0, p, slots, True, given)
-        if slots <= found.slots and found._renewed(given):
+            return cls(problem, y0, p, slots, True)
+        if slots <= found.slots and found._renewed(problem, y0, p):
             return found
         more = slots // 4 if found.slots < slots else 0  # integrations differ by a few steps
-        return cls(problem, y0, p, slots + more, True, given)
+        return cls(problem, y0, p, slots + more, True)
 
     def put_back(self) -> None:
         """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
@@ -99,20 +122,20 @@ class CompiledExecutor(Executor):
             return
         given = self._given
         self.p, given.y0, given.p, given.captures = [], [], [], {}
-        self._ba = self._bb = self._pb = ()
+        if self._kept is None:
+            self._ba = self._bb = self._pb = ()
         self.y, self.y_bar, self.p_bar, self._own[::2] = [], [], [], [()] * (len(self._own) // 2)
         self._kit.idle.append(self)
 
-    def _renewed(self, given: Given) -> bool:
+    def _renewed(self, problem: Problem, y0: Leaves, p: Leaves) -> bool:
         """Begin with other numbers, if the memory that they need is what is there."""
-        now, then = given.problem, self.problem
-        if not (now.y is then.y and now.p is then.p and now.p_active == then.p_active and given.sizes is self._given.sizes):
+        then = self.problem
+        alike = problem.y is then.y and problem.p is then.p and problem.p_active == then.p_active and self.any_numbers
+        if not (alike and len(problem.observe_at) == len(then.observe_at) and self._given.renewed(problem)):
             return False
-        if len(now.observe_at) != len(then.observe_at):
-            return False
-        self.problem, self._given = now, given
-        self._own[::2] = given.captures.values()
-        self.begin_again(given.y0, given.p)
+        self.problem = problem
+        self._own[::2] = self._given.captures.values()
+        self.begin_again(y0, p)
         return True
 
     @property
@@ -125,13 +148,14 @@ class CompiledExecutor(Executor):
         self._given.y0, self._given.p, self.p = y0, p, p
         for own, leaf in zip(self._a, y0, strict=True):
             own[...] = leaf
-        self._ctl[: control.SHARED], self._sums[:], self._tapes[2][:] = 0, 0.0, 0
+        for own in (self._ctl[: control.SHARED], self._sums, self._tapes[2]):
+            own.fill(0)
         self._ctl[control.N], self._ctl[control.TURNED] = -1, self.problem.n_steps
 
     def there(self) -> bool:
         """Run to y_N, storing nothing, as :meth:`run` and :meth:`turn` do; whether all is finite there.  There must be steps."""
-        n, last = self.problem.n_steps, self.problem.n_steps - 1
-        self._call(np.array([(ADVANCE, 0, last, -1), (TURN_ACTION, last, n, -1)], np.int64))
+        n = self.problem.n_steps
+        self._call(_rows_there(n), 2)
         self.y, self._terminal_sum = self._last, 0.0
         self._stack_observations()
         if self._kit.terminal is not None:
@@ -142,31 +166,36 @@ class CompiledExecutor(Executor):
     def there_and_back(self) -> bool:
         """Store every state, and come back from a seed of 1 for the value, as a sweep of the schedule "store-all" does with
         :meth:`run`, :meth:`turn` and :meth:`seed`; whether all is finite then.  There must be steps."""
-        n, last = self.problem.n_steps, self.problem.n_steps - 1
-        rows = [(RECORD, 0, n, 0), (TURN_ACTION, last, n, last), (SEED_ACTION, n, n, last), (REVERSE, 0, n, 0)]
-        whole = np.array(rows, np.int64)
+        rows = _rows_back(self.problem.n_steps)
         self._position, self._seeds[0], self._terminal_sum = (0, 0), 1.0, 0.0
         terminal, seen = self._kit.terminal, bool(self._obs)
         if seen and not self._peak:  # the first time; they are only read
             self._seed_observations(None)
-        self._new_bars()
-        self._call(whole[: 3 if seen and terminal is None else 2])
+        self._new_bars(keep=True)
+        self._call(rows, 3 if seen and terminal is None else 2)
         self.y = self._last
-        self._look()
         if terminal is not None:
+            self._look()
             leaves = [*self.y, *self.p]
             self._terminal_sum = terminal.value(leaves)
             bars = terminal.vjp(leaves, 1.0)
             accumulate(self.y_bar, bars[: len(self.y)])
             accumulate(self.p_bar, bars[len(self.y) :])
             if seen:
-                self._call(whole[2:3])
-        if not (math.isfinite(sum(self.totals)) and finite(self.y) and finite(self.y_bar)):
+                self._call(rows, 3, 2)
+        if not (math.isfinite(sum(self.totals)) and finite(self.y) and self._finite_bars()):
             return False  # (what is added to p_bar stays there)
-        self._call(whole[3:])
+        self._call(rows, 4, 3)
         self._look()
         if not self._peak:  # as long as it is used
             self._peak = self._held() + max(self._given.terminal_bytes[0] - nbytes(self._obs_bar), 0)
+        return self._finite_bars()
+
+    def _finite_bars(self) -> bool:
+        """Whether the cotangents are finite."""
+        if self._kept is not None and finite(self._kept.vectors):
+            return True  # and so are spare places
+        self._look()
         return finite(self.y_bar) and finite(self.p_bar)
 
     @classmethod
@@ -202,23 +231,23 @@ class CompiledExecutor(Executor):
     def together(self) -> AbstractContextManager[None]:
         return nullcontext() if self._team is None else workers(self._team, self.problem.threads - 1)
 
-    def _call(self, rows: np.ndarray) -> None:
-        """Carry out rows."""
-        ctl = self._ctl
-        ctl[control.ROW], ctl[control.N] = 0, -1
+    def _call(self, rows: np.ndarray, end: int | None = None, first: int = 0) -> None:
+        """Carry out rows, or some of them."""
+        ctl, end = self._ctl, len(rows) if end is None else end
+        ctl[control.ROW], ctl[control.N] = first, -1
         team, back = self._team, bool(ctl[control.TURNED] < 0)
-        trial, together = self._given.states.trials[back], False
+        trial, helped = self._given.states.trials[back], False
         while True:
             ctl[control.BUDGET] = self._budget
             if team is not None:
-                together = trial.together()
-                team[0] = (self.problem.threads - 1) * together
+                helped = trial.together()
+                team[0] = (self.problem.threads - 1) * helped
                 ctl[control.BUDGET] = trial.steps(self._budget)
                 done = int(ctl[control.FORWARD] + ctl[control.VJPS])
             began = time.perf_counter()
             try:
                 status = self._driver(
-                    rows, len(rows), ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
+                    rows, end, ctl, self._sums, self._seeds, self.problem.observe_at, self._a, self._b, self._slots,
                     tuple(self.p), self._obs, self._obs_bar, self._obs_work, self._ba, self._bb, self._pb, *self._tapes,
                     *self._own,
                 )  # fmt: skip
@@ -227,7 +256,7 @@ class CompiledExecutor(Executor):
                     self._located(error)
                 raise
             if team is not None:
-                trial.took(together, int(ctl[control.FORWARD] + ctl[control.VJPS]) - done, time.perf_counter() - began)
+                trial.took(helped, int(ctl[control.FORWARD] + ctl[control.VJPS]) - done, time.perf_counter() - began)
             if status == PAUSE and (team is None or trial.pays is not None):
                 took = time.perf_counter() - began
                 self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
@@ -298,12 +327,23 @@ class CompiledExecutor(Executor):
             pairs = zip(self._obs, self._kit.observed_leaves, strict=True)
             self.observations = [o[:, 0] if isinstance(s, ScalarSpec) else o for o, s in pairs]
 
-    def _new_bars(self) -> None:
-        """Begin a way back with zero cotangents of y_N and of p."""
-        ctl = self._ctl
-        states = self._given.states
-        self._ba, self._bb = tuple(zeros_of(states.bars)), tuple(zeros_of(states.bar_spares))
-        self._pb = tuple(zeros_of(self._given.p_bars))
+    @property
+    def keeps_bars(self) -> bool:
+        """Whether the cotangents are in memory that the next run overwrites."""
+        return self._kept is not None
+
+    def _new_bars(self, keep: bool = False) -> None:
+        """Begin a way back with zero cotangents of y_N and of p; if it is to ``keep`` them and they are small, in memory that is
+        kept for the next one."""
+        ctl, given = self._ctl, self._given
+        kept = self._kept = self._kept if keep else None
+        memory = given.states.bars, given.states.bar_spares, given.p_bars
+        if kept is not None:
+            for vector in kept.vectors:
+                vector.fill(0)
+        elif keep and sum(map(size_of, memory)) <= _SMALL:
+            kept = self._kept = _Bars(*memory)
+        self._ba, self._bb, self._pb = kept.arrays if kept is not None else map(tuple, map(zeros_of, memory))
         ctl[control.MOVED_BARS], ctl[control.TURNED], ctl[control.UNOBSERVED] = 0, -1, len(self.problem.observe_at)
 
     def seed(self, value_bar: float, y_bar: Bars | None = None, observations_bar: Bars | None = None) -> None:
@@ -380,12 +420,23 @@ class CompiledExecutor(Executor):
     def _look(self) -> None:
         """Let ``y_bar`` and ``p_bar`` be the buffers that hold them now."""
         if self._ctl[control.TURNED] < 0:
-            held, p_bars = (*self._ba, *self._bb), iter(self._pb)
-            order, _ = self._kit.order(True, -int(self._ctl[control.MOVED_BARS]))
-            self.y_bar: Bars = [None] * len(self.y)
-            for k, place in zip(self._kit.floats, order, strict=True):
-                self.y_bar[k] = held[place]
-            self.p_bar = [next(p_bars) if on else None for on in self.problem.p_active]
+            turns = -int(self._ctl[control.MOVED_BARS]) % self._kit.step.period
+            seen = {} if self._kept is None else self._kept.seen
+            found = seen.get(turns)
+            if found is None:
+                if len(seen) >= 16:
+                    seen.clear()
+                found = seen[turns] = self._bars_after(turns)
+            self.y_bar, self.p_bar = found
+
+    def _bars_after(self, turns: int) -> tuple[Bars, Bars]:
+        """The cotangents of y and of p once buffers have moved on so often."""
+        held, p_bars = (*self._ba, *self._bb), iter(self._pb)
+        order, _ = self._kit.order(True, turns)
+        y_bar: Bars = [None] * len(self.y)
+        for k, place in zip(self._kit.floats, order, strict=True):
+            y_bar[k] = held[place]
+        return y_bar, [next(p_bars) if on else None for on in self.problem.p_active]
 
     @property
     def totals(self) -> tuple[float, float, float]:
@@ -414,13 +465,16 @@ class CompiledExecutor(Executor):
     @property
     def _last(self) -> Leaves:
         """y_N, after the turn."""
+        kit = self._kit
         now, spare = self._placed
         if not self.problem.n_steps:
             return now
+        if not kit.hands_on:
+            return spare
         if self._last_slot >= 0:
             now = self.stored(self._last_slot)
-        free = dict(zip(self._kit.step.spares, spare, strict=True))
-        return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(self._kit.last)]
+        free = dict(zip(kit.step.spares, spare, strict=True))
+        return [free[k] if leaf is None else now[leaf] for k, leaf in enumerate(kit.last)]
 
     def _held(self) -> int:
         """The bytes of all arrays at hand."""

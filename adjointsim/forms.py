@@ -7,18 +7,20 @@ forms are one object as long as they are remembered, so that what is made for on
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, differentiable, leaves_of
-from adjointsim.leaves import Leaves, Shapes, leaves_in, shapes_of, spec_of
+from adjointsim.leaves import Bars, Leaves, Shapes, builder, reader, shapes_of, spec_of
 
-__all__ = ["Form", "form_of", "read"]
+__all__ = ["Form", "Known", "form_of", "read", "read_all"]
 
 _KEPT = 1024
+_FEW = 64  # choices of leaves of a structure
 
 
 class Kind:
@@ -26,6 +28,25 @@ class Kind:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self._builders: dict[tuple[tuple[bool, ...], bool], Callable[[Bars], Any]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _kind, (self.spec,)
+
+    @cached_property
+    def read(self) -> Callable[[Any, bool], tuple[Leaves, Leaves]]:
+        """Gives the leaves of a value, as :func:`.leaves.reader` says."""
+        return reader(self.spec)
+
+    def bar(self, bars: Bars, copy: bool) -> Any:
+        """What :func:`.leaves.unflatten_bar` makes of bars; with arrays of its own if it is to ``copy``."""
+        key = tuple([bar is not None for bar in bars]), copy
+        found = self._builders.get(key)
+        if found is None:
+            if len(self._builders) >= _FEW:
+                self._builders.clear()
+            found = self._builders[key] = builder(self.spec, *key)
+        return found(bars)
 
 
 @lru_cache(maxsize=_KEPT)
@@ -40,6 +61,9 @@ class Form:
     spec: Spec
     shapes: Shapes
     kind: Kind  # what forms of the same structure have in common
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return form_of, (self.spec, self.shapes)
 
     @cached_property
     def leaves(self) -> tuple[ScalarSpec | ArraySpec, ...]:
@@ -68,26 +92,39 @@ def form_of(spec: Spec, shapes: Shapes) -> Form:
     return Form(spec, shapes, _kind(spec))
 
 
+class Known(NamedTuple):
+    """A value that has been read before: finite leaves that nobody writes.  It may stand for the value where a verb reads one."""
+
+    form: Form
+    leaves: Leaves
+
+
 _seen: dict[Any, Form] = {}
 
 
 def read(value: Any, path: str, *, copy: bool = False) -> tuple[Form, Leaves]:
     """The form of a value and its leaves, as :func:`.leaves.flatten` gives them; ``path`` is its name in errors."""
+    form, leaves, _ = read_all(value, path, copy)
+    return form, leaves
+
+
+def read_all(value: Any, path: str, copy: bool) -> tuple[Form, Leaves, Leaves]:
+    """The same, and all numbers of the value in fewer arrays, to be looked at."""
     try:
         key = _look(value)
     except _Unusual:
-        spec = spec_of(value, path)
-        leaves = leaves_in(value, spec, copy)
-        return form_of(spec, shapes_of(leaves)), leaves
-    form = _seen.get(key)
+        key = None
+    form = None if key is None else _seen.get(key)
     if form is not None:
-        return form, leaves_in(value, form.spec, copy)
+        return form, *form.kind.read(value, copy)
     spec = spec_of(value, path)
-    leaves = leaves_in(value, spec, copy)
-    if len(_seen) >= _KEPT:
-        _seen.clear()
-    form = _seen[key] = form_of(spec, shapes_of(leaves))
-    return form, leaves
+    leaves, numbers = reader(spec)(value, copy)
+    form = form_of(spec, shapes_of(leaves))
+    if key is not None:
+        if len(_seen) >= _KEPT:
+            _seen.clear()
+        _seen[key] = form
+    return form, leaves, numbers
 
 
 class _Unusual(Exception):

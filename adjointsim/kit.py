@@ -34,6 +34,7 @@ __all__ = ["Arrays", "Given", "Kit", "kit_of", "model_of", "stand_ins"]
 
 _models: Cache[CompiledModel] = Cache(64)
 _KEPT = 16  # shapes that a kit remembers
+_P_BARS = "p_bars"  # the note that holds the memory of the cotangents of p
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -120,6 +121,7 @@ class Kit:
         self.step = self.model.summary.step
         self.floats = self.step.floats
         self.last = self.step.last(1)  # where the leaves of y_N are, if there is a step
+        self.hands_on = any(leaf is not None for leaf in self.last)  # from the state before
         first, self.second = problem.first or problem, problem.first is not None
         self.own, self.given = len(first.y.leaves), len(first.p.leaves)  # leaves that are no tangents
         self.terminal: ScalarKernel | None = None
@@ -139,8 +141,21 @@ class Kit:
         self.measured = self._measured(len(problem.p.leaves))
         self.sizes: dict[Hashable, _Sizes] = {}
         self.idle: list[Any] = []  # an executor that is not in use, at most
+        captures = {verb: [c.identity for c in k.entry.captures] for verb, k in self.kernels.items()}
+        distinct = {c.identity: c for k in self.kernels.values() for c in k.entry.captures}
+        places = {identity: j for j, identity in enumerate(distinct)}
+        self._captured = list(distinct.values())
+        self._captures = {verb: [places[identity] for identity in own] for verb, own in captures.items()}
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
+
+    def looked_up(self) -> tuple[list[tuple[int, ...]], dict[str, Arrays]]:
+        """What each kernel captures, as it is now, and the shapes of that; what several capture is looked up once."""
+        if not self._captured:
+            return [], dict.fromkeys(self.kernels, ())
+        values = [capture.value() for capture in self._captured]
+        captures = {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
+        return [value.shape for value in values], captures
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when this was made."""
@@ -181,8 +196,7 @@ class Kit:
         """What memory the kernels take for these inputs."""
         if self.measured is None:
             return given.measure()
-        captured = [c.shape for captures in given.captures.values() for c in captures]
-        key = given.problem.y, *[given.p[j].shape for j in self.measured], *captured
+        key = given.problem.y, *[given.p[j].shape for j in self.measured], *given.shapes
         found = self.sizes.get(key)
         if found is None:
             if len(self.sizes) >= _KEPT:
@@ -231,6 +245,15 @@ _kits: Cache[Kit] = Cache(64)
 
 def kit_of(problem: Problem, reverse: bool) -> Kit:
     """The kit of a problem; without ``reverse`` there is no way back."""
+    note = "kit", reverse
+    found = problem.notes.get(note)
+    if found is None or found.stale():
+        found = problem.notes[note] = _shared_kit(problem, reverse)
+    return found
+
+
+def _shared_kit(problem: Problem, reverse: bool) -> Kit:
+    """That of all problems of the same functions and structures."""
     given = problem.step, problem.running, problem.observe, problem.misfit, problem.until, problem.terminal
     functions = [None if f is None else plain_function(f) for f in given]
     if any(plain is None and f is not None for plain, f in zip(functions, given, strict=True)):
@@ -245,10 +268,21 @@ class Given:
 
     def __init__(self, kit: Kit, problem: Problem, y0: Leaves, p: Leaves) -> None:
         self.kit, self.problem, self.y0, self.p = kit, problem, y0, p
-        self.captures = {verb: tuple([c.value() for c in k.entry.captures]) for verb, k in kit.kernels.items()}
+        self.shapes, self.captures = kit.looked_up()
         self.states = kit.states(problem.y)
-        self.p_bars = [leaf for leaf, on in zip(problem.p.memory, problem.p_active, strict=True) if on]
+        self.p_bars: Memory | None = problem.notes.get(_P_BARS)
+        if self.p_bars is None:
+            self.p_bars = [leaf for leaf, on in zip(problem.p.memory, problem.p_active, strict=True) if on]
+            problem.notes[_P_BARS] = self.p_bars
         self.sizes = kit.sizes_of(self)
+
+    def renewed(self, problem: Problem) -> bool:
+        """Look captures up again, for a problem that is like the one at hand; whether the memory is that for these, too."""
+        shapes, captures = self.kit.looked_up()
+        if shapes != self.shapes:
+            return False
+        self.problem, self.captures = problem, captures
+        return True
 
     @cached_property
     def observation(self) -> Memory:

@@ -7,7 +7,8 @@ A *leaf* is a C-contiguous, aligned, writable array in native byte order.  A sca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -28,9 +29,9 @@ from adjointsim.derive.spec import (
 from adjointsim.errors import StructureError
 
 __all__ = [
-    "Bars", "Leaves", "Shapes", "bar_leaves", "finite", "first_nonfinite", "flatten", "leaves_in", "nbytes", "overlap", "parts",
-    "require_like", "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "with_dots", "with_tangent",
-    "zeros_like_leaves",
+    "Bars", "Leaves", "Shapes", "bar_leaves", "builder", "finite", "first_nonfinite", "flatten", "leaves_in", "nbytes", "overlap",
+    "parts", "reader", "require_like", "shapes_of", "spec_of", "stacked_spec", "unflatten", "unflatten_bar", "with_dots",
+    "with_tangent", "zeros_like_leaves",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ _CODES = {np.dtype(name): name for name in ("f8", "f4", "i8", "i4")} | {np.dtype
 _COMPLEX = {np.dtype(np.complex128): "c16", np.dtype(np.complex64): "c8"}
 _ACCEPTED = "float64 or float32, complex128 or complex64 (int64, int32 and bool ride along without a derivative)"
 _STRUCTURES = f"a number, an array of {_ACCEPTED}, a tuple or NamedTuple of these, or None"
-_FEW = 32  # numbers that are looked at one by one: an operation on arrays takes longer than that
+_FEW = 64  # numbers that are summed, which may overflow but hides no NaN and no Inf: an operation on arrays takes longer
 _NUMBERS = {float: ScalarSpec("f8"), bool: ScalarSpec("b1")}
 
 
@@ -167,19 +168,45 @@ def flatten(value: Any, spec: Spec, path: str, *, copy: bool = False) -> Leaves:
 
 def leaves_in(value: Any, spec: Spec, copy: bool) -> Leaves:
     """What :func:`flatten` gives for a value that is known to have this structure."""
-    out: Leaves = []
-    _collect(value, spec, copy, out)
-    return out
+    return reader(spec)(value, copy)[0]
 
 
-def _collect(value: Any, spec: Spec, copy: bool, out: Leaves) -> None:
-    if isinstance(spec, TupleSpec):
-        for item, sub in zip(value, spec.items, strict=True):
-            _collect(item, sub, copy, out)
-    elif isinstance(spec, ComplexSpec):
-        out.append(_leaf(real_view(value, spec.dt), spec.leaf, copy))
-    elif not isinstance(spec, NoneSpec):
-        out.append(_leaf(value, spec, copy))
+@lru_cache(maxsize=256)
+def reader(spec: Spec) -> Callable[[Any, bool], tuple[Leaves, Leaves]]:
+    """What :func:`leaves_in` does for a structure, as a function of the value and of whether to copy; and all numbers in fewer
+    arrays, for those of one dtype are read together.
+
+    A text for each structure: going through a structure takes longer than reading it.
+    """
+    lines: list[str] = []
+    scope: dict[str, Any] = {"array": np.array, "leaf_of": _leaf, "real": real_view}
+    numbers: dict[str, list[str]] = {}  # the names of numbers of each dtype
+    leaves: list[str] = []
+    arrays: list[str] = []
+
+    def take(spec: Spec, name: str) -> None:
+        if isinstance(spec, TupleSpec):
+            items = [f"{name}_{k}" for k in range(len(spec.items))]
+            if items:
+                lines.append(f"({', '.join(items)},) = {name}")
+            for item, own in zip(spec.items, items, strict=True):
+                take(item, own)
+        elif isinstance(spec, ScalarSpec):
+            same = numbers.setdefault(spec.dt, [])
+            leaves.append(f"{spec.dt}[{len(same)}:{len(same) + 1}]")
+            same.append(name)
+        elif not isinstance(spec, NoneSpec):
+            given = f"real({name}, {spec.dt!r})" if isinstance(spec, ComplexSpec) else name
+            scope[f"spec_{name}"] = spec.leaf if isinstance(spec, ComplexSpec) else spec
+            arrays.append(f"leaf_{name}")
+            lines.append(f"leaf_{name} = leaf_of({given}, spec_{name}, copy)")
+            leaves.append(f"leaf_{name}")
+
+    take(spec, "v")
+    lines += [f"{dt} = array([{', '.join(names)}], {dt!r})" for dt, names in numbers.items()]
+    lines.append(f"return [{', '.join(leaves)}], [{', '.join([*numbers, *arrays])}]")
+    exec("def read(v, copy):\n    " + "\n    ".join(lines), scope)
+    return scope["read"]
 
 
 def parts(value: Any, spec: Spec) -> Iterator[Any]:
@@ -232,29 +259,54 @@ def unflatten(spec: Spec, leaves: Iterable[np.ndarray]) -> Any:
     Scalars come back as Python numbers, those of 4 bytes as ``np.float32`` and ``np.int32``, so that they keep their
     structure.
     """
-    return _build(spec, iter(leaves), False)
+    return builder(spec, None)(list(leaves))
 
 
 def unflatten_bar(spec: Spec, bars: Iterable[np.ndarray | None]) -> Any:
     """The structure of cotangents (or tangents): as ``spec``, with None for each leaf or whole part that has none."""
-    return _build(spec, iter(bars), True)
+    given = list(bars)
+    return builder(spec, tuple([bar is not None for bar in given]))(given)
 
 
-def _build(spec: Spec, leaves: Iterator[np.ndarray | None], bars: bool) -> Any:
-    if isinstance(spec, TupleSpec):
-        items = [_build(item, leaves, bars) for item in spec.items]
-        if bars and all(item is None for item in items):
-            return None
-        return spec.cls._make(items) if spec.cls else tuple(items)  # type: ignore[attr-defined]
-    if isinstance(spec, NoneSpec):
-        return None
-    leaf = next(leaves)
-    if leaf is None or isinstance(spec, ArraySpec):
-        return leaf
-    if isinstance(spec, ComplexSpec):
-        return _complex(leaf, spec)
-    number = leaf[0]
-    return number if spec.dt in ("f4", "i4") else number.item()
+@lru_cache(maxsize=256)
+def builder(spec: Spec, there: tuple[bool, ...] | None, copy: bool = False) -> Callable[[Sequence[Any]], Any]:
+    """What :func:`unflatten` does for a structure (``there`` is None), or :func:`unflatten_bar` for bars that are ``there``, as a
+    function of the leaves alone; it gives arrays of their own with ``copy``.
+
+    A text for each structure: going through a structure takes longer than making it.
+    """
+    lines: list[str] = []
+    scope: dict[str, Any] = {"complex_of": _complex}
+    leaves = iter(range(len(leaves_of(spec))))
+
+    def made(spec: Spec) -> str:
+        """The name of what is made."""
+        if isinstance(spec, NoneSpec):
+            return "None"
+        if isinstance(spec, TupleSpec):
+            items = [made(item) for item in spec.items]
+            if there is not None and all(item == "None" for item in items):
+                return "None"
+            name, text = f"t{len(lines)}", f"({''.join(f'{item}, ' for item in items)})"
+            if spec.cls:
+                scope[f"make_{name}"] = spec.cls._make  # type: ignore[attr-defined]
+                text = f"make_{name}({text})"
+            lines.append(f"    {name} = {text}\n")
+            return name
+        k = next(leaves)
+        if there is not None and not there[k]:
+            return "None"
+        whole = f"leaves[{k}].copy()" if copy else f"leaves[{k}]"
+        if isinstance(spec, ArraySpec):
+            return whole
+        if isinstance(spec, ComplexSpec):
+            scope[f"spec_{k}"] = spec
+            return f"complex_of({whole}, spec_{k})"
+        return f"leaves[{k}][0]" if spec.dt in ("f4", "i4") else f"leaves[{k}].item(0)"
+
+    result = made(spec)
+    exec(f"def build(leaves):\n{''.join(lines)}    return {result}", scope)
+    return scope["build"]
 
 
 def shapes_of(leaves: Sequence[np.ndarray]) -> Shapes:
@@ -392,6 +444,6 @@ def finite(leaves: Sequence[np.ndarray | None]) -> bool:
 def _finite(leaf: np.ndarray | None) -> bool:
     if leaf is None or leaf.dtype.kind != "f":
         return True
-    if leaf.size <= _FEW:
-        return all(map(math.isfinite, leaf.ravel().tolist()))
+    if leaf.size <= _FEW and math.isfinite(sum(leaf.ravel().tolist())):
+        return True
     return bool(np.isfinite(leaf).all())

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjointsim.derive.spec import Spec
 from adjointsim.errors import NonFiniteError
 from adjointsim.executor import Executor, Problem
-from adjointsim.leaves import Bars, Leaves, first_nonfinite
+from adjointsim.forms import Known, read_all
+from adjointsim.leaves import Bars, Leaves, finite, first_nonfinite
 from adjointsim.rows import Watcher, Within
 from adjointsim.schedules import ADVANCE, REVERSE
 
 if TYPE_CHECKING:
     from adjointsim.sweep import Sweep
 
-__all__ = ["check_bars", "check_given", "check_gradient_finite", "check_solution_finite"]
+__all__ = ["check_bars", "check_given", "check_gradient_finite", "check_solution_finite", "given"]
 
 #: a range of so many steps is looked through one by one, a longer one first in pieces
 _FEW = 1000
@@ -34,6 +35,16 @@ def check_given(leaves: Leaves | Bars, spec: Spec, name: str) -> None:
         path, index, number = found
         message = f"Got {_item(path, index)} = {number}, but expected finite numbers"
         raise NonFiniteError(message, step=None, n_steps=None, leaf=path, index=index, direction="forward")
+
+
+def given(value: Any, name: str, copy: bool) -> Known:
+    """What the user gave, read; NonFiniteError if it has a NaN or Inf.  With ``copy`` no array is the user's."""
+    if type(value) is Known:
+        return value
+    form, leaves, numbers = read_all(value, name, copy)
+    if not finite(numbers):
+        check_given(leaves, form.spec, name)
+    return Known(form, leaves)
 
 
 def check_solution_finite(executor: Executor, again: Callable[[int], Executor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import namedtuple
 from typing import NamedTuple
 
@@ -10,8 +11,10 @@ import pytest
 
 from adjointsim.derive.spec import ArraySpec, NoneSpec, ScalarSpec, TupleSpec
 from adjointsim.errors import StructureError
+from adjointsim.forms import read, read_all
 from adjointsim.leaves import (
     bar_leaves,
+    finite,
     first_nonfinite,
     flatten,
     nbytes,
@@ -277,3 +280,26 @@ def test_where_a_complex_number_is_not_finite():
     leaves = flatten((1.0, np.array([1.0, 2.0 + np.inf * 1j, 0.0])), spec, "y")
     path, index, value = first_nonfinite(leaves, spec, "y")
     assert (path, index) in {("y[1].imag", (1,)), ("y[1].real", (1,))} and not np.isfinite(value)
+
+
+def test_numbers_that_are_finite():
+    large = np.full((2, 3), 1e308)  # whose sum is not
+    assert finite([large, None, np.array([2**62, 2**62]), np.zeros(0)])
+    for wrong in (np.nan, np.inf, -np.inf):
+        for count in (3, 1000):
+            leaf = np.ones(count)
+            leaf[1] = wrong
+            assert not finite([large, leaf])
+    assert not finite([np.array([np.inf, -np.inf], np.float32)])
+
+
+def test_numbers_are_read_together():
+    value = (1.5, P(2.0, np.arange(3.0), 7), np.float32(0.5), True, ((), None, 3.0))
+    form, leaves, numbers = read_all(value, "v", True)
+    assert [leaf.tolist() for leaf in leaves] == [[1.5], [2.0], [0.0, 1.0, 2.0], [7], [0.5], [True], [3.0]]
+    assert [leaf.dtype.str[1:] for leaf in leaves] == ["f8", "f8", "f8", "i8", "f4", "b1", "f8"]
+    assert sum(part.size for part in numbers) == 9 and len(numbers) == 5
+    assert all(any(np.shares_memory(leaf, part) for part in numbers) for leaf in leaves)
+    assert not np.shares_memory(leaves[2], value[1].w)
+    assert read(value, "v")[0] is form
+    assert pickle.loads(pickle.dumps(form)) is form

@@ -28,7 +28,7 @@ from .module import load_module
 from .native import STUBS, Program, needs_text
 from .returned import ShapeSite
 from .roots import RootSite
-from .scratch import Memory, Scratch, scratch_of, zeros_of
+from .scratch import Memory, Scratch, scratch_of, together, zeros_of
 from .shared import SUFFIX, shared
 from .spec import Spec, leaf_specs, leaves_of
 from .stored import stored
@@ -165,12 +165,23 @@ def longer(tapes: list[np.ndarray]) -> list[np.ndarray]:
 
 
 class Kept:
-    """The results and the scratch memory of one kernel's values, for one caller at a time."""
+    """The results and the scratch memory of one kernel's values, for one caller at a time.
+
+    Results of one cell and one dtype lie side by side, in the array of ``cells`` with that name: so all are read at once.
+    """
 
     def __init__(self) -> None:
-        self.shapes: list[tuple[int, ...]] | None = None
+        self.looks: list[Any] | None = None
         self.results: list[np.ndarray] = []
         self.scratch: list[np.ndarray] = []
+        self.cells: dict[str, np.ndarray] = {}
+
+    def keep(self, looks: list[Any] | None, results: list[np.ndarray], scratch: list[np.ndarray]) -> None:
+        """Memory for arguments of these looks; None: for once."""
+        cells, self.cells = together([(a.shape, a.dtype) for a in results if a.shape == (1,)])
+        side_by_side = iter(cells)
+        self.results = [next(side_by_side) if a.shape == (1,) else a for a in results]
+        self.looks, self.scratch = looks, scratch
 
 
 class FunctionKernel:
@@ -184,6 +195,7 @@ class FunctionKernel:
         counters = ("n",) if role == "step" else ()
         self.paths = [path for name, spec in zip(self.names, specs, strict=True) for path, _ in leaf_specs(spec, name)]
         self._counted = [path in counters for path in self.paths]
+        self._counts = any(self._counted)
         args = list(zip(self.names, specs, strict=True))
         if role == "step":
             like = specs[1] if result is None else result
@@ -252,9 +264,11 @@ class FunctionKernel:
     # --------------------------------------------------------------------------------------------------------- calls
     def _arguments(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray], list[np.ndarray]]:
         """By-value ints, the leaves of the other arguments, and the captures."""
+        captures = [c.value() for c in self.entry.captures]
+        if not self._counts:
+            return [], list(leaves), captures
         counters = [int(leaf[0]) for leaf, on in zip(leaves, self._counted, strict=True) if on]
-        rest = [leaf for leaf, on in zip(leaves, self._counted, strict=True) if not on]
-        return counters, rest, [c.value() for c in self.entry.captures]
+        return counters, [leaf for leaf, on in zip(leaves, self._counted, strict=True) if not on], captures
 
     def _env(self, rest: Leaves, captures: Leaves) -> Env:
         """The last two of :meth:`_arguments` by their bases; ``rest`` may have more at its end."""
@@ -318,19 +332,26 @@ class FunctionKernel:
             )
         return shapes
 
-    def value(self, leaves: Leaves, kept: Kept | None = None) -> list[np.ndarray]:
-        """Result leaves; fresh, or those ``kept``, which the next call that is given them overwrites."""
+    def value(self, leaves: Leaves, kept: Kept | None = None, looks: Sequence[object] | None = None) -> list[np.ndarray]:
+        """Result leaves; fresh, or those ``kept``, which the next call that is given them overwrites.
+
+        ``looks`` say what the leaves look like: leaves of other shapes have others.
+        """
         counters, rest, captures = self._arguments(leaves)
-        shapes = None if kept is None else [leaf.shape for leaf in (*rest, *captures)]
-        if kept is not None and kept.shapes == shapes:
+        if kept is not None:
+            now: list[Any] = [*([leaf.shape for leaf in rest] if looks is None else looks), *[c.shape for c in captures]]
+        if kept is not None and kept.looks == now:
             results, scratch = kept.results, kept.scratch
         else:
             results = self._results(rest, captures)
             scratch = self._scratch(self._primal, rest, captures, results)
-            if kept is not None and self.entry.plan().by_shape and self._primal.scratch.by_shape:
-                kept.shapes, kept.results, kept.scratch = shapes, results, scratch
+            if kept is not None:
+                again = self.entry.plan().by_shape and self._primal.scratch.by_shape
+                kept.keep(now if again else None, results, scratch)
+                results = kept.results
         status = self._primal.function(*counters, *rest, *captures, *results, *scratch)
-        self._check(status, counters, rest, captures)
+        if status > 0:
+            self._check(status, counters, rest, captures)
         return results
 
     def vjp(self, leaves: Leaves, result_bars: Bars) -> list[np.ndarray | None]:

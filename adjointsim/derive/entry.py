@@ -53,6 +53,11 @@ class Capture:
     pick: tuple[int, ...] = ()  # into a captured tuple
     ones: tuple[int, ...] = ()  # axes that have length 1
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is equal for captures of the same value as the same leaf."""
+        return self.source.fn, self.path, self.pick, self.base.dt, self.base.rank, self.ones
+
     def now(self) -> Any:
         """What the name means now."""
         obj = resolve(self.source, self.path)

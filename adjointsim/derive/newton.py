@@ -23,8 +23,8 @@ import numpy as np
 from numba import njit
 
 from .factored import banded_factor, banded_solve, lu_factor, lu_solve
-from .lapack import factorise, factorise_bands, remember, solve, solve_bands
-from .registry import CustomFunction, Kinds
+from .lapack import INTERNAL, factorise, factorise_bands, remember, solve, solve_bands
+from .registry import CustomFunction, Kinds, frozen
 from .sparselu import factorise_sparse, solve_sparse, sparse_factor, sparse_solve
 from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
 
@@ -34,7 +34,7 @@ GO_ON, DONE, LIMIT, NOT_FINITE, SINGULAR, BANDS = range(6)
 
 
 # ------------------------------------------------------------------------------------------------------ compiled as it is
-@njit(error_model="numpy")
+@njit(**INTERNAL)
 def moved(x, dx):
     """x - dx, and the change."""
     new, change = x.copy(), 0.0
@@ -46,12 +46,12 @@ def moved(x, dx):
     return new, change
 
 
-@njit(error_model="numpy")
+@njit(**INTERNAL)
 def state_after(change, before, noise, tol, unit):
     return DONE if noise or change <= tol or change * change <= unit * min(before, 1.0) else GO_ON
 
 
-@njit(error_model="numpy")
+@njit(**INTERNAL)
 def size_of(r):
     """The largest residual, NaN if one is."""
     size = 0.0
@@ -62,7 +62,7 @@ def size_of(r):
     return size
 
 
-@njit(error_model="numpy")
+@njit(**INTERNAL)
 def elsewhere(found, most, whole, unit):
     """Whether a sum of terms, the largest being ``most``, is not the ``whole`` one."""
     return abs(found - whole) > min(np.sqrt(unit), 65536.0 * unit) * max(most, abs(whole))
@@ -76,14 +76,14 @@ def _advance(jac, r, x, before, tol, unit):
     factors = np.empty((len(x) + 1, len(x)), np.int64)
     if not factorise(jac, factors):
         return x.copy(), np.nan, size, SINGULAR
-    noise = True
+    noise, transposed = size >= 0.0, size < 0.0  # true and false, but no literals: Numba would compile it all for these again
     for i in range(len(x)):
         terms = 0.0
         for j in range(len(x)):
             terms += abs(jac[i, j] * x[j])
         noise = noise and abs(r[i]) <= 64.0 * unit * terms
     dx = np.empty_like(r)
-    solve(factors, r, False, dx)
+    solve(frozen(factors), r, transposed, dx)
     new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
@@ -94,7 +94,7 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
     if not np.isfinite(size):
         return x.copy(), np.nan, size, NOT_FINITE
     n, upper = len(x), bands.shape[0] - 1 - lower
-    noise = True
+    noise, transposed = size >= 0.0, size < 0.0  # true and false, but no literals: Numba would compile it all for these again
     for i in range(n):
         found, most, terms = 0.0, 0.0, 0.0
         for j in range(max(0, i - lower), min(n, i + upper + 1)):
@@ -109,7 +109,7 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
     if not factorise_bands(bands, lower, factors):
         return x.copy(), np.nan, size, SINGULAR
     dx = np.empty_like(r)
-    solve_bands(factors, r, lower, False, dx)
+    solve_bands(frozen(factors), r, lower, transposed, dx)
     new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
@@ -127,7 +127,7 @@ def _advance_sparse(values, first, rows, probe, probed, r, x, before, tol, unit)
             found[i] += part
             most[i] = max(most[i], abs(part))
             terms[i] += abs(values[m] * x[j])
-    noise = True
+    noise, transposed = size >= 0.0, size < 0.0  # true and false, but no literals: Numba would compile it all for these again
     for i in range(n):
         if elsewhere(found[i], most[i], probed[i], unit):
             return x.copy(), np.nan, size, BANDS
@@ -136,7 +136,7 @@ def _advance_sparse(values, first, rows, probe, probed, r, x, before, tol, unit)
     if not factorise_sparse(values, first, rows, factors):
         return x.copy(), np.nan, size, SINGULAR
     dx = np.empty_like(r)
-    solve_sparse(factors, r, first, rows, False, dx)
+    solve_sparse(frozen(factors), r, first, rows, transposed, dx)
     new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 

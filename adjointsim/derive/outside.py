@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .opaque import Opaque
-from .source import MISSING, Source
+from .source import MISSING, Namespace, Source
 from .spec import Spec
 
 __all__ = ["Outside", "resolve"]
@@ -25,9 +25,9 @@ def resolve(source: Source, path: str) -> Any:
         positional = code.co_varnames[: code.co_argcount]
         defaults = dict(zip(positional[len(positional) - len(fn.__defaults__ or ()) :], fn.__defaults__ or (), strict=True))
         return {**defaults, **(fn.__kwdefaults__ or {})}[name]
-    first, *rest = path.split(".")
+    first, dot, rest = path.partition(".")
     obj = source.lookup(first)
-    for attr in rest:
+    for attr in rest.split(".") if dot else ():
         obj = getattr(obj, attr, MISSING)
     if obj is MISSING:
         raise NameError(f"name '{path}' is not defined (read by {source.name}, {source.filename})")
@@ -49,7 +49,7 @@ class Outside:
             space = source.fn.__globals__
             if path.startswith("default:") or first in source.fn.__code__.co_freevars:
                 self.others.append((source, path, then))
-            else:
+            elif rest or not isinstance(space, Namespace):
                 self.globals[id(space), path, id(then)] = space, first, rest, then
 
     def changed(self) -> bool:

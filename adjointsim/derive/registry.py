@@ -234,7 +234,7 @@ def code_of(function: Any) -> Code:
     described = Described(function)
     key = described.digest
     if key not in _codes_by_key:
-        compiled = function if hasattr(function, "py_func") else njit(error_model="numpy", nogil=True)(fn)
+        compiled = function if hasattr(function, "py_func") else njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(fn)
         _codes_by_key[key] = Code(key, function, compiled, described.cacheable)
     return _codes_by_key[key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from . import interp
 from .ir import Alloc, Atom, Base, Call, Dim, Fn, If, Let, Load, Stmt, Var, bases_of, defined, free_vars, walk, written_by
 
-__all__ = ["Memory", "Scratch", "scratch_of", "size_of", "zeros_of"]
+__all__ = ["Memory", "Scratch", "scratch_of", "size_of", "together", "zeros_of"]
 
 Shapes = list[tuple[int, ...]]
 Memory = Sequence[tuple[tuple[int, ...], np.dtype]]  # shape and dtype of each array
@@ -73,6 +74,18 @@ class Scratch:
 def zeros_of(memory: Memory) -> list[np.ndarray]:
     """New arrays, zero."""
     return [np.zeros(shape, dtype) for shape, dtype in memory]
+
+
+def together(memory: Memory) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """The same, all arrays of one dtype parts of one vector, and these vectors: they are filled, and looked at, at once."""
+    ends: Counter[str] = Counter()
+    places = []
+    for shape, dtype in memory:
+        first, size = ends[dtype.str[1:]], math.prod(shape)
+        ends[dtype.str[1:]] += size
+        places.append((dtype.str[1:], first, first + size, shape))
+    vectors = {name: np.zeros(size, name) for name, size in ends.items()}
+    return [vectors[name][first:end].reshape(shape) for name, first, end, shape in places], vectors
 
 
 def size_of(memory: Memory) -> int:

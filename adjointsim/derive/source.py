@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import DerivationError, SourceUnavailableError, UnsupportedError
 
-__all__ = ["MISSING", "Source", "plain_function", "read", "reachable"]
+__all__ = ["MISSING", "Namespace", "Source", "plain_function", "read", "reachable"]
 
 #: marks a name that resolves to nothing
 MISSING: Any = object()
@@ -152,6 +152,10 @@ def read(fn: types.FunctionType) -> Source:
     node = found[0]
     segment = "".join(lines[_first_line(node) - 1 : node.end_lineno])
     return Source(fn, filename, tuple(line.rstrip("\n") for line in lines), node, textwrap.dedent(segment))
+
+
+class Namespace(dict[str, Any]):
+    """The globals of generated functions: a name is given once, to what it will always mean."""
 
 
 def from_text(text: str, filename: str, namespace: dict[str, Any]) -> types.FunctionType:

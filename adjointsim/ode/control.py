@@ -29,9 +29,9 @@ __all__ = ["control_text"]
 
 _TEXT = """
 def control(t, guess, before, last, knot, tries, fired, y, c):
-    time = np.zeros_like(c.room)
-    length = np.zeros_like(c.room)
-    landed = np.zeros_like(c.marks)
+    time = np.empty_like(c.room)
+    length = np.empty_like(c.room)
+    landed = np.empty_like(c.marks)
     rows = 0
     rejected = 0
     evaluations = 0

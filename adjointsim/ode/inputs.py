@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from adjointsim.derive.spec import ArraySpec, NoneSpec, ScalarSpec, TupleSpec
+from adjointsim.forms import Form, Known, form_of
+
 __all__ = [
     "ACCUMULATE", "DONE", "EVENT", "FIXED", "LANDS", "NOT_FINITE", "STOPPED", "TOGETHER", "TOO_SMALL", "UNKNOWN", "Control",
-    "Inputs", "Timed", "WithCost", "in_room",
+    "Inputs", "Timed", "WithCost", "in_room", "inputs_of",
 ]  # fmt: skip
 
 #: how a call of the generated integration ends
@@ -41,13 +46,33 @@ class Inputs(NamedTuple):
     seed: int | None = None  # of the noise that steps draw
 
 
-def in_room(a: np.ndarray) -> np.ndarray:
-    """The array with zeros behind it, of one of few lengths: numbers of steps that differ a little make arrays that look alike,
-    and what is made for these is made once."""
-    apart = max(64, 2 ** max(len(a).bit_length() - 4, 0))
-    out = np.zeros(-(-len(a) // apart) * apart, a.dtype)
+def in_room(a: np.ndarray, count: int) -> np.ndarray:
+    """The array with zeros behind it, of one of few lengths from ``count`` on: numbers of steps that differ a little make arrays
+    that look alike, and what is made for these is made once."""
+    apart = max(64, 2 ** max(count.bit_length() - 4, 0))
+    out = np.zeros(-(-count // apart) * apart, a.dtype)
     out[: len(a)] = a
     return out
+
+
+#: the structures of what an :class:`Inputs` has besides p, if it is there
+_FIELDS = (*[ArraySpec("f8", 1)] * 4, *[ArraySpec("i8", 1)] * 2, ArraySpec("f8", 1), ScalarSpec("i8"))
+
+
+@lru_cache(maxsize=256)
+def _form(p: Form, room: int, there: tuple[bool, ...]) -> Form:
+    """The form of an :class:`Inputs` with arrays of one length."""
+    items = [spec if on else NoneSpec() for spec, on in zip(_FIELDS, there, strict=True)]
+    shapes = [(room,) if isinstance(item, ArraySpec) else (1,) for item in items if not isinstance(item, NoneSpec)]
+    return form_of(TupleSpec((p.spec, *items), Inputs), (*p.shapes, *shapes))
+
+
+def inputs_of(p: Known, steps: int, arrays: Sequence[np.ndarray | None], seed: int | None) -> Known:
+    """An :class:`Inputs` for so many steps: its ``arrays`` from ``time`` to ``target``."""
+    own = [in_room(a, steps + 1) for a in arrays if a is not None]
+    there = (*[a is not None for a in arrays], seed is not None)
+    form = _form(p.form, len(own[0]), there)
+    return Known(form, [*p.leaves, *own, *([] if seed is None else [np.array([seed], np.int64)])])
 
 
 class Control(NamedTuple):

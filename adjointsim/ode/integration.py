@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from adjointsim.derive.api import Kept
-from adjointsim.forms import Form
+from adjointsim.forms import Known
 from adjointsim.leaves import Leaves
 
 from .inputs import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL, UNKNOWN
@@ -24,9 +24,25 @@ _SLICE = 0.1  # seconds between two looks at the keyboard
 _ROOM = 4096  # steps recorded between two returns
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The steps of an integration, or of its beginning if it could not go on from (t, y): then ``failed`` says why.
+class _Kept(Kept):
+    """Memory for the numbers that an integration is given, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.floats, self.integers = np.zeros(4), np.zeros(3, np.int64)
+        #: the same as leaves
+        self.numbers = [own[k : k + 1] for own in (self.floats, self.integers) for k in range(len(own))]
+
+    def set(self, t: float, guess: float, before: float, last: float, knot: int, tries: int, fired: int) -> None:
+        """Let these be the numbers."""
+        floats, integers = self.floats, self.integers
+        floats[0], floats[1], floats[2], floats[3] = t, guess, before, last
+        integers[0], integers[1], integers[2] = knot, tries, fired
+
+
+class Found(NamedTuple):
+    """The steps of an integration, or of its beginning if it could not go on from (t, y): then ``failed`` says why.  ``y`` is
+    that state only then.
 
     ``evaluations`` of the right-hand side, ``rejected`` steps; ``h`` is the size of the step that would be next.
     """
@@ -43,18 +59,19 @@ class Found:
 
 
 def integrate(
-    program: Program, knots: Knots, y: Leaves, p: Leaves, control: Leaves, c_form: Form, first: float, most: int
+    program: Program, knots: Knots, y: Leaves, p: Known, control: Known, first: float, most: int
 ) -> Found:
-    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``: the leaves of a
-    :class:`.Control` whose p is None, of form ``c_form``.
+    """Go from y at the first knot to the last one, with the tolerances and bounds of ``control``, a :class:`.Control` whose p is
+    None.
 
     ``first`` is the size of the first step, 0 to find it.
     """
-    kernel = program.integration(c_form)
+    kernel = program.integration(control.form)
     try:
         kept = kernel.idle.pop()  # which is atomic: nobody else has it
     except IndexError:
-        kept = Kept()
+        kept = _Kept()
+    looks, given = (program.start, p.form, control.form), [*p.leaves, *control.leaves]
     t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
     rejected = evaluations = used = 0
@@ -63,21 +80,20 @@ def integrate(
     while True:
         tries = max(1, min(tries, most - used))
         began = time.perf_counter()
-        numbers = [np.array([x]) for x in (t, guess, before, last)] + [np.array([k], np.int64) for k in (knot, tries, fired)]
+        kept.set(t, guess, before, last, knot, tries, fired)
         try:
-            out = kernel.value([*numbers, *y, *p, *control], kept)
+            out = kernel.value([*kept.numbers, *y, *given], kept, looks)
         except Exception as error:  # of the user's functions, or a singular matrix: in which step?
-            kept = Kept()
+            kept = _Kept()
             if tries > 1:
                 tries, fewer = tries // 8, True
                 continue
             error.add_note(f"adjointsim: that step of {program.method.tableau.name} begins at t={t!r}")
             raise
         took = time.perf_counter() - began
-        status, rows, refused, asked = (int(leaf[0]) for leaf in out[:4])
-        t, guess, before, last = (float(leaf[0]) for leaf in out[4:8])
-        (knot, fired, other), y, logs = (int(leaf[0]) for leaf in out[8:11]), [leaf.copy() for leaf in out[11:-3]], out[-3:]
-        records.append([log[:rows].copy() for log in logs])
+        status, rows, refused, asked, knot, fired, other = kept.cells["i8"].tolist()
+        t, guess, before, last = kept.cells["f8"][:4].tolist()
+        records.append([log[:rows].copy() for log in out[-3:]])
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
             failed = "the step size became too small for the time to change"
@@ -93,15 +109,18 @@ def integrate(
         stopped, stuck = status == STOPPED, status not in (TOGETHER, ACCUMULATE, UNKNOWN)
         if failed is None and not stopped and knot < len(knots.times) and used >= most:
             failed = f"max_steps={most} steps were tried"
-        if failed is not None or stopped or knot >= len(knots.times):
+        if failed is None and (stopped or knot >= len(knots.times)):
+            break
+        y = [leaf.copy() for leaf in out[11:-3]]
+        if failed is not None:
             break
         if rows + refused >= tries and not fewer:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
     if not kernel.idle:
         kernel.idle.append(kept)
-    ends, lengths, landed = (np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*records, strict=True))
-    return Found(Steps.of(knots, ends, lengths, landed), evaluations, rejected, failed, t, guess, y, stopped, stuck)
+    logs = records[0] if len(records) == 1 else [np.concatenate(parts) for parts in zip(*records, strict=True)]
+    return Found(Steps.of(knots, *logs), evaluations, rejected, failed, t, guess, y, stopped, stuck)
 
 
 def _event(program: Program, k: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjointsim.errors import ArgumentError
+from adjointsim.forms import Known
 
 from .inputs import Inputs, Timed, in_room
 from .times import Steps
@@ -63,9 +64,9 @@ class Moments:
     Where the state carries the time, the times are the targets of the steps that have one.
     """
 
-    def __init__(self, ode: ODE, steps: Steps, timed: bool, q: Inputs) -> None:
-        """``q`` are the parameters of the simulation of the ``steps``."""
-        self.ode, self.q, self.landed, self.timed = ode, q, steps.landed, timed
+    def __init__(self, ode: ODE, steps: Steps, timed: bool, broken: bool, q: Known) -> None:
+        """``q`` are the parameters of the simulation of the ``steps``; ``broken``: the right-hand side may jump in time."""
+        self.ode, self.q, self.landed, self.timed, self.broken = ode, q, steps.landed, timed, broken
         knots, equal, ends = ode.knots.times, ode.dt is not None, steps.landed >= 0
         if timed:
             times = steps.time[1:][ends]
@@ -103,12 +104,13 @@ class Moments:
         before, after = knots_dot[self.before], knots_dot[self.after]
         moved = before + self.share * (after - before)
         nothing: Any = None
+        count = len(self.landed) + 1
         if self.timed:
             target = np.zeros(len(self.landed))
             target[self.landed >= 0] = moved
-            return Inputs(nothing, nothing, nothing, target=in_room(target))
-        begin, end = (None, None) if self.q.begin is None else (in_room(moved[:-1]), in_room(moved[1:]))
-        return Inputs(nothing, in_room(moved), in_room(self.own * (after - before)[:-1]), begin, end)
+            return Inputs(nothing, nothing, nothing, target=in_room(target, count))
+        begin, end = (in_room(moved[:-1], count), in_room(moved[1:], count)) if self.broken else (None, None)
+        return Inputs(nothing, in_room(moved, count), in_room(self.own * (after - before)[:-1], count), begin, end)
 
     def named(self, names: Sequence[str], bar: np.ndarray) -> dict[str, Any]:
         """The derivatives that were asked for, from those with respect to the knots, (.., knots)."""
@@ -124,7 +126,7 @@ class Moments:
         return {name: found[name] for name in names}
 
     def jacobian(
-        self, names: Sequence[str], mode: str, simulation: Simulation, y0: Any, start: Any, broken: bool
+        self, names: Sequence[str], mode: str, simulation: Simulation, y0: Any, start: Any
     ) -> dict[str, Any]:
         """The derivatives of the observations: a tangent for each time, or cotangents of all observations back.
 
@@ -152,7 +154,7 @@ class Moments:
 
             found = _mapped(whole, *columns)
         else:
-            parts = parts_of(self.timed, broken)
+            parts = parts_of(self.timed, self.broken)
             fields = [part.partition(".")[2] for part in parts]
 
             def back(*bars: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
-from adjointsim.forms import Form, read
+from adjointsim.forms import Form, Known, read
 from adjointsim.leaves import Leaves, flatten, spec_of
 from adjointsim.results import Gradient, SolutionTangent
 from adjointsim.simulation import Simulation
@@ -195,12 +195,13 @@ class ODE:
         self._bounds["threads"] = threads
         Simulation(_nothing, 0, **self._bounds)  # for its errors
         self._programs = Programs()
-        self._control: tuple[Knots, tuple[float, float, float], tuple[Form, Leaves]] | None = None
+        self._control: tuple[Knots, tuple[float, float, float], Known] | None = None
+        self._simulation: tuple[Program, Simulation] | None = None
         self._steps: tuple[tuple[Knots, float | None, int], Steps] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was made of it: another process makes that anew."""
-        return self.__dict__ | {"_programs": Programs(), "_control": None, "_steps": None}
+        return self.__dict__ | {"_programs": Programs(), "_control": None, "_simulation": None, "_steps": None}
 
     # ----------------------------------------------------------------------------------------------------------- verbs
     def run(self, y0: Any, p: Any = None) -> ODESolution:
@@ -308,17 +309,23 @@ class ODE:
             self._programs[key] = found
         return found
 
-    def control(self, rtol: Any, atol: Any) -> tuple[Form, Leaves]:
+    def simulation(self, program: Program) -> Simulation:
+        """The simulation of a program, within the bounds; its number of steps is none's."""
+        if self._simulation is None or self._simulation[0] is not program:
+            self._simulation = program, program.simulation(self._bounds)
+        return self._simulation[1]
+
+    def control(self, rtol: Any, atol: Any) -> Known:
         """What bounds the steps: a Control whose p is None, for tolerances as they are now."""
         k, numbers = self.stops, (rtol, atol, self.max_step)
-        fixed = all(type(x) is float for x in numbers)  # else they may change in place
+        fixed = type(rtol) is float and type(atol) is float and type(self.max_step) is float  # else they may change in place
         if fixed and self._control is not None and self._control[0] is k and self._control[1] == numbers:
             return self._control[2]
         control = Control(
             None, k.times, k.begins, k.ends, k.fire, ((k.fire != 0) | (k.begins != k.times)).astype(np.int64), k.sign, rtol,
             atol, self.max_step, *room(),
         )  # fmt: skip
-        found = read(control, "control", copy=True)
+        found = Known(*read(control, "control", copy=True))
         if fixed:
             self._control = k, numbers, found
         return found

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adjointsim.derive.factored import banded_factor, banded_solve, lu_factor, lu_solve
-from adjointsim.derive.source import from_text
+from adjointsim.derive.source import Namespace, from_text
 from adjointsim.derive.sparselu import sparse_factor, sparse_solve
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
 from adjointsim.errors import StructureError, UnsupportedError
-from adjointsim.forms import Form, Kind
+from adjointsim.forms import Form, Kind, form_of
 from adjointsim.functions import jvp
 from adjointsim.implicit import root, sparse_root
 from adjointsim.kernels import kernel_of
@@ -107,10 +107,10 @@ class Program:
             )
         self.specs = specs = (_F8, y_spec, p_spec)
         arguments = [np.zeros(1), *y, *p]
-        self.namespace: dict[str, Any] = {
+        self.namespace = Namespace({
             "__name__": "adjointsim.ode.generated", "np": np, "math": math, "jvp": jvp, "root": root, "WithCost": WithCost,
             "Timed": Timed, "running": functions.running,
-        }  # fmt: skip
+        })  # fmt: skip
         self.rhs = self.namespace["rhs"] = self._unlisted(functions.rhs)
         whose = f"the {'drift' if functions.diffusion is not None else 'right-hand side'} {_name(functions.rhs)}"
         rate, lengths = self._like_y(self.rhs, specs, arguments, whose)
@@ -132,6 +132,9 @@ class Program:
         self.spec, self.tree = spec, Tree(spec, lengths, self.namespace)
         self.own = ".y" if functions.running is not None else ""  #: where the user's y is in what is integrated
         self.timed = bool(functions.events)  #: whether the state of the simulation has the time besides
+        whole = TupleSpec((spec, _F8), Timed) if self.timed else spec
+        more = ((1,),) * (bool(self.own) + self.timed)
+        self.start = form_of(whole, (*shapes_of(y), *more))  #: the form of that state
         cost = f"running(t, {self._given(functions.running)}, p)" if self.own else ""
         self.rate = self._define(self._field("rate", "rhs", self.rhs, rate, whose, cost))
         self.tries = 64  #: steps to try until one looks at the keyboard, at first

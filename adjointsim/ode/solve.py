@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjointsim.call import Call
-from adjointsim.derive.spec import ScalarSpec, leaf_specs, measured, shapeless
+from adjointsim.call import Call, begun
+from adjointsim.derive.spec import ScalarSpec, leaf_specs, shapeless
 from adjointsim.errors import ArgumentError, ConvergenceError, IntegrationError, NonFiniteError, StructureError
-from adjointsim.forms import form_of, read
+from adjointsim.forms import Known
 from adjointsim.jacobians import checked_mode
 from adjointsim.kernels import kernel_of
-from adjointsim.leaves import Leaves, flatten, shapes_of, spec_of, unflatten
-from adjointsim.nonfinite import check_given
+from adjointsim.leaves import Leaves, flatten, spec_of, unflatten
+from adjointsim.nonfinite import given
 from adjointsim.observed import observation_jacobian, observations_and_jacobian, observations_of
 from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
 from .dae import check_index
-from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, in_room
+from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, inputs_of
 from .integration import Found, integrate
 from .moments import NAMES, Moments, check_moments, parts_of
 from .solution import ODEGradient, ODESolution
@@ -45,45 +44,43 @@ class Solve:
     """One call of a verb: the steps, and the simulation that takes them."""
 
     def __init__(self, ode: ODE, y0: Any, p: Any) -> None:
-        self.ode, self.p = ode, p
+        self.ode = ode
         self.times: tuple[str, ...] = ()  # that derivatives are asked for
         if isinstance(y0, list):
             y0 = np.array(y0, dtype=np.float64)
-        p_form, p_leaves = read(p, "p", copy=True)
+        self.p = given(p, "p", True)
+        p_form, p_leaves = self.p.form, self.p.leaves
         self.p_spec, self.p_floats = p_form.spec, any(p_form.floats)
-        check_given(p_leaves, self.p_spec, "p")
-        if callable(y0):
-            initial = kernel_of(y0, (self.p_spec,), role="function")
-            leaves = initial.value(p_leaves)
-            y_form = form_of(measured(initial.result_spec, shapes_of(leaves)), shapes_of(leaves))
-        else:
-            y_form, leaves = read(y0, "y0", copy=True)
+        start = begun(kernel_of(y0, (self.p_spec,), role="function"), p_leaves) if callable(y0) else given(y0, "y0", True)
+        y_form, leaves = start.form, start.leaves
         self.y_spec = y_form.spec
-        if not sum(leaf.size for leaf in leaves):
+        if not y_form.nbytes:
             raise StructureError(f"Got y0={self.y_spec}, but expected a state of at least one number")
-        check_given(leaves, self.y_spec, "y0")
-        rtol, atol = (self._tolerance(name, leaves) for name in ("rtol", "atol"))
+        rtol, atol = self._tolerance("rtol", leaves), self._tolerance("atol", leaves)
         self.program = ode.program(y_form, leaves, p_form, p_leaves, (rtol is not ode.rtol, atol is not ode.atol))
         self.own, self.timed = bool(self.program.own), self.program.timed
         if ode.mass is not None:
             check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
-        self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.state(y0, 0.0, ode.t0)
+        self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self._started(leaves)
         if ode.dt is not None and not self.timed:
             steps = ode.steps()
             evaluations = steps.count * (self.program.method.evaluations + 1)
             self.found = Found(steps, evaluations, 0)
         else:
             start = [*leaves, np.zeros(1)] if self.own else leaves
-            c_form, control = ode.control(rtol, atol)
+            control = ode.control(rtol, atol)
             try:
-                self.found = integrate(
-                    self.program, ode.stops, start, p_leaves, control, c_form, ode.first_step, ode.max_steps
-                )  # fmt: skip
+                self.found = integrate(self.program, ode.stops, start, self.p, control, ode.first_step, ode.max_steps)
             except ConvergenceError as error:  # of a step that ends at an event, or of a given size
                 raise self._of_a_stage(error) from None
         self.simulation = self._simulation(self.found)
         if self.found.failed is not None:
             raise self._failure(p_leaves)
+
+    def _started(self, leaves: Leaves) -> Known:
+        """The initial state of the simulation."""
+        more = [np.zeros(1)] * self.own + [np.array([self.ode.t0])] * self.timed
+        return Known(self.program.start, [*leaves, *more])
 
     def _tolerance(self, name: str, y: Leaves) -> Any:
         given = getattr(self.ode, name)
@@ -99,7 +96,7 @@ class Solve:
         return unflatten(spec, leaves)
 
     def _simulation(self, found: Found) -> Simulation:
-        """The simulation of the steps found; ``q`` are its parameters."""
+        """The simulation of the steps found; ``q`` are its parameters, an :class:`.Inputs`."""
         program, steps, functions = self.program, found.steps, self.ode.functions
         broken, jumps = program.broken, bool(functions.effects)
         time: np.ndarray | None = steps.time
@@ -112,11 +109,12 @@ class Solve:
                 begin, end = steps.begin - steps.time[:-1], steps.end - steps.time[1:]
             time = None
         arrays = time, steps.length, begin, end, steps.fire if jumps else None, kind, target
-        self.q = Inputs(self.p, *(a if a is None else in_room(a) for a in arrays), seed=self.ode.seed)  # type: ignore[arg-type]
-        observed = self.ode.stops.observed
-        at = steps.state[observed[observed < len(steps.state)]]
+        self.q = inputs_of(self.p, steps.count, arrays, self.ode.seed)
+        stops = self.ode.stops
+        whole = len(steps.state) == len(stops.times)
+        at = steps.state[stops.observed if whole else stops.observed[stops.observed < len(steps.state)]]
         self.t = self.ode.t_eval[: len(at)]
-        return program.simulation(self.ode._bounds).of_steps(steps.count, at)
+        return self.ode.simulation(program).of_steps(steps.count, at)
 
     def _failure(self, p: Leaves) -> IntegrationError:
         """The error of an integration that could not go on, with what was reached."""
@@ -205,7 +203,7 @@ class Solve:
         return ODEGradient(self.part(gradient.y0), None if gradient.p is None else gradient.p.p, gradient.ledger, **found)
 
     def _moments(self) -> Moments:
-        return Moments(self.ode, self.found.steps, self.timed, self.q)
+        return Moments(self.ode, self.found.steps, self.timed, self.program.broken, self.q)
 
     @cached_property
     def _call(self) -> Call:
@@ -245,7 +243,7 @@ class Solve:
         if times:
             check_moments(self.ode, times)
             start = self.state(None, None, None)
-            found |= self._moments().jacobian(times, checked_mode(mode), self.simulation, self.y0, start, self.program.broken)
+            found |= self._moments().jacobian(times, checked_mode(mode), self.simulation, self.y0, start)
         return found
 
     def solution(self, solution: Any, status: int = 0, message: str = "the end of t_eval is reached") -> ODESolution:
@@ -267,23 +265,21 @@ class Solve:
         landed, ends = self.found.steps.landed, self.found.steps.time[1:]
         return tuple(ends[landed == -2 - k] for k in range(len(self.ode.events)))
 
-    @contextmanager
-    def named(self) -> Iterator[None]:
+    def named(self) -> _Named:
         """Errors of the simulation in the words of the user: names of his structures, times besides step numbers."""
-        try:
-            yield
-        except NonFiniteError as error:
-            raise NonFiniteError(
+        return _Named(self)
+
+    def in_words(self, error: Exception) -> Exception:
+        """An error of the simulation in the words of the user."""
+        if isinstance(error, NonFiniteError):
+            return NonFiniteError(
                 self._words(str(error)) + self._when(error.step), step=error.step, n_steps=error.n_steps,
                 leaf=self._words(error.leaf), index=error.index, direction=error.direction,
-            ) from None  # fmt: skip
-        except (ArgumentError, StructureError) as error:
-            raise type(error)(self._words(str(error))) from None
-        except Exception as error:
-            self._say_when(error)
-            if isinstance(error, ConvergenceError):
-                raise self._of_a_stage(error) from None
-            raise
+            )  # fmt: skip
+        if isinstance(error, (ArgumentError, StructureError)):
+            return type(error)(self._words(str(error)))
+        self._say_when(error)
+        return self._of_a_stage(error) if isinstance(error, ConvergenceError) else error
 
     def _of_a_stage(self, error: ConvergenceError) -> ConvergenceError:
         """The same in the words of the method, if it is of a stage."""
@@ -314,6 +310,22 @@ class Solve:
     def _when(self, step: int | None) -> str:
         time = self.found.steps.time
         return "" if step is None or not 0 <= step < len(time) else f" (t={float(time[step])!r})"
+
+
+class _Named:
+    """A context in which errors are put into the words of a user."""
+
+    def __init__(self, solve: Solve) -> None:
+        self.solve = solve
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception):
+            own = self.solve.in_words(error)
+            if own is not error:
+                raise own from None
 
 
 @lru_cache(maxsize=256)

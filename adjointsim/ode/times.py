@@ -122,7 +122,7 @@ class Steps:
     @classmethod
     def of(cls, knots: Knots, time: np.ndarray, length: np.ndarray, landed: np.ndarray) -> Steps:
         """From the ends and lengths of the moving steps, and what they land on."""
-        at = np.flatnonzero(landed >= 0)
+        (at,) = (landed >= 0).nonzero()
         if knots.plain:
             whole, state = np.empty(len(time) + 1), np.zeros(len(at) + 1, np.int64)
             whole[0], whole[1:] = knots.times[0], time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -149,6 +150,10 @@ def test_inputs_are_not_changed_and_runs_repeat():
     np.testing.assert_array_equal(y, y0)
     times[:] = 7.0
     assert ode.value_and_grad(y, p)[0] == first[0]
+    then = first[1].y0.tobytes()
+    later = [ode.value_and_grad(factor * y, p)[1].y0 for factor in (0.9, 1.1)]
+    assert first[1].y0.tobytes() == then != later[0].tobytes() != later[1].tobytes()  # what was returned is not written again
+    assert not any(np.shares_memory(first[1].y0, other) for other in (again[1].y0, *later))
 
 
 def test_several_threads(ode):
@@ -160,6 +165,19 @@ def test_several_threads(ode):
     for thread in threads:
         thread.join()
     assert len(found) == 4 and all(v == expected[0] and g.p == expected[1].p for v, g in found)
+
+
+def test_threads_with_numbers_of_their_own(ode):
+    """What is kept from one call to the next is one thread's at a time."""
+    given = [Constants(2.0 + 0.3 * k, 0.4 - 0.1 * k) for k in range(4)]
+    expected = [ode.value_and_grad(Y0, p) for p in given]
+
+    def many(k):
+        return [ode.value_and_grad(Y0, given[k]) for _ in range(25)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for found, (value, grad) in zip(pool.map(many, range(4)), expected, strict=True):
+            assert all(v == value and g.y0 == grad.y0 and g.p == grad.p for v, g in found)
 
 
 def decay(t, y, p):
