@@ -18,6 +18,7 @@ from adjointsim.derive.spec import differentiable, measured
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.executor import Executor, Problem, Working
 from adjointsim.forms import Form, Kind, Known, form_of
+from adjointsim.heap import copied
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import (
     Bars,
@@ -313,8 +314,8 @@ class Call:
         """Copies: the user may do with them what he likes, and the way back still needs its own."""
         observations = None
         if executor.observation_spec is not None:
-            observations = unflatten(stacked_spec(executor.observation_spec), [o.copy() for o in executor.observations])
-        y = unflatten(self.problem.y_spec, [leaf.copy() for leaf in executor.y])
+            observations = unflatten(stacked_spec(executor.observation_spec), [*map(copied, executor.observations)])
+        y = unflatten(self.problem.y_spec, [*map(copied, executor.y)])
         return Solution(y, executor.value, observations, ledger)
 
     def gradient(self, executor: Executor, ledger: Ledger, copy: bool = False) -> Gradient:

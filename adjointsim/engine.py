@@ -21,6 +21,7 @@ from adjointsim.derive.scratch import Memory, size_of, together, zeros_of
 from adjointsim.derive.spec import ScalarSpec
 from adjointsim.derive.team import workers
 from adjointsim.executor import Executor, Problem, Snapshot, Working, annotate
+from adjointsim.heap import copied, zeros
 from adjointsim.kit import Given, kit_of, stand_ins
 from adjointsim.leaves import Bars, Leaves, finite, nbytes
 from adjointsim.rows import first_row
@@ -76,8 +77,8 @@ class CompiledExecutor(Executor):
         self._kit = kit = given.kit
         states, seen = given.states, given.sizes.seen
         self._driver, self.pure = kit.driver, kit.pure
-        self._a = tuple([leaf.copy() for leaf in y0])
-        self._b = tuple([y0[k].copy() for k in kit.step.spares])
+        self._a = tuple(map(copied, y0))
+        self._b = tuple([copied(y0[k]) for k in kit.step.spares])
         self._ctl = np.zeros(control.PLACES, np.int64)
         self._ctl[control.SHARED] = self._one_run = one_run and bool(states.followers)
         stored = self._rows(slots + self._rows_more) if slots else zeros_of(stand_ins(problem.y.memory, 1))
@@ -94,7 +95,7 @@ class CompiledExecutor(Executor):
         enough = problem.threads > 1 and problem.state_bytes >= _ENOUGH
         self._team = team if enough else None  # without workers a kernel shares nothing
         k = len(problem.observe_at)
-        self._obs = tuple([np.zeros((k, *shape), dtype) for shape, dtype in given.sizes.observation])
+        self._obs = tuple([zeros((k, *shape), dtype) for shape, dtype in given.sizes.observation])
         self._obs_work = tuple(zeros_of(seen))
         self.observation_spec = kit.observed_spec
         self._kept: _Bars | None = None
@@ -313,7 +314,7 @@ class CompiledExecutor(Executor):
     def turn(self) -> None:
         n = self.problem.n_steps
         self._call(np.array([[TURN_ACTION, max(n - 1, 0), n, self._last_slot]], np.int64))
-        self.y = [leaf.copy() for leaf in self._last] if self._reverse else self._last
+        self.y = [*map(copied, self._last)] if self._reverse else self._last
         self._stack_observations()
         if self._kit.terminal is not None:
             try:

@@ -18,7 +18,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 #: from the ground up; a room may import from rooms below it, and from itself
 FLOORS = [
-    ["errors"],
+    ["errors", "heap"],
     ["schedules"],
     ["rows"],
     ["derive"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..heap import zeros
 from . import interp
 from .ir import Alloc, Atom, Base, Call, Dim, Fn, If, Let, Load, Stmt, Var, bases_of, defined, free_vars, walk, written_by
 
@@ -73,7 +74,7 @@ class Scratch:
 
 def zeros_of(memory: Memory) -> list[np.ndarray]:
     """New arrays, zero."""
-    return [np.zeros(shape, dtype) for shape, dtype in memory]
+    return [zeros(shape, dtype) for shape, dtype in memory]
 
 
 def together(memory: Memory) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:

@@ -36,7 +36,7 @@ from numba.extending import intrinsic
 
 from .control import MOST_THREADS
 
-__all__ = ["HERE", "LINE", "PARTS", "PLACES", "WORTH", "Trial", "body_type", "run", "workers"]
+__all__ = ["EPOCH", "HERE", "LINE", "PARTS", "PLACES", "WORTH", "Trial", "body_type", "run", "workers"]
 
 LINE = 16
 EPOCH, PARTS = LINE, 2 * LINE
@@ -47,6 +47,7 @@ PLACES = HERE + MOST_THREADS * LINE
 WORTH = 20_000
 
 _TURN, _LEAST, _TURNS = 5e-4, 4, 4  # seconds and steps of one turn with workers or without, and turns of either kind
+_AGAIN = 50.0  # times as long as it took to find out which one pays, until that is tried again
 _LONG = 50 * WORTH  # statements from which on parts are in pieces
 _PIECES = 4
 _PATIENCE = 4096  # looks before a thread that waits lets others run
@@ -208,14 +209,19 @@ def _compile() -> None:
 
 
 class Trial:
-    """Whether workers save time in one direction of a sweep: that is tried, a few turns with them and without, and then known.
+    """Whether workers save time in one direction of a sweep: that is tried, a few turns with them and without, and then known
+    for a while.
 
     (It depends on sizes, caches, and on what else the machine has to do.)
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.pays: bool | None = None
         self._rates: tuple[list[float], list[float]] = [], []  # seconds a step, in turns without and with workers
+        self._seconds = 0.0  # that turns took; later, that the answer will do for
 
     def together(self) -> bool:
         """Whether the next steps are run with workers."""
@@ -231,11 +237,16 @@ class Trial:
 
     def took(self, together: bool, steps: int, seconds: float) -> None:
         """Hear what steps took."""
-        if self.pays is None and steps:
-            self._rates[together].append(seconds / steps)
+        if self.pays is not None:
+            self._seconds -= seconds
+            if self._seconds < 0.0:
+                self._begin()
+        elif steps:
             alone, shared = self._rates
-            if len(alone) > _TURNS and len(shared) > _TURNS:  # the first turns are those that load and compile
-                self.pays = median(shared[1:]) < 0.95 * median(alone[1:])
+            self._seconds += seconds if alone and shared else 0.0  # the first turns are those that load and compile
+            self._rates[together].append(seconds / steps)
+            if len(alone) > _TURNS and len(shared) > _TURNS:
+                self.pays, self._seconds = median(shared[1:]) < 0.95 * median(alone[1:]), _AGAIN * self._seconds
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adjointsim import heap
 from adjointsim.storage import arena
 
 __all__ = ["STREAM", "WRITE", "cache_bytes", "disk_seconds", "free_memory", "stream_seconds", "total_memory"]
@@ -32,7 +33,7 @@ def free_memory() -> int:
     if system is None:
         system = _sysconf("SC_AVPHYS_PAGES") or _sysconf("SC_PHYS_PAGES") or _UNLIMITED
     groups = [max(limit - used, 0) for limit, used in _cgroups()]
-    return min([system, *groups]) + arena.kept_bytes()
+    return min([system, *groups]) + arena.kept_bytes() + heap.idle_bytes()
 
 
 @cache

@@ -196,3 +196,8 @@ def test_a_trial(shared_rate, pays):
         trial.took(together, steps, steps * 1e-4 * slow * (shared_rate if together else 1.0))
         turns += 1
     assert trial.pays is pays and trial.together() is pays and trial.steps(77) == 77 and turns < 20
+    for turn in range(10_000):
+        trial.took(pays, 5, 5e-4)
+        if trial.pays is None:
+            break
+    assert 100 < turn < 9_999 and trial.steps(10**9) < 10**9  # it is tried again, but seldom
