@@ -65,6 +65,7 @@ HEAVY = {
     ],
     "test_resume.py": ["test_killed[1]"],
     "test_simulation_second.py": ["test_short_runs"],
+    "test_threads.py": ["test_an_ode", "test_the_same_bits_from_other_verbs"],
     "test_until.py": ["test_other_verbs[numbers]"],
     "test_until_resume.py": [
         "test_killed[1]", *(f"test_interrupted_after_any_record[{kind}-few]" for kind in ("array", "numbers", "python")),
