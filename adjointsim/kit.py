@@ -144,7 +144,7 @@ class Kit:
         captures = {verb: [c.identity for c in k.entry.captures] for verb, k in self.kernels.items()}
         distinct = {c.identity: c for k in self.kernels.values() for c in k.entry.captures}
         places = {identity: j for j, identity in enumerate(distinct)}
-        self._captured = list(distinct.values())
+        self._captured = [(capture, capture.getter()) for capture in distinct.values()]
         self._captures = {verb: [places[identity] for identity in own] for verb, own in captures.items()}
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
@@ -153,7 +153,7 @@ class Kit:
         """What each kernel captures, as it is now, and the shapes of that; what several capture is looked up once."""
         if not self._captured:
             return [], dict.fromkeys(self.kernels, ())
-        values = [capture.value() for capture in self._captured]
+        values = [capture.leaf(get()) for capture, get in self._captured]
         captures = {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
         return [value.shape for value in values], captures
 

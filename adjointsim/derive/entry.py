@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,7 @@ from .liveness import Liveness
 from .lower import Lowering
 from .opaque import Opaque
 from .outline import Helper, Helpers
-from .outside import Outside, resolve
+from .outside import Outside, getter
 from .ranges import never_negative
 from .returned import Finish, Model, ShapeSite, identifier
 from .scratch import Scratch, scratch_of
@@ -58,16 +58,26 @@ class Capture:
         """What is equal for captures of the same value as the same leaf."""
         return self.source.fn, self.path, self.pick, self.base.dt, self.base.rank, self.ones
 
+    def getter(self) -> Callable[[], Any]:
+        """A function that says what the name means now."""
+        return getter(self.source, self.path)
+
     def now(self) -> Any:
-        """What the name means now."""
-        obj = resolve(self.source, self.path)
+        """What is captured of that now."""
+        return self._picked(self.getter()())
+
+    def _picked(self, obj: Any) -> Any:
         for k in self.pick:
             obj = obj[k]
         return obj
 
     def value(self) -> np.ndarray:
-        """What the name means now, as a leaf."""
-        obj = self.now()
+        """What is captured now, as a leaf."""
+        return self.leaf(self.getter()())
+
+    def leaf(self, obj: Any) -> np.ndarray:
+        """What is captured of what the name means, as a leaf."""
+        obj = self._picked(obj) if self.pick else obj
         if type(obj) is np.ndarray and obj.dtype == self.base.dt and obj.ndim == self.base.rank and not self.ones:
             if obj.ndim and obj.flags.c_contiguous and obj.flags.aligned:
                 return obj  # as below, in less time

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from typing import Any
 
 from .opaque import Opaque
 from .source import MISSING, Namespace, Source
 from .spec import Spec
 
-__all__ = ["Outside", "resolve"]
+__all__ = ["Outside", "getter", "resolve"]
 
 
 def resolve(source: Source, path: str) -> Any:
@@ -32,6 +33,21 @@ def resolve(source: Source, path: str) -> Any:
     if obj is MISSING:
         raise NameError(f"name '{path}' is not defined (read by {source.name}, {source.filename})")
     return obj
+
+
+def getter(source: Source, path: str) -> Callable[[], Any]:
+    """A function that does what :func:`resolve` does for a name."""
+    if path in source.fn.__code__.co_freevars:
+        cell = source.cell(path)
+
+        def contents() -> Any:
+            try:
+                return cell.cell_contents
+            except ValueError:  # it is empty
+                return resolve(source, path)
+
+        return contents
+    return partial(resolve, source, path)
 
 
 class Outside:
@@ -59,6 +75,11 @@ class Outside:
         Raises ArgumentError for a value that a custom function has frozen."""
         for opaque in self.opaques:
             opaque.check_unchanged()
+        try:
+            if self._same():
+                return False
+        except (AttributeError, KeyError, ValueError):  # a name that is gone, or a cell that is empty
+            pass
         for space, first, rest, then in self.globals.values():
             now = space[first] if first in space else getattr(builtins, first, MISSING)
             for attr in rest:
@@ -73,6 +94,27 @@ class Outside:
             if now is not then and self._other(now, then):
                 return True
         return False
+
+    @cached_property
+    def _same(self) -> Callable[[], bool]:
+        """Says whether all names mean the very objects that they meant, which is nearly always so: a text, for that is asked for
+        each call, and a walk through the names takes longer than looking them up."""
+        tests, scope = [], {"builtins": builtins}
+        for k, (space, first, rest, then) in enumerate(self.globals.values()):
+            scope |= {f"space_{k}": space, f"then_{k}": then}
+            name = f"space_{k}[{first!r}]"
+            if first not in space:
+                tests.append(f"{first!r} not in space_{k}")
+                name = f"builtins.{first}"
+            tests.append(f"{'.'.join([name, *rest])} is then_{k}")
+        for k, (source, path, then) in enumerate(self.others):
+            if path.startswith("default:"):
+                return lambda: False
+            first, *rest = path.split(".")
+            scope |= {f"cell_{k}": source.cell(first), f"value_{k}": then}
+            tests.append(f"{'.'.join([f'cell_{k}.cell_contents', *rest])} is value_{k}")
+        found: Callable[[], bool] = eval(f"lambda: {' and '.join(tests) or 'True'}", scope)
+        return found
 
     def _other(self, now: Any, then: Any) -> bool:
         spec = self.spec_of(then)

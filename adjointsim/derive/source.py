@@ -44,12 +44,15 @@ class Source:
             return [ast.copy_location(ast.Return(value=self.node.body), self.node.body)]
         return self.node.body
 
+    def cell(self, name: str) -> types.CellType:
+        """The cell of a free name that is one of an enclosing function."""
+        return self.fn.__closure__[self.fn.__code__.co_freevars.index(name)]  # type: ignore[index]
+
     def lookup(self, name: str) -> Any:
         """What a free name means now: closure cell, global or builtin; MISSING if nothing."""
-        code = self.fn.__code__
-        if name in code.co_freevars:
+        if name in self.fn.__code__.co_freevars:
             try:
-                return self.fn.__closure__[code.co_freevars.index(name)].cell_contents  # type: ignore[index]
+                return self.cell(name).cell_contents
             except ValueError:
                 return MISSING
         if name in self.fn.__globals__:

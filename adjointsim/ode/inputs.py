@@ -11,6 +11,8 @@ import numpy as np
 from adjointsim.derive.spec import ArraySpec, NoneSpec, ScalarSpec, TupleSpec
 from adjointsim.forms import Form, Known, form_of
 
+from .times import room_for
+
 __all__ = [
     "ACCUMULATE", "DONE", "EVENT", "FIXED", "LANDS", "NOT_FINITE", "STOPPED", "TOGETHER", "TOO_SMALL", "UNKNOWN", "Control",
     "Inputs", "Timed", "WithCost", "in_room", "inputs_of",
@@ -46,11 +48,9 @@ class Inputs(NamedTuple):
     seed: int | None = None  # of the noise that steps draw
 
 
-def in_room(a: np.ndarray, count: int) -> np.ndarray:
-    """The array with zeros behind it, of one of few lengths from ``count`` on: numbers of steps that differ a little make arrays
-    that look alike, and what is made for these is made once."""
-    apart = max(64, 2 ** max(count.bit_length() - 4, 0))
-    out = np.zeros(-(-count // apart) * apart, a.dtype)
+def in_room(a: np.ndarray, steps: int) -> np.ndarray:
+    """The array with zeros behind it, of the length that arrays for so many steps have."""
+    out = np.zeros(room_for(steps), a.dtype)
     out[: len(a)] = a
     return out
 
@@ -67,9 +67,9 @@ def _form(p: Form, room: int, there: tuple[bool, ...]) -> Form:
     return form_of(TupleSpec((p.spec, *items), Inputs), (*p.shapes, *shapes))
 
 
-def inputs_of(p: Known, steps: int, arrays: Sequence[np.ndarray | None], seed: int | None) -> Known:
-    """An :class:`Inputs` for so many steps: its ``arrays`` from ``time`` to ``target``."""
-    own = [in_room(a, steps + 1) for a in arrays if a is not None]
+def inputs_of(p: Known, arrays: Sequence[np.ndarray | None], seed: int | None) -> Known:
+    """An :class:`Inputs` of arrays of one length, from ``time`` to ``target``."""
+    own = [a for a in arrays if a is not None]
     there = (*[a is not None for a in arrays], seed is not None)
     form = _form(p.form, len(own[0]), there)
     return Known(form, [*p.leaves, *own, *([] if seed is None else [np.array([seed], np.int64)])])

@@ -93,7 +93,7 @@ def integrate(
         took = time.perf_counter() - began
         status, rows, refused, asked, knot, fired, other = kept.cells["i8"].tolist()
         t, guess, before, last = kept.cells["f8"][:4].tolist()
-        records.append([log[:rows].copy() for log in out[-3:]])
+        logs = [log[:rows] for log in out[-3:]]
         rejected, evaluations, used = rejected + refused, evaluations + asked, used + rows + refused
         if status == TOO_SMALL:
             failed = "the step size became too small for the time to change"
@@ -114,13 +114,16 @@ def integrate(
         y = [leaf.copy() for leaf in out[11:-3]]
         if failed is not None:
             break
+        records.append([log.copy() for log in logs])
         if rows + refused >= tries and not fewer:
             tries = int(min(max(tries * min(_SLICE / max(took, 1e-9), 16.0), 1), 2**30))
     program.tries = max(tries, program.tries)
+    if records:
+        logs = [np.concatenate(parts) for parts in zip(*records, logs, strict=True)]
+    steps = Steps.of(knots, *logs)
     if not kernel.idle:
         kernel.idle.append(kept)
-    logs = records[0] if len(records) == 1 else [np.concatenate(parts) for parts in zip(*records, strict=True)]
-    return Found(Steps.of(knots, *logs), evaluations, rejected, failed, t, guess, y, stopped, stuck)
+    return Found(steps, evaluations, rejected, failed, t, guess, y, stopped, stuck)
 
 
 def _event(program: Program, k: int) -> str:

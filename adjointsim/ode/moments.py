@@ -104,7 +104,7 @@ class Moments:
         before, after = knots_dot[self.before], knots_dot[self.after]
         moved = before + self.share * (after - before)
         nothing: Any = None
-        count = len(self.landed) + 1
+        count = len(self.landed)
         if self.timed:
             target = np.zeros(len(self.landed))
             target[self.landed >= 0] = moved

@@ -24,7 +24,7 @@ from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
 from .dae import check_index
-from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, inputs_of
+from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, in_room, inputs_of
 from .integration import Found, integrate
 from .moments import NAMES, Moments, check_moments, parts_of
 from .solution import ODEGradient, ODESolution
@@ -99,17 +99,17 @@ class Solve:
         """The simulation of the steps found; ``q`` are its parameters, an :class:`.Inputs`."""
         program, steps, functions = self.program, found.steps, self.ode.functions
         broken, jumps = program.broken, bool(functions.effects)
-        time: np.ndarray | None = steps.time
-        begin, end = (steps.begin, steps.end) if broken else (None, None)
+        time, length, begin, end, fire = steps.rooms
         kind = target = None
         if self.timed:
             kind = np.where(steps.landed >= 0, LANDS, np.where(steps.landed == -1, FIXED, EVENT - 2 - steps.landed))
             target = np.where(steps.landed >= 0, steps.time[1:], 0.0)
+            kind, target = in_room(kind, steps.count), in_room(target, steps.count)
             if broken:
-                begin, end = steps.begin - steps.time[:-1], steps.end - steps.time[1:]
-            time = None
-        arrays = time, steps.length, begin, end, steps.fire if jumps else None, kind, target
-        self.q = inputs_of(self.p, steps.count, arrays, self.ode.seed)
+                begin = in_room(steps.begin - steps.time[:-1], steps.count)
+                end = in_room(steps.end - steps.time[1:], steps.count)
+        arrays = None if self.timed else time, length, *((begin, end) if broken else (None, None)), fire if jumps else None
+        self.q = inputs_of(self.p, (*arrays, kind, target), self.ode.seed)
         stops = self.ode.stops
         whole = len(steps.state) == len(stops.times)
         at = steps.state[stops.observed if whole else stops.observed[stops.observed < len(steps.state)]]

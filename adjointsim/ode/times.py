@@ -12,7 +12,7 @@ import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
 
-__all__ = ["Knots", "Steps", "fixed_steps", "grid_of", "knots_of", "times_of"]
+__all__ = ["Knots", "Steps", "fixed_steps", "grid_of", "knots_of", "room_for", "times_of"]
 
 
 def times_of(name: str, given: Any, least: int = 1) -> np.ndarray:
@@ -99,12 +99,22 @@ def knots_of(t0: float, t_eval: np.ndarray, jumps: Sequence[np.ndarray], discont
     return Knots(times, begins, ends, fire, np.array([where[float(t)] for t in t_eval], np.int64), inside[-1])
 
 
+def room_for(steps: int) -> int:
+    """One of few lengths from ``steps`` + 1 on: numbers of steps that differ a little make arrays that look alike, and what is
+    made for these is made once."""
+    apart = max(64, 2 ** max((steps + 1).bit_length() - 4, 0))
+    return -(-(steps + 1) // apart) * apart
+
+
 @dataclass(frozen=True, eq=False)
 class Steps:
     """The steps of an integration: step n goes from ``time[n]`` over ``length[n]`` to ``time[n + 1]``, and stands still where
     ``fire[n]`` is not 0.  ``state`` is the number of the state at each knot, when the jumps there have happened.
 
     ``landed[n]`` is the knot on which step n lands, -1 if it lands on none, and -2 - k if it ends with event k.
+
+    ``rooms`` are ``time`` to ``fire`` with zeros behind them, all of the length :func:`room_for`; None for ``begin`` and ``end``
+    where these are the times themselves.
     """
 
     time: np.ndarray
@@ -114,6 +124,7 @@ class Steps:
     fire: np.ndarray
     state: np.ndarray
     landed: np.ndarray
+    rooms: tuple[np.ndarray | None, ...]
 
     @property
     def count(self) -> int:
@@ -121,13 +132,16 @@ class Steps:
 
     @classmethod
     def of(cls, knots: Knots, time: np.ndarray, length: np.ndarray, landed: np.ndarray) -> Steps:
-        """From the ends and lengths of the moving steps, and what they land on."""
+        """From the ends and lengths of the moving steps, and what they land on; of these nothing is kept."""
         (at,) = (landed >= 0).nonzero()
         if knots.plain:
-            whole, state = np.empty(len(time) + 1), np.zeros(len(at) + 1, np.int64)
-            whole[0], whole[1:] = knots.times[0], time
+            n, room = len(time), room_for(len(time))
+            times, lengths, fire = np.zeros(room), np.zeros(room), np.zeros(room, np.int64)
+            state = np.zeros(len(at) + 1, np.int64)
+            times[0], times[1 : n + 1], lengths[:n] = knots.times[0], time, length
             np.add(at, 1, out=state[1:])
-            return cls(whole, length, whole[:-1], whole[1:], np.zeros(len(time), np.int64), state, landed)
+            whole, rooms = times[: n + 1], (times, lengths, None, None, fire)
+            return cls(whole, lengths[:n], whole[:-1], whole[1:], fire[:n], state, landed.copy(), rooms)
         reached = landed[at]  # knots 1, 2, ..
         begin, end = np.empty_like(time), time.copy()
         begin[:1], begin[1:] = knots.begins[0], time[:-1]
@@ -144,22 +158,21 @@ class Steps:
         state = np.zeros(len(at) + 1, np.int64)
         state[1:] = at + 1
         state += np.searchsorted(after, state, side="right")
-        whole = np.empty(len(moves) + 1)
-        whole[0] = knots.times[0]
-        ends = whole[1:]
+        count, room = len(moves), room_for(len(moves))
+        times = np.zeros(room)
+        times[0] = knots.times[0]
+        ends = times[1 : count + 1]
         ends[moves] = time
-        ends[places] = whole[places]
+        moments = ends[places] = times[places]
 
-        def among(own: np.ndarray, others: Any) -> np.ndarray:
-            out = np.empty(len(moves), own.dtype)
-            out[moves], out[places] = own, others
+        def among(own: np.ndarray | int, others: Any) -> np.ndarray:
+            out = np.zeros(room, np.asarray(others).dtype)
+            inside = out[:count]
+            inside[moves], inside[places] = own, others
             return out
 
-        moments = whole[places]
-        return cls(
-            whole, among(length, 0.0), among(begin, moments), among(end, moments), among(np.zeros(len(time), np.int64), what),
-            state, among(landed, -1),
-        )  # fmt: skip
+        own = among(length, np.zeros(len(places))), among(begin, moments), among(end, moments), among(0, what)
+        return cls(times[: count + 1], *[a[:count] for a in own], state, among(landed, -1)[:count], (times, *own))
 
 
 def fixed_steps(knots: Knots, dt: float, most: int) -> Steps:
