@@ -7,8 +7,9 @@ independent is what an Each means; the split is legal when besides
 * memory that is added to is not read (its other part would read what this one added), and
 * what is computed is the same bits again: each part recomputes what it needs of the pure statements.
 
-What sets memory runs last, in one part.  The order of additions is fixed by the text; the sums alone are compiled with
-reassociation, as functions of their own.
+What sets memory runs last, in one part.  The order of additions is fixed by the text, but for sums of cotangents, which may be
+added in any order (:mod:`.native`): they are compiled as functions of their own, or stay where what they add up takes long to
+compute.
 """
 
 from __future__ import annotations
