@@ -169,7 +169,7 @@ def vjp_kernel(
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
         after = (*outcome, *(outer[adj.shadows[b]] for b in chosen))  # nobody looks at what is used up
-        body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), after)
+        body = remove_dead_stores(mark_indices(hoist(body, entry.names, last=True), set(entry.counters)), after)
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))), entry.names)
         body, functions = split_loops(body, entry.names, name, owner=True)
         body = mark_indices(promote(body, entry.names), set(entry.counters))
