@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adjointsim.derive import joining, rowsums
-from adjointsim.derive.ir import Alloc, Each, For, Load, walk
+from adjointsim.derive.ir import Alloc, Each, For, Load, Store, walk
 from adjointsim.derive.kernel import prepared
 
 from .harness import Derived, assert_same_function
@@ -181,6 +181,26 @@ def quotient_of_columns(a, w):
     return np.sum(a / w[:, None], axis=0)
 
 
+def by_loops(a, w):
+    s, t = np.zeros(len(w)), np.zeros(len(w))
+    for i in range(len(w)):
+        for j in range(a.shape[1]):
+            q = a[i, j] / w[i]
+            s[i] += q
+            t[i] += q * q
+    return s, t
+
+
+def by_more_loops(a, w):
+    """Where the cell's place is not the loops' order, and some cells are not reached."""
+    s = np.zeros((a.shape[1], len(w)))
+    for i in range(1, len(w)):
+        for j in range(i):
+            for k in range(len(w)):
+                s[j, i] += a[i, j] / (w[k] + a[k, j])
+    return s
+
+
 def on_top(a, w):
     """What it adds to is not zero."""
     out = w * 1.0
@@ -190,11 +210,41 @@ def on_top(a, w):
     return out
 
 
-def of_a_part(a, w):
+def added_twice(a, w):
     out = np.zeros(len(w))
-    for i in range(1, len(w)):
+    for i in range(len(w)):
         for j in range(a.shape[1]):
-            out[i] += 1.0 / a[i, j]
+            out[i] += a[i, j] / w[i]
+        for j in range(a.shape[1]):
+            out[i] += w[i] / a[i, j]
+    return out
+
+
+def again_and_again(a, w):
+    """Every cell is added to in every iteration."""
+    out = np.zeros(len(w))
+    for _ in range(2):
+        for i in range(len(w)):
+            for j in range(a.shape[1]):
+                out[i] += a[i, j] / w[i]
+    return out
+
+
+def reaches_others(a, w):
+    """What is added to is some other cell."""
+    out = np.zeros(len(w))
+    for i in range(len(w)):
+        for j in range(a.shape[1]):
+            out[i // 2] += a[i, j] / w[i]
+    return out
+
+
+def from_the_end(a, w):
+    """Two iterations may mean one cell."""
+    out = np.zeros(len(w))
+    for i in range(-len(w), len(w)):
+        for j in range(a.shape[1]):
+            out[i] += a[i, j] / w[j % 4]
     return out
 
 
@@ -207,11 +257,18 @@ def empty(a, w):
     return np.sum(a[:, 5:] / w[:, None], axis=1), np.sum(a[4:] / w[0], axis=1)
 
 
-@pytest.mark.parametrize("fn", [quotient, quotient_of_columns, on_top, of_a_part, products, empty], ids=lambda f: f.__name__)
+SUMS = {
+    quotient: 1, quotient_of_columns: 0, by_loops: 1, by_more_loops: 1, on_top: 0, added_twice: 0, again_and_again: 0,
+    reaches_others: 0, from_the_end: 0, products: 0, empty: 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fn", SUMS, ids=lambda f: f.__name__)
 def test_rows(fn):
-    assert_same_function(fn, fn, (A, W))
-    rows = [s for s in body_of(fn, (A, W)) if isinstance(s, For) and any(isinstance(x, Each) and x.sums for x in s.body)]
-    assert len(rows) == {quotient: 1, empty: 2}.get(fn, 0)
+    derived, _ = assert_same_function(fn, fn, (A, W))
+    for ours, plain in zip(*(derived.run_primal(derived.primal(level), derived.leaves) for level in (1, 0)), strict=True):
+        np.testing.assert_array_equal(ours, plain)
+    assert sum(isinstance(s, Each) and bool(s.sums) for s in walk(body_of(fn, (A, W)))) == SUMS[fn]
 
 
 # ------------------------------------------------------------------------------------------------ analyses that claim too much
@@ -256,23 +313,30 @@ class Anything(tuple):
 
 
 def memory_holds_zeros(m):
-    real = rowsums._along_rows
+    real = rowsums._within
 
-    def along(s, allocs):
-        missing = {st.base: Alloc(st.base, tuple(n for _, _, n in s.axes[: st.base.rank]), "zero") for st in s.stores}
-        return real(s, [*missing.values()])
+    def within(s, around, zeros, names):
+        return real(s, around, {*zeros, *(x.base for x in walk(s.body) if isinstance(x, Store))}, names)
 
-    m.setattr(rowsums, "_along_rows", along)
+    m.setattr(rowsums, "_within", within)
+
+
+def nothing_else_touches_it(m):
+    m.setattr(rowsums, "_touched_once", lambda s, base: True)
+
+
+def cells_are_an_iterations_own(m):
+    m.setattr(rowsums, "_own", lambda st, index: True)
 
 
 @pytest.mark.parametrize("mutant", [
     nothing_must_run_between, what_comes_between_comes_before, memory_is_never_the_same, lengths_are_the_same,
-    indices_are_the_same, memory_holds_zeros,
+    indices_are_the_same, memory_holds_zeros, nothing_else_touches_it, cells_are_an_iterations_own,
 ], ids=lambda m: m.__name__)  # fmt: skip
 def test_mutated(mutant, monkeypatch):
     """Some program does not come out as it should, or not at all."""
-    for fn in [*JOINED, *APART, on_top]:
-        args = (A, W) if fn is on_top else arguments(fn)
+    for fn in [*JOINED, *APART, *SUMS]:
+        args = (A, W) if fn in SUMS else arguments(fn)
         expected = Derived(fn, args).expected
         with monkeypatch.context() as m:
             mutant(m)
