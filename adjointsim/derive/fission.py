@@ -7,8 +7,9 @@ independent is what an Each means; the split is legal when besides
 * memory that is added to is not read (its other part would read what this one added), and
 * what is computed is the same bits again: each part recomputes what it needs of the pure statements.
 
-What sets memory runs last, in one part.  The order of additions is fixed by the text; the sums alone are compiled with
-reassociation, as functions of their own.
+What sets memory runs last, in one part.  The order of additions is fixed by the text, but for sums of cotangents, which may be
+added in any order (:mod:`.native`): they are compiled as functions of their own, or stay where what they add up takes long to
+compute.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from .build import Names, const, zero
 from .deadcode import remove_dead
+from .divisions import fewer_divisions
 from .gather import fresh, gather, part
 from .ir import (
     ZERO,
@@ -46,7 +48,7 @@ from .loops import nest
 from .productnests import products
 from .promote import if_run
 from .rows import by_rows, has_rows
-from .waiting import add_up, ordered, repeatable, slow, waits
+from .waiting import ordered, repeatable, slow, waits
 
 __all__ = ["split_loops"]
 
@@ -126,7 +128,7 @@ def _block(block: Block, parts: _Parts) -> Block:
 def _split(s: Each, parts: _Parts) -> list[Stmt]:
     """An Each of one axis or two, in parts; of two axes those that gather are nests of their own, the others share rows."""
     names = parts.names
-    s = replace(s, body=_reciprocal(s.body))
+    s = fewer_divisions(s, names)
     if len(s.axes) == 1:
         s, after = _summed(s, names)
     else:
@@ -142,8 +144,8 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
     most = max([len(g) for g in adds.values()], default=0)
     passes = most + bool(s.sums) + bool(sets)
     separable = _separable(loads, set(adds), {st.base for st in sets})
-    if parts.owner and separable and most == 1 and waits(s):
-        return [*add_up(s, names, lambda each: _sum_call(each, parts)), *after]
+    if separable and most == 1 and waits(s):
+        return [*nest(s, names), *after]
     whole = not separable or (passes < 2 and not s.sums)
     if whole or (passes > 2 and slow(s.body)):
         return [*(_rows(s, parts) if len(s.axes) > 1 and not s.sums else nest(s, names)), *after]
@@ -163,26 +165,6 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
     if sets:
         out += nest(part(s, sets, names), names)
     return [*out, *after]
-
-
-def _reciprocal(body: Block) -> Block:
-    """A body in which a number that is divided by itself and by which 1 is divided, for a derivative, is divided by once."""
-    ones = {x.args[1]: x for x in body if isinstance(x, Let) and x.op == "div" and x.args[0] == const(1, x.var.dt)}
-    if not ones or any(isinstance(x, If) for x in body):
-        return body
-    out: list[Stmt] = []
-    done: set[Atom] = set()
-    for x in body:
-        one = ones.get(x.args[1]) if isinstance(x, Let) and x.op == "div" else None
-        if one is None or one.var.dt != x.var.dt:  # type: ignore[union-attr]
-            out.append(x)
-            continue
-        if one.var not in done:
-            done.add(one.var)
-            out.append(one)
-        if x is not one:
-            out.append(replace(x, op="mul", args=(x.args[0], one.var)))  # type: ignore[union-attr]
-    return tuple(out)
 
 
 def _rows(s: Each, parts: _Parts) -> list[Stmt]:

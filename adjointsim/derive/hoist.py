@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from .build import Names, const, zero
@@ -32,15 +33,19 @@ from .ir import (
 __all__ = ["hoist"]
 
 
-def hoist(block: Block, names: Names) -> Block:
+def hoist(block: Block, names: Names, last: bool = False) -> Block:
     """Move out of each loop the pure statements at its body's own level that do not depend on it.
 
-    Arithmetic cannot fail and moves freely.  A load moves if its memory is never written in the function; where the loop
-    may run no iteration it is guarded, because its index need not be valid then, unless it is that of a captured number.
+    Arithmetic cannot fail and moves freely.  A load moves if its memory is never written in the function; in code that is not
+    differentiated any more (``last``), if it is not written in the loop.  Where the loop may run no iteration it is guarded,
+    because its index need not be valid then, unless it is that of a captured number.
     """
     block = _unchanged(block)
-    written = {b for s in walk(block) for b in written_by(s)}
-    return _block(block, written, names)
+    return _block(block, None if last else set(_written(block)), names)
+
+
+def _written(block: Block) -> Iterator[Base]:
+    return (b for s in walk(block) for b in written_by(s))
 
 
 def _unchanged(block: Block) -> Block:
@@ -74,7 +79,7 @@ def _unchanged(block: Block) -> Block:
     return substitute(found, now) if known else block
 
 
-def _block(block: Block, written: set[Base], names: Names) -> Block:
+def _block(block: Block, written: set[Base] | None, names: Names) -> Block:
     out: list[Stmt] = []
     for s in block:
         if isinstance(s, If):
@@ -100,7 +105,8 @@ def _block(block: Block, written: set[Base], names: Names) -> Block:
     return tuple(out)
 
 
-def _split(loop: For | While | Each, body: Block, written: set[Base], loads: bool = True) -> tuple[list[Stmt], Block]:
+def _split(loop: For | While | Each, body: Block, written: set[Base] | None, loads: bool = True) -> tuple[list[Stmt], Block]:
+    written = set(_written((loop,))) if written is None else written
     inside = {v for s in walk((loop,)) for v in (*defined(s), *inner_defined(s))}
     made = {s.base for s in walk(body) if isinstance(s, Alloc)}
     moved: list[Stmt] = []

@@ -36,7 +36,7 @@ from .ir import (
 )  # fmt: skip
 from .waiting import repeatable, slow
 
-__all__ = ["inlined"]
+__all__ = ["fills", "inlined", "once", "reads_simply"]
 
 _MANY = 12  # operations that are not repeated lightly
 
@@ -63,10 +63,10 @@ def _without(block: list[Stmt], alloc: Alloc, names: Names) -> list[Stmt]:
         return block
     first, *others = using
     source = block[first]
-    if not isinstance(source, Each) or not _fills(source, alloc):
+    if not isinstance(source, Each) or not fills(source, alloc):
         return block
     readers = [block[k] for k in others]
-    if not all(isinstance(s, Each) and _reads_simply(s, base) for s in readers):
+    if not all(isinstance(s, Each) and reads_simply(s, base) for s in readers):
         return block
     if len(readers) > 1 and (slow(source.body) or not repeatable(source.body) or len(source.body) > _MANY):
         return block
@@ -84,7 +84,7 @@ def _without(block: list[Stmt], alloc: Alloc, names: Names) -> list[Stmt]:
     return out
 
 
-def _fills(s: Each, alloc: Alloc) -> bool:
+def fills(s: Each, alloc: Alloc) -> bool:
     """Whether an Each sets all cells of memory that has just been made, and reads none."""
     stores = [st for st in s.stores if st.base == alloc.base]
     if len(stores) != 1 or stores[0].mode != "set" or s.order != "any" or s.part != "primal":
@@ -100,7 +100,7 @@ def _fills(s: Each, alloc: Alloc) -> bool:
     )
 
 
-def _reads_simply(s: Each, base: Base) -> bool:
+def reads_simply(s: Each, base: Base) -> bool:
     """Whether an Each only reads memory, at its own level, and each time under all of its indices."""
     if s.part != "primal" or any(st.base == base for st in s.stores):
         return False
@@ -128,13 +128,13 @@ def _inserted(s: Each, source: Each, base: Base, names: Names) -> Each:
             value = new.get(store.value, store.value)
             found[x.index] = at.get(value, value)
         body.append(Let(x.var, "copy", (found[x.index],), x.line, x.part))
-    once, same = _once(body)
+    whole, same = once(body)
     stores: tuple[Store, ...] = substitute(s.stores, lambda a: same.get(a, a))  # type: ignore[assignment]
     sums = tuple((v, init, tuple(same.get(t, t) for t in terms)) for v, init, terms in s.sums)
-    return replace(s, body=once, stores=stores, sums=sums)
+    return replace(s, body=whole, stores=stores, sums=sums)
 
 
-def _once(body: Sequence[Stmt]) -> tuple[Block, dict[Atom, Atom]]:
+def once(body: Sequence[Stmt]) -> tuple[Block, dict[Atom, Atom]]:
     """Statements without those that compute or load what another one has, and what has the values of these."""
     known: dict[object, Var] = {}
     same: dict[Atom, Atom] = {}

@@ -41,6 +41,7 @@ class Values:
         self.context, self.builder = context, builder
         self.values: dict[Var, Any] = {}
         self.cells: dict[Var, Any] = {}  # of variables with several definitions, in LLVM's sense
+        self.free: set[Var] = set()  # sums whose order is nobody's
 
     def cell(self, kind: Any) -> Any:
         """A variable of the function, for LLVM to keep in a register."""
@@ -91,6 +92,8 @@ class Values:
     def _instructions(self, s: Let) -> Any:
         """The value, if an instruction or two compute it; else None."""
         builder, op, dt, args = self.builder, s.op, s.var.dt, s.args
+        if s.var in self.free:
+            return builder.fadd(self.cast(args[0], dt), self.cast(args[1], dt), flags=("reassoc", "nsz"))
         if op in _ARITHMETIC and dt != "b1":
             return self.arithmetic(op, self.cast(args[0], dt), self.cast(args[1], dt), dt)
         if op == "div" and dt in FLOATS:
@@ -109,7 +112,7 @@ class Values:
         if op == "mulz" and dt in FLOATS:
             c, k = (self.cast(a, dt) for a in args)
             used = builder.fcmp_unordered("!=", c, self.const(0.0, dt))
-            return builder.fmul(c, builder.select(used, k, c))
+            return builder.select(used, builder.fmul(c, k), c)
         if op in _COMPARE:
             return self._compared(_COMPARE[op], args)
         if op in ("min2", "max2") and all(a.dt == dt for a in args):

@@ -41,6 +41,7 @@ from .ir import (
     walk,
     written_by,
 )  # fmt: skip
+from .joining import joined
 from .lanes import in_lanes, with_lanes
 from .loops import each_to_loops
 from .opaque import Opaque
@@ -49,6 +50,7 @@ from .promote import promote
 from .raising import raise_loops
 from .ranges import mark_indices
 from .reverse import Adjoint, adjoint
+from .rowsums import in_rows
 from .scalars import scalarised
 from .setting import set_instead
 from .split import Calls
@@ -107,7 +109,8 @@ def prepared(entry: Entry, level: int) -> Block:
     results = [b for _, b in entry.results]
     body = remove_dead(hoist(body, entry.names), results)
     body = raise_loops(mark_indices(body, set(entry.counters)), entry.names)
-    return remove_dead(inlined(body, entry.names), results)
+    body = in_rows(joined(remove_dead(inlined(body, entry.names), results)), entry.names)
+    return remove_dead(hoist(body, entry.names), results)
 
 
 def vjp_kernel(
@@ -166,7 +169,7 @@ def vjp_kernel(
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
         after = (*outcome, *(outer[adj.shadows[b]] for b in chosen))  # nobody looks at what is used up
-        body = remove_dead_stores(mark_indices(hoist(body, entry.names), set(entry.counters)), after)
+        body = remove_dead_stores(mark_indices(hoist(body, entry.names, last=True), set(entry.counters)), after)
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))), entry.names)
         body, functions = split_loops(body, entry.names, name, owner=True)
         body = mark_indices(promote(body, entry.names), set(entry.counters))

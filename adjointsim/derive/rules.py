@@ -137,7 +137,7 @@ rule("reciprocal", "x", "np.reciprocal({0})", x=strong("-y * y"))
 rule("copy", "x", "{0}", x="1")
 rule("cast", "x", "", x="1")  # see CASTS; a derivative only where both dtypes are floats
 rule("select", "c a b", "({1} if {0} else {2})", a=selector("c"), b=selector("not c"))
-rule("mulz", "c k", "({0} * ({1} if {0} != 0.0 else {0}))", c=strong("k"), k="mulz(c, t)")
+rule("mulz", "c k", "({0} * {1} if {0} != 0.0 else {0})", c=strong("k"), k="mulz(c, t)")
 
 # comparisons, booleans, integers
 rule("lt", "a b", "({0} < {1})")

@@ -2,13 +2,13 @@
 
     for j: s += f(j)         becomes         for chunks: { for j in the chunk: held[j] = f(j);  for j in the chunk: s += held[j] }
 
-where f divides or takes roots.  A loop that carries a sum whose order is the user's does not become vectors, and one that stores
-things besides would have to compute f again in the loop that sums.  The additions are the same ones, in the same order.
+where f divides or takes roots.  A loop that carries a sum whose order is the user's does not become vectors.  The additions are
+the same ones, in the same order.  (Sums of cotangents have no order of their own, and need not wait.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .analysis import EXACT
@@ -17,7 +17,7 @@ from .gather import fresh
 from .ir import ONE, ZERO, Alloc, Atom, Base, Block, Const, Each, For, If, Let, Load, Stmt, Store, Var, is_float, walk
 from .loops import nest, overlaps
 
-__all__ = ["add_up", "ordered", "repeatable", "slow", "waits"]
+__all__ = ["ordered", "repeatable", "slow", "waits"]
 
 _CHUNK = 256  # terms: a few arrays of so many stay in the nearest cache
 
@@ -51,11 +51,11 @@ def waits(s: Each) -> bool:
 
 def ordered(s: Each, names: Names) -> list[Stmt]:
     """An Each of one axis as loops, its sums in their order; a callback of :func:`.nest`."""
-    return add_up(s, names, lambda each: nest(each, names)) if waits(s) else nest(s, names)
+    return _add_up(s, names) if waits(s) else nest(s, names)
 
 
-def add_up(s: Each, names: Names, total: Callable[[Each], list[Stmt]]) -> list[Stmt]:
-    """An Each of one axis with its terms waiting, chunk by chunk; ``total`` makes statements of the one that adds them up."""
+def _add_up(s: Each, names: Names) -> list[Stmt]:
+    """An Each of one axis with its terms waiting, chunk by chunk."""
     b = Builder(names)
     b.line = s.line
     terms = dict.fromkeys(t for _, _, each in s.sums for t in each)
@@ -73,7 +73,7 @@ def add_up(s: Each, names: Names, total: Callable[[Each], list[Stmt]]) -> list[S
         loads = tuple(Load(read[t], memory[t], (k,), "never", s.line, s.part) for t in terms)
         sums = zip(results, carries, s.sums, strict=True)
         waiting = tuple((r, carried, tuple(read[t] for t in each)) for r, (carried, _), (_, _, each) in sums)
-        body.extend(total(Each(((k, ZERO, length),), loads, (), "any", waiting, s.line, s.part)))
+        body.extend(nest(Each(((k, ZERO, length),), loads, (), "any", waiting, s.line, s.part), names))
     made = tuple(v for v, _, _ in s.sums)
     loop = For(chunk, ZERO, many, ONE, carries, tuple(body), results, made, None, None, s.line, s.part)
     return [*(Alloc(base, (size,), "none", s.line, s.part) for base in memory.values()), *b.stmts, loop]

@@ -134,6 +134,12 @@ def small(u, x):
     return np.array([a[1] * x, a[0]])
 
 
+def all_pairs(u, v):
+    d = u - u[:, None]
+    f = v / (1.0 + d * d)
+    return np.sum(f * d, axis=1), np.sum(f, axis=1)
+
+
 def step(n, y, p):
     return y + p * math.sin(y)
 
@@ -183,6 +189,7 @@ def driver(reverse: bool) -> Callable[[Derived], str]:
 PASSES: dict[str, tuple[Callable[..., Any], tuple, Callable[[Derived], Fn | Block | tuple[Fn, ...] | str]]] = {
     "raising": (stencil, (U, V), lambda d: prepared(d.entry, 1)),
     "loops": (stencil, (U, V), lambda d: each_to_loops(prepared(d.entry, 1), d.entry.names)),
+    "joining": (all_pairs, (U, V), lambda d: prepared(d.entry, 1)),  # and sums of rows
     "scalars": (small, (U, 0.4), lambda d: prepared(d.entry, 1)),
     "ranges": (wraps, (U, 2), indices),
     "tangent": (horner, (U, 0.4), tangent),

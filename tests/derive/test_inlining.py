@@ -160,7 +160,7 @@ def arrays_left(fn):
 
 
 @pytest.mark.parametrize(("fn", "kept"), [
-    (once, set()), (chain, set()), (shared, set()), (dear, {"a"}), (overwritten, {"a", "w"}), (over_itself, {"w"}),
+    (once, set()), (chain, set()), (shared, set()), (dear, set()), (overwritten, {"a", "w"}), (over_itself, {"w"}),
     (changed, {"a"}), (shifted, {"a"}), (backwards, {"a"}), (spread, {"a"}),
 ], ids=lambda x: getattr(x, "__name__", ""))  # fmt: skip
 def test_what_stays(fn, kept):

@@ -208,7 +208,16 @@ def loops_always_run(m: pytest.MonkeyPatch) -> None:
 
 def only_locals_are_written(m: pytest.MonkeyPatch) -> None:
     real = hoist._block
-    m.setattr(hoist, "_block", lambda block, written, names: real(block, {b for b in written if b.role == "local"}, names))
+
+    def block(block, written, names):
+        return real(block, written and {b for b in written if b.role == "local"}, names)
+
+    m.setattr(hoist, "_block", block)
+
+
+def nothing_is_written_on_the_way_back(m: pytest.MonkeyPatch) -> None:
+    real = hoist._block
+    m.setattr(hoist, "_block", lambda block, written, names: real(block, set() if written is None else written, names))
 
 
 def never_negative(m: pytest.MonkeyPatch) -> None:
@@ -295,7 +304,8 @@ def a_test_that_leaves_holds_afterwards(m: pytest.MonkeyPatch) -> None:
 MUTANTS: list[Patch] = [
     final_always, final_but_for_later_statements, final_but_for_loops, phis_are_inert, carries_are_inert,
     results_of_loops_are_inert, local_arrays_are_inert, a_snapshot_always_does, nothing_is_carried, heads_are_replayed,
-    nothing_is_written, loops_always_run, only_locals_are_written, never_negative, arithmetic_is_never_negative,
+    nothing_is_written, loops_always_run, only_locals_are_written, nothing_is_written_on_the_way_back, never_negative,
+    arithmetic_is_never_negative,
     indices_of_loops_are_never_negative, branches_keep_the_larger_bound, stores_to_locals_are_dead,
     one_pass_finds_all_that_lives, other_cells_are_always_apart, later_iterations_have_the_same_indices, branches_are_taken,
     iterations_come_in_one_order, branches_leave_cells_alone, loops_leave_cells_alone,
