@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +27,7 @@ from numba.np import arrayobj
 from .blas import add_products
 from .build import zero
 from .emit import HEADER, NEED, OK, decorated
+from .freesums import free_sums
 from .instructions import TYPES, Values
 from .ir import (
     Alloc,
@@ -49,8 +49,6 @@ from .ir import (
     Store,
     Var,
     While,
-    atoms_of,
-    is_float,
     walk,
 )  # fmt: skip
 from .productnests import products
@@ -444,8 +442,7 @@ class _Builder(Values):
         builder = self.builder
         lo, count, step = self.cast(s.lo, "i8"), self.cast(s.count, "i8"), self.cast(s.step, "i8")
         place = self.cell(nb.int64)
-        if s.part == "linear":
-            self.free.update(_free_sums(s))
+        self.free.update(free_sums(s))
         unit = isinstance(s.step, Const) and s.step.value in (1, -1)
         up = not unit or s.step.value == 1  # type: ignore[union-attr]
         first = lo if unit else self.const(0, "i8")
@@ -472,20 +469,6 @@ class _Builder(Values):
             go_on = builder.append_basic_block("next")
             builder.cbranch(stop, end, go_on)
             builder.position_at_end(go_on)
-
-
-def _free_sums(s: For) -> Iterator[Var]:
-    """The additions ``v + x + y + ..`` by which a loop carries sums of cotangents: these may be added in any order, and several
-    at once."""
-    made = {x.var: x for x in s.body if isinstance(x, Let) and x.op == "add" and x.part == "linear" and is_float(x.var.dt)}
-    uses = Counter(a for x in walk(s.body) for a in atoms_of(x)) + Counter(s.yields)
-    for (v, _), y in zip(s.carries, s.yields, strict=True):
-        chain: list[Var] = []
-        while y != v and uses[y] == 1 and y in made and {a.dt for a in made[y].args} == {v.dt}:
-            chain.append(y)  # type: ignore[arg-type]
-            y = made[y].args[0]  # type: ignore[index]
-        if y == v and uses[v] == 1:
-            yield from chain
 
 
 def _wrapped(builder: Any, index: Any, length: Any) -> Any:

@@ -9,7 +9,8 @@ A loop is shared if
 A loop of a kernel that is so but for sums which it carries keeps their terms in memory; a loop behind it adds them in the same
 order.
 
-Products of matrices are not shared: BLAS would be given other shapes, and its sums have the order that suits a shape.
+Not shared are products of matrices, for BLAS would be given other shapes, and its sums have the order that suits a shape; nor
+loops with sums in any order (:mod:`.freesums`), for that might be another one.
 
 Different bases are different memory (see :mod:`.ir`).  So each cell is computed by the same operations in the same order as by
 one thread, to the same bits.  Loops in a shared loop are not shared again; others are, where they are of two axes at least, or
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .build import Builder, Names
+from .freesums import free_sums
 from .inequalities import CONSTANT, Form, plus, times
 from .ir import (
     ONE,
@@ -144,7 +146,7 @@ def _sums_apart(s: For, names: Names) -> tuple[list[Stmt], For, list[Stmt]]:
         if x is None or v not in x.args or used.count(v) != 1 or y in used:
             return [], s, []
         terms.append(x.args[1] if x.args[0] == v else x.args[0])
-    if not terms or not (isinstance(s.lo, Const) and s.step == ONE):
+    if not terms or any(free_sums(s)) or not (isinstance(s.lo, Const) and s.step == ONE):
         return [], s, []
     bases = [Base(names.fresh("terms"), v.dt, 1, "local") for v, _ in s.carries]
     place = names.var("k", "i8")
@@ -155,8 +157,8 @@ def _sums_apart(s: For, names: Names) -> tuple[list[Stmt], For, list[Stmt]]:
     k = names.var("k", "i8")
     loads = [Load(names.var("term", b.dt), b, (k,), "never", s.line, s.part) for b in bases]
     sums = [names.var(v.name, v.dt) for v, _ in s.carries]
-    adds = [Let(y, "add", (v, x.var), s.line, s.part) for y, (v, _), x in zip(sums, s.carries, loads, strict=True)]
-    after = For(k, ZERO, s.count, ONE, s.carries, (*loads, *adds), tuple(sums), s.results, line=s.line, part=s.part)
+    adds = [Let(y, "add", (v, x.var), s.line) for y, (v, _), x in zip(sums, s.carries, loads, strict=True)]
+    after = For(k, ZERO, s.count, ONE, s.carries, (*loads, *adds), tuple(sums), s.results, line=s.line)  # in this order
     return [Alloc(b, (s.count,), line=s.line, part=s.part) for b in bases], loop, [after]
 
 
@@ -217,7 +219,7 @@ def independent(s: For, least: int | None) -> bool:
     """Whether no iteration of a loop, whose variable is ``least`` or more, touches what another one writes."""
     if s.carries or s.stop is not None or s.trips is not None:
         return False
-    if any(isinstance(x, For) and products(x) is not None for x in walk((s,))):
+    if any(isinstance(x, For) and (products(x) is not None or any(free_sums(x))) for x in walk((s,))):
         return False
     accesses: dict[Base, list[Load | Store]] = {}
     written: set[Base] = set()

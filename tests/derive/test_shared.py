@@ -63,6 +63,10 @@ DEPENDENT = {
             Let(Var("w", "f8"), "mul", (X, Var("z", "f8"))), Store(A, (I, J), Var("w", "f8"), "add", "never", free=True),
         ), (), ()),
     ), (), ())),
+    "a sum in any order": loop(For(
+        J, ZERO, M, ONE, ((T, X),), (load(B, I, J), Let(Var("y", "f8"), "add", (T, X), part="linear")), (Var("y", "f8"),),
+        (Var("r", "f8"),), part="linear",
+    ), store(A, I, J, value=Var("r", "f8"))),
     "calls what may leave": loop(Call("f", (I,), (X,), leaves=True), store(A, I, J)),
     "calls what writes": loop(Call("f", (A, I), (), writes=(0,)), store(A, I, J, value=T)),
     "sums what it writes": loop(Call("sum", (A, I), (X,)), store(A, I, J)),
@@ -115,6 +119,13 @@ for k.1 in (0, count n, step 1) carry(t = 0.5)
     t.0: f8 = add(t, term.0)
     yield t.0 -> r
 """.replace("1056", str(PLACES))
+
+
+def test_sums_in_any_order_are_not_taken_apart():
+    add = Let(Var("y", "f8"), "add", (T, X), part="linear")
+    carried = {"carries": ((T, Const(0.5, "f8")),), "yields": (add.var,), "results": (Var("r", "f8"),)}
+    fn = kernel(loop(load(B, I, ZERO), store(A, I, J), add, **carried, part="linear"))
+    assert shared(fn, ()) == (fn, ())
 
 
 @pytest.mark.parametrize("body, yields", [
