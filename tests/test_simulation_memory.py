@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import adjointsim as adj
-from adjointsim import calibration
+from adjointsim import calibration, heap
 from adjointsim.storage import arena, machine, parse_bytes
 
 
@@ -101,7 +101,8 @@ LAYOUTS = {
 
 def traced(call):
     """The result of a call, and the most bytes it held at a time beyond those at the start."""
-    arena._pool.take(())  # slots kept from the call before
+    arena._pool.take(())  # slots and arrays kept from the call before
+    heap._idle.clear()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

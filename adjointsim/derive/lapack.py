@@ -1,4 +1,4 @@
-"""LAPACK's factorisations and solutions of one system, dense and banded, callable from compiled code.
+"""LAPACK's factorisations and solutions of one system, dense and banded, callable from compiled code and from Python.
 
 SciPy ships LAPACK; its functions are called by symbols of our own, so that code on the disk does not depend on addresses.
 It is all in one file: Numba keeps it on the disk for as long as the file is what it was.
@@ -23,8 +23,8 @@ __all__ = [
     "INTERNAL", "NOISE", "doubles", "factorise", "factorise_bands", "in_double", "remember", "remembered", "solve", "solve_bands",
 ]  # fmt: skip
 
-#: njit's options for what only compiled code calls: a way in from Python would take a sixth of the time to compile
-INTERNAL: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+#: njit's options for what compiled code calls, and Python, but nobody by its address
+INTERNAL: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 _REAL = types.CPointer(types.float64)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from .factored import banded_factor, banded_solve, lu_factor, lu_solve
 from .lapack import INTERNAL, factorise, factorise_bands, remember, solve, solve_bands
@@ -34,6 +35,16 @@ GO_ON, DONE, LIMIT, NOT_FINITE, SINGULAR, BANDS = range(6)
 
 
 # ------------------------------------------------------------------------------------------------------ compiled as it is
+def _read_only(factors):
+    """Factors as those who only read them have them: compiled code for these is there already."""
+    return factors
+
+
+@overload(_read_only)
+def _compiled_read_only(factors):
+    return lambda factors: frozen(factors)
+
+
 @njit(**INTERNAL)
 def moved(x, dx):
     """x - dx, and the change."""
@@ -83,7 +94,7 @@ def _advance(jac, r, x, before, tol, unit):
             terms += abs(jac[i, j] * x[j])
         noise = noise and abs(r[i]) <= 64.0 * unit * terms
     dx = np.empty_like(r)
-    solve(frozen(factors), r, transposed, dx)
+    solve(_read_only(factors), r, transposed, dx)
     new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
@@ -109,7 +120,7 @@ def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
     if not factorise_bands(bands, lower, factors):
         return x.copy(), np.nan, size, SINGULAR
     dx = np.empty_like(r)
-    solve_bands(frozen(factors), r, lower, transposed, dx)
+    solve_bands(_read_only(factors), r, lower, transposed, dx)
     new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
@@ -136,7 +147,7 @@ def _advance_sparse(values, first, rows, probe, probed, r, x, before, tol, unit)
     if not factorise_sparse(values, first, rows, factors):
         return x.copy(), np.nan, size, SINGULAR
     dx = np.empty_like(r)
-    solve_sparse(frozen(factors), r, first, rows, transposed, dx)
+    solve_sparse(_read_only(factors), r, first, rows, transposed, dx)
     new, change = moved(x, dx)
     return new, change, size, state_after(change, before, noise, tol, unit)
 

@@ -50,8 +50,8 @@ _TABLE = (
     ),
     (
         "mulz",
-        "i8 i8 i8 i8 f4 f8  i8 i8 i8 f8 f8 f8  i8 i8 i8 f8 f8 f8 "
-        "u8 f8 f8 u8 f8 f8  f4 f8 f8 f8 f4 f8  f8 f8 f8 f8 f8 f8",
+        "i8 i8 i8 i8 f4 f8  i8 i8 i8 i8 f8 f8  i8 i8 i8 i8 f8 f8 "
+        "f8 f8 f8 u8 f8 f8  f4 f8 f8 f8 f4 f8  f8 f8 f8 f8 f8 f8",
     ),
     (
         "lt le gt ge eq ne",
