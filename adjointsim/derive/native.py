@@ -130,8 +130,8 @@ def native(key: str, arity: int, module: Mapping[str, Any], apart: bool = False)
         result = kinds[0] if len(kinds) == 1 else nb.Tuple(tuple(kinds)) if kinds else nb.none
 
         def build(context: Any, builder: Any, sig: Any, values: Any) -> Any:
-            if found.bare and not apart:  # a sum, in an order that LLVM chooses: not again where it is called
-                builder.function.attributes.add("noinline")
+            if found.bare and not apart:  # a sum: its order is chosen where it is called, and nobody else's code is called for it
+                builder.function.attributes.add("alwaysinline")
             made = _Builder(context, builder, found, module, sig.args, values).build()
             if not kinds:
                 return context.get_dummy_value()

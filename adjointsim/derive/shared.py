@@ -2,7 +2,7 @@
 
 A loop is shared if
 
-* it carries nothing, stops nowhere, and its body allocates nothing, cannot leave, and calls functions that write no arrays;
+* it carries nothing, stops nowhere, and its body allocates nothing, cannot leave, and calls functions of numbers only;
 * every array that it writes has an axis along which all of its accesses, loads too, are at the loop's variable plus one and
   the same literal: then what an iteration writes is its own, whoever runs the others, and whenever.
 
@@ -223,14 +223,13 @@ def independent(s: For, least: int | None) -> bool:
         return False
     accesses: dict[Base, list[Load | Store]] = {}
     written: set[Base] = set()
-    whole: set[Base] = set()  # given to functions, which may read all of it
     offsets = {s.var: 0}
     for inner in walk(s.body):
-        if not isinstance(inner, _ALLOWED) or may_leave(inner) or (isinstance(inner, Call) and inner.writes):
+        if not isinstance(inner, _ALLOWED) or may_leave(inner):
             return False
-        if isinstance(inner, Call):
-            whole.update(bases_of(inner))
-        elif isinstance(inner, (Load, Store)):
+        if isinstance(inner, Call) and any(bases_of(inner)):  # it writes arrays, or sums them in any order
+            return False
+        if isinstance(inner, (Load, Store)):
             accesses.setdefault(inner.base, []).append(inner)
             if isinstance(inner, Store):
                 written.add(inner.base)
@@ -238,9 +237,7 @@ def independent(s: For, least: int | None) -> bool:
             offset = _offset(inner, offsets)
             if offset is not None:
                 offsets[inner.var] = offset
-    if not written or not written.isdisjoint(whole):
-        return False
-    return all(_apart(accesses[base], offsets, least) for base in written)
+    return bool(written) and all(_apart(accesses[base], offsets, least) for base in written)
 
 
 def _offset(s: Let, offsets: Mapping[Var, int]) -> int | None:

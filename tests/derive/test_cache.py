@@ -485,3 +485,29 @@ def test_a_long_step(tmp_path):
     assert second["value"] == pytest.approx(0.75)
     assert second["grad"] == pytest.approx([0.375, 0.25])
     assert second["error"][0] == "no such step" and "line 160" in second["error"][1][0]
+
+
+SUMS = """
+import numpy as np, sys
+import adjointsim as adj
+
+@adj.step
+def heat(n, u, kappa):
+    out = u.copy()
+    for i in range(1, len(u) - 1):
+        out[i] = u[i] + kappa * (u[i - 1] - 2.0 * u[i] + u[i + 1])
+    return out
+
+sim = adj.Simulation(heat, 200, terminal=lambda u, kappa: u[50])
+_, grad = sim.value_and_grad(np.sin(np.linspace(0.0, np.pi, 101)), 0.25)
+print(float(grad.p).hex())
+"""
+
+
+def test_sums_have_the_same_bits_in_the_process_that_compiles_and_in_those_that_load(tmp_path):
+    """Their order is LLVM's: the code that runs must be the code that is kept."""
+    program = tmp_path / "sums.py"
+    program.write_text(SUMS)
+    env = {**os.environ, "ADJOINTSIM_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    runs = [subprocess.run([sys.executable, program], env=env, capture_output=True, text=True, check=True) for _ in range(3)]
+    assert len({run.stdout for run in runs}) == 1 and runs[0].stdout

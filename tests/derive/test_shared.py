@@ -41,7 +41,7 @@ INDEPENDENT = {
     "down": loop(load(B, I, J), store(A, I, J), step=Const(-1, "i8")),
     "branches": loop(If(Const(True, "b1"), (store(A, I, J, value=T),), ())),
     "a column from the end": loop(store(A, I, J, value=T, wrap="maybe")),
-    "a sum over what it does not write": loop(Call("sum", (B, I), (X,)), store(A, I, J)),
+    "a function of numbers": loop(Call("f", (I, T), (X,)), store(A, I, J)),
 }  # fmt: skip
 DEPENDENT = {
     "writes nothing": loop(load(B, I, J)),
@@ -70,6 +70,7 @@ DEPENDENT = {
     "calls what may leave": loop(Call("f", (I,), (X,), leaves=True), store(A, I, J)),
     "calls what writes": loop(Call("f", (A, I), (), writes=(0,)), store(A, I, J, value=T)),
     "sums what it writes": loop(Call("sum", (A, I), (X,)), store(A, I, J)),
+    "sums, in an order that its code has": loop(Call("sum", (B, I), (X,)), store(A, I, J)),
 }  # fmt: skip
 
 
@@ -141,8 +142,8 @@ def test_other_carries_are_not_taken_apart(body, yields):
 
 def test_functions_that_are_called_outside_of_shared_loops_share_theirs():
     helper = Fn("helper", (A, B, N, M), (loop(INNER),))
-    inside = loop(Call("sum", (B, I), (X,)), store(A, I, J))
-    fn, functions = shared(kernel(Call("helper", (A, B, N, M), (), writes=(0,)), inside), (helper, Fn("sum", (B, I), (), (T,))))
+    inside = loop(Call("sum", (I, T), (X,)), store(A, I, J))
+    fn, functions = shared(kernel(Call("helper", (A, B, N, M), (), writes=(0,)), inside), (helper, Fn("sum", (I, T), (), (T,))))
     assert [f.name for f in functions] == ["helper", "helper_shared", "sum"]
     call = next(s for s in fn.body if isinstance(s, Call))
     assert call.fn == "helper_shared" and call.args[-1] == TEAM and call.writes == (0, 4)
