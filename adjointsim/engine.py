@@ -258,12 +258,11 @@ class CompiledExecutor(Executor):
                 raise
             if team is not None:
                 trial.took(helped, int(ctl[control.FORWARD] + ctl[control.VJPS]) - done, time.perf_counter() - began)
-            if status == PAUSE and (team is None or trial.pays is not None):
-                took = time.perf_counter() - began
-                self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
-                self._given.states.budget = self._budget  # to begin with, the next time
-            elif status == PAUSE:
-                continue
+            if status == PAUSE:
+                if team is None or trial.pays is not None:  # a turn of a trial says nothing about the budget
+                    took = time.perf_counter() - began
+                    self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
+                    self._given.states.budget = self._budget  # to begin with, the next time
             elif status == NEED:
                 self._tapes, self._peak = longer(self._tapes), 0
                 self._given.grew(self._tapes)
