@@ -1,0 +1,315 @@
+"""Many short integrations with tangents in one call of compiled code: what a fit asks for again and again.
+
+For each experiment the integration finds the steps, and a run with tangents takes them once for each number by which its
+observations are differentiated.  Both are the compiled functions that a call by itself uses, on the same numbers in the same order,
+so that the bits are the same.  Where anything goes wrong nothing is said but that it did: a call by itself says what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from adjointsim.derive.control import BUDGET, OBSERVED, SHARED, TURN_ACTION, TURNED, WATCHED, N
+from adjointsim.derive.module import NOT_CACHED, load_module
+from adjointsim.derive.sealed import on_disk
+from adjointsim.derive.spec import ScalarSpec, TupleSpec, leaves_of
+from adjointsim.engine import CompiledExecutor
+from adjointsim.forms import Known
+from adjointsim.leaves import Leaves, stacked_spec, unflatten
+from adjointsim.schedules import ADVANCE
+
+from .inputs import DONE
+from .integration import Numbers
+from .solve import Solve
+
+if TYPE_CHECKING:
+    from .ode import ODE
+
+__all__ = ["Column", "Lane", "Stack", "in_a_row"]
+
+_ROOM = 4096  # steps of an integration, at most
+_TRIES = 2 * _ROOM  # steps that are tried: so that Ctrl-C gets through
+
+
+class Column(NamedTuple):
+    """A number by which observations are differentiated: of a leaf of y0 or of p, at a place in it."""
+
+    of_state: bool
+    leaf: int
+    place: int
+
+
+def in_a_row(odes: Sequence[ODE]) -> bool:
+    """Whether these may be integrated in one call: their steps are to be found, and do nothing but lead from one observation to
+    the next."""
+    first = odes[0]
+    return all(
+        type(ode) is type(first) and ode.dt is None and ode.mass is None and ode.jac_sparsity is None and not ode.events
+        and not ode.jumps and ode.knots.plain and ode.seed is None and ode.unwatched
+        and type(ode.rtol) is float and type(ode.atol) is float
+        for ode in odes
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The numbers of experiments, stacked along a first axis: the leaves of the states and of p, and what bounds the steps; and
+    the observations and their derivatives, one experiment behind the other.
+
+    ``seen[k]`` has the leaf k of all observations, ``moved[j]`` those of the j-th floating one by each column in turn.
+    """
+
+    y: Leaves
+    p: Leaves
+    starts: np.ndarray
+    tries: np.ndarray
+    knots: Leaves
+    knot_ends: np.ndarray
+    bounds: Leaves
+    known: np.ndarray  # the knots that are observed
+    ends: np.ndarray  # of the observations of each
+    columns: np.ndarray
+    seen: Leaves
+    moved: Leaves
+    experiments: np.ndarray
+
+    @classmethod
+    def of(cls, odes: Sequence[ODE], y: Leaves, p: Leaves, columns: Sequence[Column], lane: Lane) -> Stack:
+        """Of problems that go :func:`in_a_row`, with y and p that are stacked already."""
+        own = [ode.knots for ode in odes]
+        controls = [ode.control(ode.rtol, ode.atol).leaves for ode in odes]
+        knots = [np.concatenate([leaves[k] for leaves in controls]) for k in range(5)]
+        bounds = [np.stack([leaves[k] for leaves in controls]) for k in range(5, 9)]
+        known = np.concatenate([k.observed for k in own])
+        ends = np.cumsum([0, *(len(k.observed) for k in own)])
+        places = [(c.leaf + (0 if c.of_state else lane.y_count), c.place) for c in columns]
+        return cls(
+            y, p, np.array([ode.first_step for ode in odes]), np.array([min(ode.max_steps, _TRIES) for ode in odes]), knots,
+            np.cumsum([0, *(len(k.times) for k in own)]), bounds, known, ends, np.array(places, np.int64).reshape(-1, 2),
+            [np.zeros((ends[-1], *shape), dtype) for shape, dtype in lane.seen],
+            [np.zeros((len(columns), ends[-1], *shape), dtype) for shape, dtype in lane.moved], np.arange(len(odes)),
+        )  # fmt: skip
+
+    def observations(self, lane: Lane, experiment: int) -> Any:
+        """Those of an experiment, in their structure."""
+        first, last = self.ends[experiment], self.ends[experiment + 1]
+        own = [leaf[first:last].copy() for leaf in self.seen]
+        spec = lane.observation
+        return unflatten(stacked_spec(spec), [
+            leaf[:, 0] if isinstance(one, ScalarSpec) else leaf for leaf, one in zip(own, leaves_of(spec), strict=True)
+        ])  # fmt: skip
+
+
+class Lane:
+    """The compiled function and memory for it, for one caller at a time."""
+
+    def __init__(self, solve: Solve, wrt: Sequence[str]) -> None:
+        """For experiments like that of ``solve``.  ValueError if they are such that numbers other than shapes say how much memory
+        is needed, or too large."""
+        pair, program = solve.with_tangents(wrt), solve.program
+        control = solve.ode.control(solve.ode.rtol, solve.ode.atol)
+        self.kernel, self.kept = program.integration(control.form), Numbers()
+        self.kept.set(float(solve.ode.knots.times[0]), 0.0, 0.0, -np.inf, 0, 1, -1)
+        start = [*solve.y0.leaves]
+        self.kernel.value([*self.kept.numbers, *start, *solve.p.leaves, *control.leaves], self.kept, ())
+        self.executor = CompiledExecutor(pair.problem, pair.y0, pair.p, 0, True)
+        self.y_count, self.p_count = len(start), len(solve.p.leaves)
+        both = self.executor.observation_spec  # of an observation and its tangent
+        assert isinstance(both, TupleSpec)
+        self.observation = both.items[0]
+        steps = {self.p_count, self.p_count + 1, len(pair.p) - 2, len(pair.p) - 1}  # leaves that have their length
+        known = {f"c.{name}" for name in ("knots", "begins", "ends", "fire", "fresh")}
+        measured = self.executor.measured
+        if self.kept.looks is None or measured is None or steps & {*measured} or known & {*self.kernel.measured}:
+            raise ValueError("sizes of memory follow from numbers")
+        self.room, self.marks = control.leaves[-2:]
+        self.time, self.length, self.still = np.zeros((3, len(self.room) + 1))
+        self.at = np.zeros(len(self.room) + 1, np.int64)
+        self.rows = np.zeros((2, 4), np.int64)
+        self.y_dots = [np.zeros_like(leaf) for leaf in start]
+        self.p_dots = [np.zeros_like(leaf) for leaf in solve.p.leaves if leaf.dtype.kind == "f"]
+        observed = [(o.shape[1:], o.dtype) for o in self.executor.memory.seen]
+        floats = sum(dtype.kind == "f" for _, dtype in observed) // 2
+        self.seen, self.moved = observed[: len(observed) - floats], observed[len(observed) - floats :]
+        self.function = self._function(solve.p.leaves)
+
+    def _function(self, p: Leaves) -> Any:
+        memory = self.executor.memory
+        found = [self.kernel.compiled_value, self.executor.driver]
+        counts = _Counts(
+            tuple(leaf.ndim for leaf in self.y_dots), tuple(leaf.ndim for leaf in p), tuple(k for k, leaf in enumerate(p) if leaf.dtype.kind == "f"), len(self.kernel.captured()),
+            len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), len(self.seen), len(self.moved),
+            len(memory.tapes), len(memory.own),
+        )  # fmt: skip
+        modules = [f.py_func.__module__ for f in found]
+        text = _text(*modules, counts)
+        return load_module(text if all(map(on_disk, found)) else text + NOT_CACHED).lane
+
+    def stale(self) -> bool:
+        """Whether a name that the functions use from outside means something else than when they were derived."""
+        return self.kernel.stale() or self.executor.stale()
+
+    def run(self, stack: Stack) -> bool:
+        """Fill in the observations and their derivatives; whether all went well."""
+        if self.stale() or not self.executor.looked_up():
+            return False
+        for dot in (*self.y_dots, *self.p_dots):
+            dot.fill(0.0)
+        m, s = self.executor.memory, stack
+        try:
+            failed = self.function(
+                s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p), tuple(s.knots), s.knot_ends,
+                tuple(s.bounds), self.room, self.marks, tuple(self.kernel.captured()), tuple(self.kept.results),
+                tuple(self.kept.scratch), s.known, s.ends, self.at, self.time, self.length, self.still, tuple(self.y_dots),
+                tuple(self.p_dots), s.columns, self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots, tuple(s.seen),
+                tuple(s.moved), m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
+            )  # fmt: skip
+        except Exception:  # of the user's functions, or a singular matrix
+            return False
+        return bool(failed < 0)
+
+
+class _Counts(NamedTuple):
+    """How many arrays there are of each kind, and of how many axes: leaves of the state and of p, and which of the latter are
+    floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its tangent; tapes, and what
+    the driver's kernels capture and need."""
+
+    y_ranks: tuple[int, ...]
+    p_ranks: tuple[int, ...]
+    p_floats: tuple[int, ...]
+    captures: int
+    results: int
+    scratch: int
+    spare_ranks: tuple[int, ...]
+    seen: int
+    moved: int
+    tapes: int
+    own: int
+
+    @property
+    def y(self) -> int:
+        return len(self.y_ranks)
+
+    @property
+    def p(self) -> int:
+        return len(self.p_ranks)
+
+
+def _each(name: str, count: int, after: str = "") -> str:
+    return "".join(f"{name}[{k}]{after}, " for k in range(count))
+
+
+def _loops(rank: int, array: str, body: str) -> list[str]:
+    """Lines that do something with each element of an array: {a}[{i}]."""
+    names = [f"i{k}" for k in range(rank)]
+    lines = ["    " * (k + 1) + f"for {i} in range({array}.shape[{k}]):" for k, i in enumerate(names)]
+    return [*lines, indent(body.format(a=array, i=", ".join(names)), "    " * (rank + 1))]
+
+
+_TEXT = f"""\
+import math
+
+import numpy as np
+from numba import njit
+from {{control}} import control
+from {{sweep}} import sweep
+
+
+@njit(error_model='numpy', nogil=True)
+def mark(DY, DP, which, place, x):
+{{mark}}
+
+
+@njit(error_model='numpy', nogil=True)
+def begin(e, Y, DY, A):
+{{begin}}
+
+
+@njit(error_model='numpy', nogil=True)
+def finite(A, B):
+{{finite}}
+    return True
+
+
+@njit(error_model='numpy', nogil=True, cache=True)
+def lane(
+    experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, time, length, still, DY, DP, columns, rows,
+    ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
+):
+    for e in experiments:
+        G[0][0] = K[0][ko[e]]
+        G[1][0] = starts[e]
+        G[2][0] = 0.0
+        G[3][0] = -np.inf
+        G[4][0] = 0
+        G[5][0] = tries[e]
+        G[6][0] = -1
+        status = control({{integrated}})
+        n = R[1][0]
+        if status != 0 or R[0][0] != {DONE} or R[8][0] < ko[e + 1] - ko[e] or n < 1:
+            return e
+        first, last = oo[e], oo[e + 1]
+        placed = first
+        while placed < last and known[placed] == 0:
+            at[placed - first] = 0
+            placed += 1
+        time[0] = K[0][ko[e]]
+        for r in range(n):
+            time[r + 1] = R[{{time}}][r]
+            length[r] = R[{{length}}][r]
+            if placed < last and R[{{landed}}][r] == known[placed]:
+                at[placed - first] = r + 1
+                placed += 1
+        if placed != last:
+            return e
+        rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3] = {ADVANCE}, 0, n - 1, -1
+        rows[1, 0], rows[1, 1], rows[1, 2], rows[1, 3] = {TURN_ACTION}, n - 1, n, -1
+        for column in range(columns.shape[0]):
+            mark(DY, DP, columns[column, 0], columns[column, 1], 1.0)
+            begin(e, Y, DY, A)
+            for k in range({SHARED}):
+                ctl[k] = 0
+            sums[0] = sums[1] = 0.0
+            T[2][0] = T[2][1] = 0
+            ctl[{N}], ctl[{TURNED}], ctl[{WATCHED}], ctl[{BUDGET}] = -1, n, 0, 1 << 40
+            status = sweep(
+                rows, rows.shape[0], ctl, sums, seeds, at[:last - first], A, B, S, ({{numbers}}), ({{seen}}), OB, OG, BA, BB, PB, {{memory}}
+            )
+            if status != 0 or ctl[{OBSERVED}] != last - first or not finite(A, B):
+                return e
+            mark(DY, DP, columns[column, 0], columns[column, 1], 0.0)
+    return -1
+"""
+
+
+def _text(control: str, sweep: str, c: _Counts) -> str:
+    """The text of the function; the first two are modules, of the integration and of the driver."""
+    integrated = "".join([
+        _each("G", 7), _each("Y", c.y, "[e]"), _each("P", c.p, "[e]"), _each("K", 5, "[ko[e]:ko[e + 1]]"), _each("Q", 4, "[e]"),
+        "room, marks, ", _each("C", c.captures), _each("R", c.results), _each("W", c.scratch),
+    ])  # fmt: skip
+    dots = [f"DY[{k}]" for k in range(c.y)] + ["" for _ in range(c.p)]
+    for j, k in enumerate(c.p_floats):
+        dots[c.y + k] = f"DP[{j}]"
+    ranks = [*c.y_ranks, *c.p_ranks]
+    flat = ["" if rank == 1 else ".reshape(-1)" for rank in ranks]
+    marked = [f"    if which == {k}:\n        {dot}{flat[k]}[place] = x" for k, dot in enumerate(dots) if dot]
+    begun = [line for k in range(c.y) for line in _loops(ranks[k], f"A[{k}]", "{a}[{i}] = Y[" + str(k) + "][e, {i}]")]
+    begun += [
+        line for k in range(c.y) for line in _loops(ranks[k], f"A[{c.y + k}]", "{a}[{i}] = DY[" + str(k) + "][{i}]")
+    ]
+    looked = [(f"A[{k}]", ranks[k % c.y]) for k in range(2 * c.y)] + [(f"B[{k}]", r) for k, r in enumerate(c.spare_ranks)]
+    tests = [line for name, rank in looked for line in _loops(rank, name, "if not math.isfinite({a}[{i}]):\n    return False")]
+    return _TEXT.format(
+        control=control, sweep=sweep, integrated=integrated, mark="\n".join(marked), begin="\n".join(begun),
+        finite="\n".join(tests),
+        time=c.results - 3, length=c.results - 2, landed=c.results - 1,
+        numbers=f"{_each('P', c.p, '[e]')}time, length, {_each('DP', len(c.p_floats))}still, still, ",
+        seen=_each("O", c.seen, "[first:last]") + _each("J", c.moved, "[column][first:last]"),
+        memory=_each("T", c.tapes) + _each("D", c.own),
+    )  # fmt: skip
