@@ -52,6 +52,9 @@ class _Memo:
     asked: bool = False  # for the Jacobian
     counted: bool = False  # the Jacobian
 
+    def __post_init__(self) -> None:
+        self.bits = self.x.tobytes()
+
 
 class Evaluator:
     """The residuals of all experiments, one after the other, and then those of priors, as functions of x."""
@@ -288,7 +291,8 @@ class Evaluator:
         return tasks
 
     def _known(self, x: np.ndarray) -> _Memo | None:
-        return next((memo for memo in reversed(self._memo) if np.array_equal(memo.x, x)), None)
+        bits = x.tobytes()
+        return next((memo for memo in reversed(self._memo) if memo.bits == bits), None)
 
     def _checked(self, found: Sequence[Any]) -> np.ndarray:
         """The observations of what was measured; Failed if one is not finite, or missing."""
