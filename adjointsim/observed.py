@@ -124,13 +124,13 @@ def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> L
     return seen
 
 
-def with_tangents(call: Call, y_dots: Bars, p_dots: Bars) -> Call:
-    """The same call with these tangents, whose observations are followed by theirs."""
-    known = call.problem.notes.get(_PAIR)
+def with_tangents(call: Call, y_dots: Bars, p_dots: Bars, lanes: int = 1) -> Call:
+    """The same call with these tangents, of one lane after the other, whose observations are followed by theirs."""
+    known = call.problem.notes.get((_PAIR, lanes))
     if known is not None:
         return call.paired_again(known, y_dots, p_dots)
-    pair = call.paired(y_dots, p_dots, observed=True)
-    call.problem.notes[_PAIR] = pair.problem
+    pair = call.paired(y_dots, p_dots, observed=True, lanes=lanes)
+    call.problem.notes[_PAIR, lanes] = pair.problem
     return pair
 
 

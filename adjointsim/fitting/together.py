@@ -37,6 +37,7 @@ class Together:
         p, y0 = unknowns.sides[0]
         assert y0 is not None
         self._program = odes[0].program(y0.form, y0.leaves, p.form, p.leaves, (False, False))
+        self._key = p.form, y0.form, self.wrt, tuple(columns)
         self._measured: Sequence[Measured] = ()
         self._picks: list[tuple[np.ndarray, np.ndarray]] = []
         self._columns: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
@@ -75,14 +76,14 @@ class Together:
             return False
         if self._lane is not None:
             return True
-        program, key = self._program, (self.unknowns.sides[0][0].form, self.unknowns.sides[0][1].form, self.wrt)  # type: ignore[union-attr]
-        lane = program.lanes.pop(key, None)
+        program = self._program
+        lane = program.lanes.pop(self._key, None)
         if lane is None or lane.stale():
             if program.spent < _WORTH:
                 return False
             y0, p = self.unknowns.values(0, self.unknowns.x0)
             try:
-                lane = Lane(Solve(self.odes[0], y0, p), self.wrt)
+                lane = Lane(Solve(self.odes[0], y0, p), self.wrt, self.columns)
             except Exception:  # the model cannot be run there, or its memory depends on numbers
                 self._over = True
                 return False
@@ -90,7 +91,7 @@ class Together:
         sides = [(y0, p) for p, y0 in self.unknowns.sides]
         y, p = (self._stacked([pair[k] for pair in sides]) for k in range(2))
         own = [np.zeros((len(self.odes), 1))] * bool(self._program.own)
-        self._stack = Stack.of(self.odes, [*y, *own], p, self.columns, lane)
+        self._stack = Stack.of(self.odes, [*y, *own], p, lane)
         self._fills = [
             (leaf, *found) for root, leaves in (("y0", y), ("p", p)) for k, leaf in enumerate(leaves)
             if len((found := self._filled(root, k))[0])
@@ -130,8 +131,7 @@ class Together:
     def end(self) -> None:
         """Leave the memory to the next fit."""
         if self._lane is not None:
-            key = self.unknowns.sides[0][0].form, self.unknowns.sides[0][1].form, self.wrt  # type: ignore[union-attr]
-            self._program.lanes[key] = self._lane
+            self._program.lanes[self._key] = self._lane
             self._lane, self._stack, self._over = None, None, True
 
     def observations(self) -> list[Any]:

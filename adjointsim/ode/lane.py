@@ -1,7 +1,7 @@
 """Many short integrations with tangents in one call of compiled code: what a fit asks for again and again.
 
-For each experiment the integration finds the steps, and a run with tangents takes them once for each number by which its
-observations are differentiated.  Both are the compiled functions that a call by itself uses, on the same numbers in the same order,
+For each experiment the integration finds the steps, and a run with tangents takes them: all tangents at once, or one after the other
+where a function brings a rule for its own.  The operations are those of calls by themselves, on the same numbers in the same order,
 so that the bits are the same.  Where anything goes wrong nothing is said but that it did: a call by itself says what.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adjointsim.derive.control import BUDGET, OBSERVED, SHARED, TURN_ACTION, TURNED, WATCHED, N
+from adjointsim.derive.lanes import LanesError
 from adjointsim.derive.module import NOT_CACHED, load_module
 from adjointsim.derive.sealed import on_disk
 from adjointsim.derive.spec import ScalarSpec, TupleSpec, leaves_of
@@ -73,13 +74,12 @@ class Stack:
     bounds: Leaves
     known: np.ndarray  # the knots that are observed
     ends: np.ndarray  # of the observations of each
-    columns: np.ndarray
     seen: Leaves
     moved: Leaves
     experiments: np.ndarray
 
     @classmethod
-    def of(cls, odes: Sequence[ODE], y: Leaves, p: Leaves, columns: Sequence[Column], lane: Lane) -> Stack:
+    def of(cls, odes: Sequence[ODE], y: Leaves, p: Leaves, lane: Lane) -> Stack:
         """Of problems that go :func:`in_a_row`, with y and p that are stacked already."""
         own = [ode.knots for ode in odes]
         controls = [ode.control(ode.rtol, ode.atol).leaves for ode in odes]
@@ -87,12 +87,11 @@ class Stack:
         bounds = [np.stack([leaves[k] for leaves in controls]) for k in range(5, 9)]
         known = np.concatenate([k.observed for k in own])
         ends = np.cumsum([0, *(len(k.observed) for k in own)])
-        places = [(c.leaf + (0 if c.of_state else lane.y_count), c.place) for c in columns]
         return cls(
             y, p, np.array([ode.first_step for ode in odes]), np.array([min(ode.max_steps, _TRIES) for ode in odes]), knots,
-            np.cumsum([0, *(len(k.times) for k in own)]), bounds, known, ends, np.array(places, np.int64).reshape(-1, 2),
+            np.cumsum([0, *(len(k.times) for k in own)]), bounds, known, ends,
             [np.zeros((ends[-1], *shape), dtype) for shape, dtype in lane.seen],
-            [np.zeros((len(columns), ends[-1], *shape), dtype) for shape, dtype in lane.moved], np.arange(len(odes)),
+            [np.zeros((lane.columns, ends[-1], *shape), dtype) for shape, dtype in lane.moved], np.arange(len(odes)),
         )  # fmt: skip
 
     def observations(self, lane: Lane, experiment: int) -> Any:
@@ -108,21 +107,29 @@ class Stack:
 class Lane:
     """The compiled function and memory for it, for one caller at a time."""
 
-    def __init__(self, solve: Solve, wrt: Sequence[str]) -> None:
-        """For experiments like that of ``solve``.  ValueError if they are such that numbers other than shapes say how much memory
-        is needed, or too large."""
-        pair, program = solve.with_tangents(wrt), solve.program
+    def __init__(self, solve: Solve, wrt: Sequence[str], columns: Sequence[Column]) -> None:
+        """For experiments like that of ``solve``, differentiated by the numbers ``columns``, which are in ``wrt``.  ValueError if
+        numbers other than shapes say how much memory is needed."""
+        program, self.columns = solve.program, len(columns)
+        try:
+            pair = solve.with_tangents(wrt, self.columns)
+            executor = CompiledExecutor(pair.problem, pair.y0, pair.p, 0, True)
+            self.width = self.columns
+        except LanesError:
+            pair = solve.with_tangents(wrt, 1)
+            executor = CompiledExecutor(pair.problem, pair.y0, pair.p, 0, True)
+            self.width = 1
+        self.executor = executor
         control = solve.ode.control(solve.ode.rtol, solve.ode.atol)
         self.kernel, self.kept = program.integration(control.form), Numbers()
         self.kept.set(float(solve.ode.knots.times[0]), 0.0, 0.0, -np.inf, 0, 1, -1)
         start = [*solve.y0.leaves]
         self.kernel.value([*self.kept.numbers, *start, *solve.p.leaves, *control.leaves], self.kept, ())
-        self.executor = CompiledExecutor(pair.problem, pair.y0, pair.p, 0, True)
         self.y_count, self.p_count = len(start), len(solve.p.leaves)
         both = self.executor.observation_spec  # of an observation and its tangent
         assert isinstance(both, TupleSpec)
         self.observation = both.items[0]
-        steps = {self.p_count, self.p_count + 1, len(pair.p) - 2, len(pair.p) - 1}  # leaves that have their length
+        steps = {k for k, leaf in enumerate(pair.p) if leaf.shape == solve.q.leaves[-1].shape}  # leaves that have their length
         known = {f"c.{name}" for name in ("knots", "begins", "ends", "fire", "fresh")}
         measured = self.executor.measured
         if self.kept.looks is None or measured is None or steps & {*measured} or known & {*self.kernel.measured}:
@@ -131,20 +138,25 @@ class Lane:
         self.time, self.length, self.still = np.zeros((3, len(self.room) + 1))
         self.at = np.zeros(len(self.room) + 1, np.int64)
         self.rows = np.zeros((2, 4), np.int64)
-        self.y_dots = [np.zeros_like(leaf) for leaf in start]
-        self.p_dots = [np.zeros_like(leaf) for leaf in solve.p.leaves if leaf.dtype.kind == "f"]
+        floats = [leaf for leaf in solve.p.leaves if leaf.dtype.kind == "f"]
+        self.y_dots, self.p_dots = ([np.zeros((self.columns, *a.shape), a.dtype) for a in own] for own in (start, floats))
+        dots = [*self.y_dots, *(None for _ in solve.p.leaves)]
+        for k, dot in zip((k for k, leaf in enumerate(solve.p.leaves) if leaf.dtype.kind == "f"), self.p_dots, strict=True):
+            dots[self.y_count + k] = dot
+        for column, (of_state, leaf, place) in enumerate(columns):
+            dots[leaf + (0 if of_state else self.y_count)][column].flat[place] = 1.0  # type: ignore[index]
         observed = [(o.shape[1:], o.dtype) for o in self.executor.memory.seen]
-        floats = sum(dtype.kind == "f" for _, dtype in observed) // 2
-        self.seen, self.moved = observed[: len(observed) - floats], observed[len(observed) - floats :]
+        self.seen = observed[: len(leaves_of(self.observation))]
+        self.moved = [(shape, dtype) for shape, dtype in self.seen if dtype.kind == "f"]
         self.function = self._function(solve.p.leaves)
 
     def _function(self, p: Leaves) -> Any:
         memory = self.executor.memory
         found = [self.kernel.compiled_value, self.executor.driver]
         counts = _Counts(
-            tuple(leaf.ndim for leaf in self.y_dots), tuple(leaf.ndim for leaf in p), tuple(k for k, leaf in enumerate(p) if leaf.dtype.kind == "f"), len(self.kernel.captured()),
+            tuple(leaf.ndim - 1 for leaf in self.y_dots), tuple(leaf.ndim for leaf in p), tuple(k for k, leaf in enumerate(p) if leaf.dtype.kind == "f"), len(self.kernel.captured()),
             len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), len(self.seen), len(self.moved),
-            len(memory.tapes), len(memory.own),
+            len(memory.tapes), len(memory.own), self.width, self.columns // self.width,
         )  # fmt: skip
         modules = [f.py_func.__module__ for f in found]
         text = _text(*modules, counts)
@@ -158,15 +170,13 @@ class Lane:
         """Fill in the observations and their derivatives; whether all went well."""
         if self.stale() or not self.executor.looked_up():
             return False
-        for dot in (*self.y_dots, *self.p_dots):
-            dot.fill(0.0)
         m, s = self.executor.memory, stack
         try:
             failed = self.function(
                 s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p), tuple(s.knots), s.knot_ends,
                 tuple(s.bounds), self.room, self.marks, tuple(self.kernel.captured()), tuple(self.kept.results),
                 tuple(self.kept.scratch), s.known, s.ends, self.at, self.time, self.length, self.still, tuple(self.y_dots),
-                tuple(self.p_dots), s.columns, self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots, tuple(s.seen),
+                tuple(self.p_dots), self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots, tuple(s.seen),
                 tuple(s.moved), m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
             )  # fmt: skip
         except Exception:  # of the user's functions, or a singular matrix
@@ -177,7 +187,7 @@ class Lane:
 class _Counts(NamedTuple):
     """How many arrays there are of each kind, and of how many axes: leaves of the state and of p, and which of the latter are
     floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its tangent; tapes, and what
-    the driver's kernels capture and need."""
+    the driver's kernels capture and need; tangents at once, and how often there are so many."""
 
     y_ranks: tuple[int, ...]
     p_ranks: tuple[int, ...]
@@ -190,6 +200,8 @@ class _Counts(NamedTuple):
     moved: int
     tapes: int
     own: int
+    width: int
+    parts: int
 
     @property
     def y(self) -> int:
@@ -221,12 +233,7 @@ from {{sweep}} import sweep
 
 
 @njit(error_model='numpy', nogil=True)
-def mark(DY, DP, which, place, x):
-{{mark}}
-
-
-@njit(error_model='numpy', nogil=True)
-def begin(e, Y, DY, A):
+def begin(e, part, Y, DY, A):
 {{begin}}
 
 
@@ -238,7 +245,7 @@ def finite(A, B):
 
 @njit(error_model='numpy', nogil=True, cache=True)
 def lane(
-    experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, time, length, still, DY, DP, columns, rows,
+    experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, time, length, still, DY, DP, rows,
     ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
 ):
     for e in experiments:
@@ -269,9 +276,8 @@ def lane(
             return e
         rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3] = {ADVANCE}, 0, n - 1, -1
         rows[1, 0], rows[1, 1], rows[1, 2], rows[1, 3] = {TURN_ACTION}, n - 1, n, -1
-        for column in range(columns.shape[0]):
-            mark(DY, DP, columns[column, 0], columns[column, 1], 1.0)
-            begin(e, Y, DY, A)
+        for part in range({{parts}}):
+            begin(e, part, Y, DY, A)
             for k in range({SHARED}):
                 ctl[k] = 0
             sums[0] = sums[1] = 0.0
@@ -282,7 +288,6 @@ def lane(
             )
             if status != 0 or ctl[{OBSERVED}] != last - first or not finite(A, B):
                 return e
-            mark(DY, DP, columns[column, 0], columns[column, 1], 0.0)
     return -1
 """
 
@@ -293,23 +298,22 @@ def _text(control: str, sweep: str, c: _Counts) -> str:
         _each("G", 7), _each("Y", c.y, "[e]"), _each("P", c.p, "[e]"), _each("K", 5, "[ko[e]:ko[e + 1]]"), _each("Q", 4, "[e]"),
         "room, marks, ", _each("C", c.captures), _each("R", c.results), _each("W", c.scratch),
     ])  # fmt: skip
-    dots = [f"DY[{k}]" for k in range(c.y)] + ["" for _ in range(c.p)]
-    for j, k in enumerate(c.p_floats):
-        dots[c.y + k] = f"DP[{j}]"
-    ranks = [*c.y_ranks, *c.p_ranks]
-    flat = ["" if rank == 1 else ".reshape(-1)" for rank in ranks]
-    marked = [f"    if which == {k}:\n        {dot}{flat[k]}[place] = x" for k, dot in enumerate(dots) if dot]
-    begun = [line for k in range(c.y) for line in _loops(ranks[k], f"A[{k}]", "{a}[{i}] = Y[" + str(k) + "][e, {i}]")]
+    ranks, at = c.y_ranks, f"part * {c.width} + " if c.parts > 1 else ""
+    begun = [line for k in range(c.y) for line in _loops(ranks[k], f"A[{k}]", f"{{a}}[{{i}}] = Y[{k}][e, {{i}}]")]
     begun += [
-        line for k in range(c.y) for line in _loops(ranks[k], f"A[{c.y + k}]", "{a}[{i}] = DY[" + str(k) + "][{i}]")
-    ]
-    looked = [(f"A[{k}]", ranks[k % c.y]) for k in range(2 * c.y)] + [(f"B[{k}]", r) for k, r in enumerate(c.spare_ranks)]
+        line for lane in range(c.width) for k in range(c.y)
+        for line in _loops(ranks[k], f"A[{(lane + 1) * c.y + k}]", f"{{a}}[{{i}}] = DY[{k}][{at}{lane}, {{i}}]")
+    ]  # fmt: skip
+    looked = [(f"A[{k}]", ranks[k % c.y]) for k in range((c.width + 1) * c.y)]
+    looked += [(f"B[{k}]", rank) for k, rank in enumerate(c.spare_ranks)]
+    moving = "".join(f"{_each('DP', len(c.p_floats), f'[{at}{lane}]')}still, still, " for lane in range(c.width))
     tests = [line for name, rank in looked for line in _loops(rank, name, "if not math.isfinite({a}[{i}]):\n    return False")]
     return _TEXT.format(
-        control=control, sweep=sweep, integrated=integrated, mark="\n".join(marked), begin="\n".join(begun),
+        control=control, sweep=sweep, integrated=integrated, parts=c.parts, begin="\n".join(begun),
         finite="\n".join(tests),
         time=c.results - 3, length=c.results - 2, landed=c.results - 1,
-        numbers=f"{_each('P', c.p, '[e]')}time, length, {_each('DP', len(c.p_floats))}still, still, ",
-        seen=_each("O", c.seen, "[first:last]") + _each("J", c.moved, "[column][first:last]"),
+        numbers=f"{_each('P', c.p, '[e]')}time, length, {moving}",
+        seen=_each("O", c.seen, "[first:last]")
+        + "".join(_each("J", c.moved, f"[{at}{lane}][first:last]") for lane in range(c.width)),
         memory=_each("T", c.tapes) + _each("D", c.own),
     )  # fmt: skip

@@ -220,12 +220,13 @@ class Solve:
         with self.named():
             return observations_of(self._call)
 
-    def with_tangents(self, wrt: Sequence[str]) -> Call:
-        """The steps without costs, with tangents that are zero so far; derivatives by parts of y0 and p will be asked for."""
+    def with_tangents(self, wrt: Sequence[str], lanes: int) -> Call:
+        """The steps without costs, with so many tangents that are zero so far; derivatives by parts of y0 and p will be asked
+        for."""
         with self.named():
             call = self._call.asking(self._values(tuple(wrt)))
             zeros = [np.zeros_like(leaf) if leaf.dtype.kind == "f" else None for leaf in (*call.y0, *call.p)]
-            return with_tangents(call, zeros[: len(call.y0)], zeros[len(call.y0) :])
+            return with_tangents(call, zeros[: len(call.y0)] * lanes, zeros[len(call.y0) :] * lanes, lanes)
 
     def linearised(self, wrt: Sequence[str]) -> tuple[Any, list[Any]]:
         """The observations, and their derivatives with respect to parts of y0 and p, found together."""
