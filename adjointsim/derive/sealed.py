@@ -15,7 +15,7 @@ from typing import Any
 
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-__all__ = ["on_disk", "seal", "sealed", "unsealed"]
+__all__ = ["seal", "sealed", "unsealed"]
 
 
 def sealed(body: bytes) -> bytes:
@@ -80,11 +80,6 @@ class _SealedCache(FunctionCache):
         """Keep compiled code if the disk takes it: this process has it in any case."""
         with suppress(OSError):
             super().save_overload(sig, data)
-
-
-def on_disk(fn: Any) -> bool:
-    """Whether the code of a compiled function is kept on the disk."""
-    return isinstance(fn._cache, FunctionCache)
 
 
 def seal(functions: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 
 from adjointsim.derive.control import BUDGET, OBSERVED, SHARED, TURN_ACTION, TURNED, WATCHED, N
 from adjointsim.derive.lanes import LanesError
-from adjointsim.derive.module import NOT_CACHED, load_module
-from adjointsim.derive.sealed import on_disk
+from adjointsim.derive.address import address_of
+from adjointsim.derive.module import load_module
 from adjointsim.derive.spec import ScalarSpec, TupleSpec, leaves_of
 from adjointsim.engine import CompiledExecutor
 from adjointsim.forms import Known
@@ -149,18 +149,19 @@ class Lane:
         self.seen = observed[: len(leaves_of(self.observation))]
         self.moved = [(shape, dtype) for shape, dtype in self.seen if dtype.kind == "f"]
         self.function = self._function(solve.p.leaves)
+        self.executor.begin_again(pair.y0, pair.p)
+        self.executor.there()  # so that its driver is compiled
+        drivers = self.kernel.compiled_value, self.executor.driver
+        self.addresses = [address_of(f, f.nopython_signatures[0].args) for f in drivers]
 
     def _function(self, p: Leaves) -> Any:
         memory = self.executor.memory
-        found = [self.kernel.compiled_value, self.executor.driver]
         counts = _Counts(
             tuple(leaf.ndim - 1 for leaf in self.y_dots), tuple(leaf.ndim for leaf in p), tuple(k for k, leaf in enumerate(p) if leaf.dtype.kind == "f"), len(self.kernel.captured()),
             len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), len(self.seen), len(self.moved),
             len(memory.tapes), len(memory.own), self.width, self.columns // self.width,
         )  # fmt: skip
-        modules = [f.py_func.__module__ for f in found]
-        text = _text(*modules, counts)
-        return load_module(text if all(map(on_disk, found)) else text + NOT_CACHED).lane
+        return load_module(_text(counts)).lane
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when they were derived."""
@@ -173,7 +174,7 @@ class Lane:
         m, s = self.executor.memory, stack
         try:
             failed = self.function(
-                s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p), tuple(s.knots), s.knot_ends,
+                *self.addresses, s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p), tuple(s.knots), s.knot_ends,
                 tuple(s.bounds), self.room, self.marks, tuple(self.kernel.captured()), tuple(self.kept.results),
                 tuple(self.kept.scratch), s.known, s.ends, self.at, self.time, self.length, self.still, tuple(self.y_dots),
                 tuple(self.p_dots), self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots, tuple(s.seen),
@@ -228,24 +229,24 @@ import math
 
 import numpy as np
 from numba import njit
-from {{control}} import control
-from {{sweep}} import sweep
+
+from adjointsim.derive.address import called
 
 
-@njit(error_model='numpy', nogil=True)
+@njit(error_model='numpy', nogil=True, _nrt=False)
 def begin(e, part, Y, DY, A):
 {{begin}}
 
 
-@njit(error_model='numpy', nogil=True)
+@njit(error_model='numpy', nogil=True, _nrt=False)
 def finite(A, B):
 {{finite}}
     return True
 
 
-@njit(error_model='numpy', nogil=True, cache=True)
+@njit(error_model='numpy', nogil=True, cache=True, _nrt=False)
 def lane(
-    experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, time, length, still, DY, DP, rows,
+    control, sweep, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, time, length, still, DY, DP, rows,
     ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
 ):
     for e in experiments:
@@ -256,7 +257,7 @@ def lane(
         G[4][0] = 0
         G[5][0] = tries[e]
         G[6][0] = -1
-        status = control({{integrated}})
+        status = called(control, ({{integrated}}))
         n = R[1][0]
         if status != 0 or R[0][0] != {DONE} or R[8][0] < ko[e + 1] - ko[e] or n < 1:
             return e
@@ -283,17 +284,18 @@ def lane(
             sums[0] = sums[1] = 0.0
             T[2][0] = T[2][1] = 0
             ctl[{N}], ctl[{TURNED}], ctl[{WATCHED}], ctl[{BUDGET}] = -1, n, 0, 1 << 40
-            status = sweep(
-                rows, rows.shape[0], ctl, sums, seeds, at[:last - first], A, B, S, ({{numbers}}), ({{seen}}), OB, OG, BA, BB, PB, {{memory}}
-            )
+            status = called(sweep, (
+                rows, rows.shape[0], ctl, sums, seeds, at[:last - first], A, B, S, ({{numbers}}), ({{seen}}), OB, OG, BA, BB, PB,
+                {{memory}}
+            ))
             if status != 0 or ctl[{OBSERVED}] != last - first or not finite(A, B):
                 return e
     return -1
 """
 
 
-def _text(control: str, sweep: str, c: _Counts) -> str:
-    """The text of the function; the first two are modules, of the integration and of the driver."""
+def _text(c: _Counts) -> str:
+    """The text of the function."""
     integrated = "".join([
         _each("G", 7), _each("Y", c.y, "[e]"), _each("P", c.p, "[e]"), _each("K", 5, "[ko[e]:ko[e + 1]]"), _each("Q", 4, "[e]"),
         "room, marks, ", _each("C", c.captures), _each("R", c.results), _each("W", c.scratch),
@@ -309,7 +311,7 @@ def _text(control: str, sweep: str, c: _Counts) -> str:
     moving = "".join(f"{_each('DP', len(c.p_floats), f'[{at}{lane}]')}still, still, " for lane in range(c.width))
     tests = [line for name, rank in looked for line in _loops(rank, name, "if not math.isfinite({a}[{i}]):\n    return False")]
     return _TEXT.format(
-        control=control, sweep=sweep, integrated=integrated, parts=c.parts, begin="\n".join(begun),
+        integrated=integrated, parts=c.parts, begin="\n".join(begun),
         finite="\n".join(tests),
         time=c.results - 3, length=c.results - 2, landed=c.results - 1,
         numbers=f"{_each('P', c.p, '[e]')}time, length, {moving}",
