@@ -21,7 +21,7 @@ __all__ = ["Together"]
 
 _MOST = 8  # derivatives of an experiment: from there on a run without them is much cheaper
 _SMALL = 2**12  # bytes of a state, and of p: what is larger takes so long by itself that calls are cheap
-_WORTH = 0.1  # seconds that calls one by one have taken, from which on it is worth compiling what does without
+_WORTH = 0.05  # seconds that calls one by one have taken, from which on it is worth compiling what does without
 _LONG = 0.2  # seconds of one call, which cannot be interrupted
 
 
@@ -91,7 +91,11 @@ class Together:
         sides = [(y0, p) for p, y0 in self.unknowns.sides]
         y, p = (self._stacked([pair[k] for pair in sides]) for k in range(2))
         own = [np.zeros((len(self.odes), 1))] * bool(self._program.own)
-        self._stack = Stack.of(self.odes, [*y, *own], p, lane)
+        self._stack = stack = Stack.of(self.odes, [*y, *own], p, lane)
+        rows = np.diff(stack.ends) * sum(int(np.prod(shape)) for shape, _ in lane.moved)
+        if any(self.unknowns.columns(e) > rows[e] for e in range(len(self.odes))):  # calls one by one go back: other last bits
+            self.end()
+            return False
         self._fills = [
             (leaf, *found) for root, leaves in (("y0", y), ("p", p)) for k, leaf in enumerate(leaves)
             if len((found := self._filled(root, k))[0])

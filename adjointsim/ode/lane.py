@@ -46,12 +46,11 @@ class Column(NamedTuple):
 
 
 def in_a_row(odes: Sequence[ODE]) -> bool:
-    """Whether these may be integrated in one call: their steps are to be found, and do nothing but lead from one observation to
-    the next."""
+    """Whether these may be integrated in one call: their steps are to be found, and no event changes them."""
     first = odes[0]
     return all(
         type(ode) is type(first) and ode.dt is None and ode.mass is None and ode.jac_sparsity is None and not ode.events
-        and not ode.jumps and ode.knots.plain and ode.seed is None and ode.unwatched
+        and ode.seed is None and ode.unwatched
         and type(ode.rtol) is float and type(ode.atol) is float
         for ode in odes
     )  # fmt: skip
@@ -135,8 +134,10 @@ class Lane:
         if self.kept.looks is None or measured is None or steps & {*measured} or known & {*self.kernel.measured}:
             raise ValueError("sizes of memory follow from numbers")
         self.room, self.marks = control.leaves[-2:]
-        self.time, self.length, self.still = np.zeros((3, len(self.room) + 1))
-        self.at = np.zeros(len(self.room) + 1, np.int64)
+        most = 2 * len(self.room) + 1  # each step may be followed by one that stands still
+        self.steps = [np.zeros(most, leaf.dtype) for leaf in solve.q.leaves[self.p_count :]]
+        self.still = np.zeros(most)
+        self.at = np.zeros(most, np.int64)
         self.rows = np.zeros((2, 4), np.int64)
         floats = [leaf for leaf in solve.p.leaves if leaf.dtype.kind == "f"]
         self.y_dots, self.p_dots = ([np.zeros((self.columns, *a.shape), a.dtype) for a in own] for own in (start, floats))
@@ -148,18 +149,19 @@ class Lane:
         observed = [(o.shape[1:], o.dtype) for o in self.executor.memory.seen]
         self.seen = observed[: len(leaves_of(self.observation))]
         self.moved = [(shape, dtype) for shape, dtype in self.seen if dtype.kind == "f"]
-        self.function = self._function(solve.p.leaves)
+        self.function = self._function(solve)
         self.executor.begin_again(pair.y0, pair.p)
         self.executor.there()  # so that its driver is compiled
         drivers = self.kernel.compiled_value, self.executor.driver
         self.addresses = [address_of(f, f.nopython_signatures[0].args) for f in drivers]
 
-    def _function(self, p: Leaves) -> Any:
-        memory = self.executor.memory
+    def _function(self, solve: Solve) -> Any:
+        memory, p = self.executor.memory, solve.p.leaves
         counts = _Counts(
             tuple(leaf.ndim - 1 for leaf in self.y_dots), tuple(leaf.ndim for leaf in p), tuple(k for k, leaf in enumerate(p) if leaf.dtype.kind == "f"), len(self.kernel.captured()),
             len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), len(self.seen), len(self.moved),
             len(memory.tapes), len(memory.own), self.width, self.columns // self.width,
+            solve.program.broken, bool(solve.ode.functions.effects),
         )  # fmt: skip
         return load_module(_text(counts)).lane
 
@@ -176,7 +178,7 @@ class Lane:
             failed = self.function(
                 *self.addresses, s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p), tuple(s.knots), s.knot_ends,
                 tuple(s.bounds), self.room, self.marks, tuple(self.kernel.captured()), tuple(self.kept.results),
-                tuple(self.kept.scratch), s.known, s.ends, self.at, self.time, self.length, self.still, tuple(self.y_dots),
+                tuple(self.kept.scratch), s.known, s.ends, self.at, tuple(self.steps), self.still, tuple(self.y_dots),
                 tuple(self.p_dots), self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots, tuple(s.seen),
                 tuple(s.moved), m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
             )  # fmt: skip
@@ -188,7 +190,8 @@ class Lane:
 class _Counts(NamedTuple):
     """How many arrays there are of each kind, and of how many axes: leaves of the state and of p, and which of the latter are
     floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its tangent; tapes, and what
-    the driver's kernels capture and need; tangents at once, and how often there are so many."""
+    the driver's kernels capture and need; tangents at once, and how often there are so many; whether
+    the right-hand side may jump in time, and whether the state does."""
 
     y_ranks: tuple[int, ...]
     p_ranks: tuple[int, ...]
@@ -203,6 +206,8 @@ class _Counts(NamedTuple):
     own: int
     width: int
     parts: int
+    broken: bool
+    jumps: bool
 
     @property
     def y(self) -> int:
@@ -234,8 +239,8 @@ from adjointsim.derive.address import called
 
 
 @njit(error_model='numpy', nogil=True, _nrt=False)
-def begin(e, part, Y, DY, A):
-{{begin}}
+def set_off(e, part, Y, DY, A):
+{{set_off}}
 
 
 @njit(error_model='numpy', nogil=True, _nrt=False)
@@ -246,9 +251,10 @@ def finite(A, B):
 
 @njit(error_model='numpy', nogil=True, cache=True, _nrt=False)
 def lane(
-    control, sweep, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, time, length, still, DY, DP, rows,
+    control, sweep, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, steps, still, DY, DP, rows,
     ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
 ):
+{{unpack}}
     for e in experiments:
         G[0][0] = K[0][ko[e]]
         G[1][0] = starts[e]
@@ -258,27 +264,32 @@ def lane(
         G[5][0] = tries[e]
         G[6][0] = -1
         status = called(control, ({{integrated}}))
-        n = R[1][0]
-        if status != 0 or R[0][0] != {DONE} or R[8][0] < ko[e + 1] - ko[e] or n < 1:
+        taken = R[1][0]
+        if status != 0 or R[0][0] != {DONE} or R[8][0] < ko[e + 1] - ko[e] or taken < 1:
             return e
         first, last = oo[e], oo[e + 1]
-        placed = first
-        while placed < last and known[placed] == 0:
-            at[placed - first] = 0
-            placed += 1
+        placed, n, knot, before = first, 0, 0, K[1][ko[e]]
         time[0] = K[0][ko[e]]
-        for r in range(n):
-            time[r + 1] = R[{{time}}][r]
-            length[r] = R[{{length}}][r]
-            if placed < last and R[{{landed}}][r] == known[placed]:
-                at[placed - first] = r + 1
-                placed += 1
+        for r in range(-1, taken):
+            if r >= 0:
+                knot = R[{{landed}}][r]
+                time[n + 1] = R[{{time}}][r]
+                length[n] = R[{{length}}][r]
+{{moves}}
+                before = time[n + 1]
+                n += 1
+            if knot >= 0:
+                before = K[1][ko[e] + knot]
+{{stands}}
+                if placed < last and known[placed] == knot:
+                    at[placed - first] = n
+                    placed += 1
         if placed != last:
             return e
         rows[0, 0], rows[0, 1], rows[0, 2], rows[0, 3] = {ADVANCE}, 0, n - 1, -1
         rows[1, 0], rows[1, 1], rows[1, 2], rows[1, 3] = {TURN_ACTION}, n - 1, n, -1
         for part in range({{parts}}):
-            begin(e, part, Y, DY, A)
+            set_off(e, part, Y, DY, A)
             for k in range({SHARED}):
                 ctl[k] = 0
             sums[0] = sums[1] = 0.0
@@ -308,13 +319,27 @@ def _text(c: _Counts) -> str:
     ]  # fmt: skip
     looked = [(f"A[{k}]", ranks[k % c.y]) for k in range((c.width + 1) * c.y)]
     looked += [(f"B[{k}]", rank) for k, rank in enumerate(c.spare_ranks)]
-    moving = "".join(f"{_each('DP', len(c.p_floats), f'[{at}{lane}]')}still, still, " for lane in range(c.width))
+    names = ["time", "length", *["begin", "end"] * c.broken, *["fire"] * c.jumps]
+    own, floats = "".join(f"{name}, " for name in names), "still, " * (4 if c.broken else 2)
+    moving = "".join(f"{_each('DP', len(c.p_floats), f'[{at}{lane}]')}{floats}" for lane in range(c.width))
+    moves, stands = [], []
+    if c.broken:
+        moves += ["begin[n] = before", "end[n] = K[2][ko[e] + knot] if knot >= 0 else time[n + 1]"]
+        stands += ["begin[n] = end[n] = time[n]"]
+    if c.jumps:
+        moves += ["fire[n] = 0"]
+        body = ["time[n + 1] = time[n]", "length[n] = 0.0", "fire[n] = K[3][ko[e] + knot]", *stands, "n += 1"]
+        stands = ["if K[3][ko[e] + knot] != 0:", *(f"    {line}" for line in body)]
+    else:
+        stands = []
     tests = [line for name, rank in looked for line in _loops(rank, name, "if not math.isfinite({a}[{i}]):\n    return False")]
     return _TEXT.format(
-        integrated=integrated, parts=c.parts, begin="\n".join(begun),
+        integrated=integrated, parts=c.parts, set_off="\n".join(begun),
         finite="\n".join(tests),
         time=c.results - 3, length=c.results - 2, landed=c.results - 1,
-        numbers=f"{_each('P', c.p, '[e]')}time, length, {moving}",
+        numbers=f"{_each('P', c.p, '[e]')}{own}{moving}",
+        unpack="\n".join(f"    {name} = steps[{k}]" for k, name in enumerate(names)),
+        moves=indent("\n".join(moves), " " * 16), stands=indent("\n".join(stands), " " * 16),
         seen=_each("O", c.seen, "[first:last]")
         + "".join(_each("J", c.moved, f"[{at}{lane}][first:last]") for lane in range(c.width)),
         memory=_each("T", c.tapes) + _each("D", c.own),
