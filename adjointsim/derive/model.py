@@ -51,10 +51,10 @@ class CompiledModel:
     """The kernels of a step and its costs for given structures; ``functions`` has "step" and any of "running", "observe",
     "misfit" and "until".  Only the leaves of p whose paths are in ``active`` have cotangents.
 
-    A model of ``second`` order carries tangents, one or so many: wherever one of first order has leaves of y, p or an observation,
-    it has these, and then the tangents of the floating ones; and where that has their cotangents, the cotangents, and then the
-    cotangents' own tangents.  Values of costs have none, and those of inactive leaves of p are taken for zero.  The driver cannot tell the two apart.  LanesError if there cannot be
-    several.
+    A model of ``second`` order carries tangents, one or so many: wherever one of first order has leaves of y, p or an
+    observation, it has these, and then the tangents of the floating ones; and where that has their cotangents, the cotangents,
+    and then the cotangents' own tangents.  Values of costs have none, and those of inactive leaves of p are taken for zero.  The
+    driver cannot tell the two apart.  LanesError if there cannot be several.
 
     With ``threads`` the loops of kernels may be shared by a team of them.
     """
@@ -206,7 +206,8 @@ class CompiledModel:
             places[kind] = [[n + floats.index(k) if k in floats else -1 for k in range(len(leaves))] for n in first]
         floating = [route for route, b in zip(routes, self._leaves("step", "y"), strict=True) if is_float(b.dt)]
         return (*routes, *(
-            Route(r.kind, places[r.kind][lane][r.leaf]) if r.kind in places else r for lane in range(self.second) for r in floating
+            Route(r.kind, places[r.kind][lane][r.leaf]) if r.kind in places else r
+            for lane in range(self.second) for r in floating
         ))  # fmt: skip
 
     def _observed(self) -> tuple[Leaf, ...]:

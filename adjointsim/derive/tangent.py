@@ -8,8 +8,10 @@ more run of it.
 The parameters of ``f_dot`` are those of ``f``, followed by the tangents of the active ones in the same order; its results
 those of ``f``, followed by the tangents of the active ones in the same order.  Active is what is named at the call, and what
 receives an active value in the function: a base that is only written to (a result, an arena of floats) brings its tangent
-too.  There may be several tangents at once, *lanes*, along directions of their own: then each thing has as many, one behind the
-other, and all tangents of one lane come before those of the next; what the lanes have in common is computed once.  All statements of ``f`` become primal ones, a cotangent being just a number here; the new ones are linear.
+too.  All statements of ``f`` become primal ones, a cotangent being just a number here; the new ones are linear.
+
+There may be several tangents at once, *lanes*, along directions of their own: then everything has as many, and all tangents of
+one lane come before those of the next.  What the lanes have in common is computed once.
 """
 
 from __future__ import annotations
@@ -57,8 +59,9 @@ def tangent(fn: Fn, active: Collection[str], fns: Mapping[str, Fn] | None = None
 class Tangents:
     """The tangents of a module: ``fns`` are its functions, ``made`` the tangents so far, by name.
 
-    Those of custom functions are made by ``rules``, which know one lane (else LanesError).  A function has one tangent for every set of active parameters that
-    occurs: ``f_dot``, ``f_dot2``, ... (or another suffix, where tangents of several modules meet in one).
+    Those of custom functions are made by ``rules``, which know one lane (else LanesError).  A function has one tangent for every
+    set of active parameters that occurs: ``f_dot``, ``f_dot2``, ... (or another suffix, where tangents of several modules meet in
+    one).
     """
 
     fns: Mapping[str, Fn]

@@ -1,4 +1,4 @@
-"""The experiments of a fit in one call of compiled code, where they are short integrations of one model: values and derivatives."""
+"""The experiments of a fit in one call of compiled code, where they are short integrations of one model."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class Together:
         return True
 
     @staticmethod
-    def _stacked(sides: Sequence[Side]) -> Leaves:
-        return [np.stack(leaves) for leaves in zip(*(side.leaves for side in sides), strict=True)]
+    def _stacked(sides: Sequence[Side | None]) -> Leaves:
+        return [np.stack(leaves) for leaves in zip(*(side.leaves for side in sides if side is not None), strict=True)]
 
     def _filled(self, root: str, leaf: int) -> tuple[np.ndarray, np.ndarray]:
         """Places in all experiments' leaves, which are stacked, and the unknowns that go there."""
@@ -126,9 +126,9 @@ class Together:
         assert self._lane is not None and self._stack is not None
         for leaf, places, unknowns in self._fills:
             leaf.reshape(-1)[places] = x[unknowns]
-        began = time.perf_counter()
+        began, compiled = time.perf_counter(), self._lane.compiled
         well = self._lane.run(self._stack)
-        if time.perf_counter() - began > _LONG:
+        if compiled and time.perf_counter() - began > _LONG:
             self._over = True
         return well
 

@@ -1,8 +1,8 @@
 """Many short integrations with tangents in one call of compiled code: what a fit asks for again and again.
 
-For each experiment the integration finds the steps, and a run with tangents takes them: all tangents at once, or one after the other
-where a function brings a rule for its own.  The operations are those of calls by themselves, on the same numbers in the same order,
-so that the bits are the same.  Where anything goes wrong nothing is said but that it did: a call by itself says what.
+For each experiment the integration finds the steps, and a run with tangents takes them: all tangents at once, or one after the
+other where a function brings a rule for its own.  The operations are those of calls by themselves, on the same numbers in the
+same order, so that the bits are the same.  Where anything goes wrong nothing is said but that it did: a call by itself says what.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from adjointsim.derive.address import address_of
 from adjointsim.derive.control import BUDGET, OBSERVED, SHARED, TURN_ACTION, TURNED, WATCHED, N
 from adjointsim.derive.lanes import LanesError
-from adjointsim.derive.address import address_of
 from adjointsim.derive.module import load_module
 from adjointsim.derive.spec import ScalarSpec, TupleSpec, leaves_of
 from adjointsim.engine import CompiledExecutor
-from adjointsim.forms import Known
 from adjointsim.leaves import Leaves, stacked_spec, unflatten
 from adjointsim.schedules import ADVANCE
 
@@ -149,21 +148,26 @@ class Lane:
         observed = [(o.shape[1:], o.dtype) for o in self.executor.memory.seen]
         self.seen = observed[: len(leaves_of(self.observation))]
         self.moved = [(shape, dtype) for shape, dtype in self.seen if dtype.kind == "f"]
-        self.function = self._function(solve)
         self.executor.begin_again(pair.y0, pair.p)
         self.executor.there()  # so that its driver is compiled
-        drivers = self.kernel.compiled_value, self.executor.driver
-        self.addresses = [address_of(f, f.nopython_signatures[0].args) for f in drivers]
+        found = [address_of(f) for f in (self.kernel.compiled_value, self.executor.driver)]
+        self.addresses, marks = zip(*found, strict=True)
+        self.function = self._function(solve, *marks)
 
-    def _function(self, solve: Solve) -> Any:
+    def _function(self, solve: Solve, control: str, sweep: str) -> Any:
         memory, p = self.executor.memory, solve.p.leaves
         counts = _Counts(
-            tuple(leaf.ndim - 1 for leaf in self.y_dots), tuple(leaf.ndim for leaf in p), tuple(k for k, leaf in enumerate(p) if leaf.dtype.kind == "f"), len(self.kernel.captured()),
-            len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), len(self.seen), len(self.moved),
-            len(memory.tapes), len(memory.own), self.width, self.columns // self.width,
-            solve.program.broken, bool(solve.ode.functions.effects),
+            tuple(leaf.ndim - 1 for leaf in self.y_dots), tuple(leaf.ndim for leaf in p),
+            tuple(k for k, leaf in enumerate(p) if leaf.dtype.kind == "f"), len(self.kernel.captured()), len(self.kept.results),
+            len(self.kept.scratch), tuple(b.ndim for b in memory.spares), len(self.seen), len(self.moved), len(memory.tapes),
+            len(memory.own), self.width, self.columns // self.width, solve.program.broken, bool(solve.ode.functions.effects),
         )  # fmt: skip
-        return load_module(_text(counts)).lane
+        return load_module(_text(counts, control, sweep)).lane
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the function is compiled already: else the first run waits for it."""
+        return bool(self.function.overloads)
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when they were derived."""
@@ -176,11 +180,11 @@ class Lane:
         m, s = self.executor.memory, stack
         try:
             failed = self.function(
-                *self.addresses, s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p), tuple(s.knots), s.knot_ends,
-                tuple(s.bounds), self.room, self.marks, tuple(self.kernel.captured()), tuple(self.kept.results),
-                tuple(self.kept.scratch), s.known, s.ends, self.at, tuple(self.steps), self.still, tuple(self.y_dots),
-                tuple(self.p_dots), self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots, tuple(s.seen),
-                tuple(s.moved), m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
+                *self.addresses, s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p),
+                tuple(s.knots), s.knot_ends, tuple(s.bounds), self.room, self.marks, tuple(self.kernel.captured()),
+                tuple(self.kept.results), tuple(self.kept.scratch), s.known, s.ends, self.at, tuple(self.steps), self.still,
+                tuple(self.y_dots), tuple(self.p_dots), self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots,
+                tuple(s.seen), tuple(s.moved), m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
             )  # fmt: skip
         except Exception:  # of the user's functions, or a singular matrix
             return False
@@ -189,9 +193,9 @@ class Lane:
 
 class _Counts(NamedTuple):
     """How many arrays there are of each kind, and of how many axes: leaves of the state and of p, and which of the latter are
-    floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its tangent; tapes, and what
-    the driver's kernels capture and need; tangents at once, and how often there are so many; whether
-    the right-hand side may jump in time, and whether the state does."""
+    floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its
+    tangent; tapes, and what the driver's kernels capture and need; tangents at once, and how often there are so many; whether the
+    right-hand side may jump in time, and whether the state does."""
 
     y_ranks: tuple[int, ...]
     p_ranks: tuple[int, ...]
@@ -251,8 +255,8 @@ def finite(A, B):
 
 @njit(error_model='numpy', nogil=True, cache=True, _nrt=False)
 def lane(
-    control, sweep, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, steps, still, DY, DP, rows,
-    ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
+    control, sweep, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, steps, still, DY, DP,
+    rows, ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
 ):
 {{unpack}}
     for e in experiments:
@@ -263,7 +267,7 @@ def lane(
         G[4][0] = 0
         G[5][0] = tries[e]
         G[6][0] = -1
-        status = called(control, ({{integrated}}))
+        status = called(control, {{control!r}}, ({{integrated}}))
         taken = R[1][0]
         if status != 0 or R[0][0] != {DONE} or R[8][0] < ko[e + 1] - ko[e] or taken < 1:
             return e
@@ -295,7 +299,7 @@ def lane(
             sums[0] = sums[1] = 0.0
             T[2][0] = T[2][1] = 0
             ctl[{N}], ctl[{TURNED}], ctl[{WATCHED}], ctl[{BUDGET}] = -1, n, 0, 1 << 40
-            status = called(sweep, (
+            status = called(sweep, {{sweep!r}}, (
                 rows, rows.shape[0], ctl, sums, seeds, at[:last - first], A, B, S, ({{numbers}}), ({{seen}}), OB, OG, BA, BB, PB,
                 {{memory}}
             ))
@@ -305,8 +309,8 @@ def lane(
 """
 
 
-def _text(c: _Counts) -> str:
-    """The text of the function."""
+def _text(c: _Counts, control: str, sweep: str) -> str:
+    """The text of the function, with the marks of the types of the integration and of the driver."""
     integrated = "".join([
         _each("G", 7), _each("Y", c.y, "[e]"), _each("P", c.p, "[e]"), _each("K", 5, "[ko[e]:ko[e + 1]]"), _each("Q", 4, "[e]"),
         "room, marks, ", _each("C", c.captures), _each("R", c.results), _each("W", c.scratch),
@@ -334,7 +338,7 @@ def _text(c: _Counts) -> str:
         stands = []
     tests = [line for name, rank in looked for line in _loops(rank, name, "if not math.isfinite({a}[{i}]):\n    return False")]
     return _TEXT.format(
-        integrated=integrated, parts=c.parts, set_off="\n".join(begun),
+        control=control, sweep=sweep, integrated=integrated, parts=c.parts, set_off="\n".join(begun),
         finite="\n".join(tests),
         time=c.results - 3, length=c.results - 2, landed=c.results - 1,
         numbers=f"{_each('P', c.p, '[e]')}{own}{moving}",
