@@ -29,10 +29,9 @@ def test_the_result_and_what_is_raised():
     assert scaled(x, np.array([2.0]), 2) == 2
     address, mark = address_of(scaled)
 
-    @njit(error_model="numpy")
-    def caller(address, x, factor):
-        return called(address, mark, (x, factor, x.shape[0]))
-
+    space = {"called": called}
+    exec(f"def caller(address, x, factor):\n    return called(address, {mark!r}, (x, factor, x.shape[0]))", space)
+    caller = njit(error_model="numpy")(space["caller"])
     assert caller(address, x, np.array([3.0])) == 2
     np.testing.assert_array_equal(x, [6.0, 12.0])
     with pytest.raises(ValueError, match="negative"):
