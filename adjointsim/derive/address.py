@@ -37,7 +37,7 @@ def _mark(kinds: Sequence[Any]) -> str:
 def called(context: Any, address: Any, mark: Any, args: Any) -> Any:
     """The int64 that the function at an address returns for a tuple of arguments, of the types that ``mark`` stands for."""
     kinds = tuple(args)
-    if _mark(kinds) != mark.literal_value:
+    if not isinstance(mark, nb.StringLiteral) or _mark(kinds) != mark.literal_value:
         raise TypingError(f"a function is called by its address for other types than its own: {kinds}")
 
     def build(context: Any, builder: Any, sig: Any, values: Any) -> Any:
