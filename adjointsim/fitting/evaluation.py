@@ -70,7 +70,7 @@ class Evaluator:
         self.last_gradient: np.ndarray | None = None  # where there is no Jacobian
         x0 = unknowns.x0
         tasks: list[Task] | None = None
-        self._together = together = Together.of(experiments, unknowns) if type(workers) is Workers else None
+        self._together = together = Together.of(experiments, unknowns, workers)
         if together is not None and together.run(x0):
             found = together.observations()
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from adjointsim.ode.solve import Solve
 from .data import Measured
 from .experiment import Experiment
 from .unknowns import Side, Unknowns
+from .workers import Threads, Workers
 
 __all__ = ["Together"]
 
@@ -28,10 +31,13 @@ _LONG = 0.2  # seconds of one call, which cannot be interrupted
 class Together:
     """Values and derivatives at any x: those that calls one by one give, to the bit."""
 
-    def __init__(self, odes: Sequence[ODE], unknowns: Unknowns, columns: Sequence[Column]) -> None:
-        self.odes, self.unknowns, self.columns = odes, unknowns, columns
+    def __init__(
+        self, odes: Sequence[ODE], unknowns: Unknowns, columns: Sequence[Column], pool: ThreadPoolExecutor | None
+    ) -> None:
+        self.odes, self.unknowns, self.columns, self.pool = odes, unknowns, columns, pool
         self.wrt = tuple(dict.fromkeys(path for e in range(len(odes)) for path in unknowns.wrt(e)))
-        self._lane: Lane | None = None
+        self._lanes: list[Lane] = []  # one for each thread
+        self._parts: list[Stack] = []  # what each of these does of the
         self._stack: Stack | None = None
         self._over = False  # too slow to be in one call, or not possible
         p, y0 = unknowns.sides[0]
@@ -43,8 +49,10 @@ class Together:
         self._columns: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
 
     @classmethod
-    def of(cls, experiments: Sequence[Experiment], unknowns: Unknowns) -> Together | None:
-        """None for experiments that are not like this."""
+    def of(cls, experiments: Sequence[Experiment], unknowns: Unknowns, workers: Workers) -> Together | None:
+        """None for experiments that are not like this, and for workers elsewhere."""
+        if type(workers) not in (Workers, Threads):
+            return None
         odes = [experiment.model for experiment in experiments]
         if not all(isinstance(ode, ODE) for ode in odes) or not in_a_row(odes):
             return None
@@ -59,7 +67,7 @@ class Together:
         )  # fmt: skip
         if not small or not 0 < len(columns) <= _MOST:
             return None
-        found = cls(odes, unknowns, [*columns])
+        found = cls(odes, unknowns, [*columns], getattr(workers, "pool", None))
         programs = {
             id(ode.program(y0.form, y0.leaves, p.form, p.leaves, (False, False)))
             for ode, (p, y0) in zip(odes, unknowns.sides, strict=True) if y0 is not None
@@ -74,20 +82,27 @@ class Together:
         """Whether the compiled function is there, made now if it is worth it."""
         if self._over:
             return False
-        if self._lane is not None:
+        if self._stack is not None:
             return True
-        program = self._program
-        lane = program.lanes.pop(self._key, None)
-        if lane is None or lane.stale():
-            if program.spent < _WORTH:
-                return False
-            y0, p = self.unknowns.values(0, self.unknowns.x0)
+        idle, count = self._program.lanes.setdefault(self._key, []), 1
+        if self.pool is not None:
+            count = min(self.pool._max_workers, len(self.odes))
+        while len(self._lanes) < count:
             try:
-                lane = Lane(Solve(self.odes[0], y0, p), self.wrt, self.columns)
-            except Exception:  # the model cannot be run there, or its memory depends on numbers
-                self._over = True
-                return False
-        self._lane = lane
+                lane = idle.pop()  # which is atomic
+            except IndexError:
+                if self._program.spent < _WORTH:
+                    self._leave()
+                    return False
+                y0, p = self.unknowns.values(0, self.unknowns.x0)
+                try:
+                    lane = Lane(Solve(self.odes[0], y0, p), self.wrt, self.columns)
+                except Exception:  # the model cannot be run there, or its memory depends on numbers
+                    self.end()
+                    return False
+            if not lane.stale():
+                self._lanes.append(lane)
+        lane = self._lanes[0]
         sides = [(y0, p) for p, y0 in self.unknowns.sides]
         y, p = (self._stacked([pair[k] for pair in sides]) for k in range(2))
         own = [np.zeros((len(self.odes), 1))] * bool(self._program.own)
@@ -96,6 +111,7 @@ class Together:
         if any(self.unknowns.columns(e) > rows[e] for e in range(len(self.odes))):  # calls one by one go back: other last bits
             self.end()
             return False
+        self._parts = [replace(stack, experiments=stack.experiments[k::count]) for k in range(count)]
         self._fills = [
             (leaf, *found) for root, leaves in (("y0", y), ("p", p)) for k, leaf in enumerate(leaves)
             if len((found := self._filled(root, k))[0])
@@ -123,25 +139,31 @@ class Together:
         """Find all observations and their derivatives at x; False where that is not possible, or does not go well."""
         if not self._ready() or not np.all(np.isfinite(x)):
             return False
-        assert self._lane is not None and self._stack is not None
         for leaf, places, unknowns in self._fills:
             leaf.reshape(-1)[places] = x[unknowns]
-        began, compiled = time.perf_counter(), self._lane.compiled
-        well = self._lane.run(self._stack)
+        began, compiled = time.perf_counter(), self._lanes[0].compiled
+        if self.pool is None or len(self._lanes) == 1:
+            well = all(lane.run(part) for lane, part in zip(self._lanes, self._parts, strict=True))
+        else:
+            futures = [self.pool.submit(lane.run, part) for lane, part in zip(self._lanes, self._parts, strict=True)]
+            well = all([future.result() for future in futures])  # noqa: C419 - of each, for it writes to what the next run does
         if compiled and time.perf_counter() - began > _LONG:
             self._over = True
         return well
 
     def end(self) -> None:
-        """Leave the memory to the next fit."""
-        if self._lane is not None:
-            self._program.lanes[self._key] = self._lane
-            self._lane, self._stack, self._over = None, None, True
+        """It is over: leave the memory to the next fit."""
+        self._over = True
+        self._leave()
+
+    def _leave(self) -> None:
+        self._program.lanes.setdefault(self._key, []).extend(self._lanes)
+        self._lanes, self._parts, self._stack = [], [], None
 
     def observations(self) -> list[Any]:
         """Those of the last run, of each experiment in its structure."""
-        assert self._lane is not None and self._stack is not None
-        return [self._stack.observations(self._lane, e) for e in range(len(self.odes))]
+        assert self._stack is not None
+        return [self._stack.observations(self._lanes[0], e) for e in range(len(self.odes))]
 
     def take(self, measured: Sequence[Measured]) -> None:
         """Say which of the observations were measured."""

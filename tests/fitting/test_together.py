@@ -50,6 +50,7 @@ def experiments():
 def runs(monkeypatch):
     """How often lanes ran, from here on at once."""
     monkeypatch.setattr(together, "_WORTH", 0.0)
+    monkeypatch.setattr(together, "_LONG", np.inf)
     count, run = [0], Lane.run
     monkeypatch.setattr(Lane, "run", lambda lane, stack: (count.__setitem__(0, count[0] + 1), run(lane, stack))[1])
     return count
@@ -73,7 +74,8 @@ def test_the_bits_of_calls_one_by_one(runs, monkeypatch, options):
     again = adj.fit(given, Growth(1.0, 4.0), **options)
     same(found, again)
     threads = adj.fit(given, Growth(1.0, 4.0), workers=2, **options)
-    monkeypatch.setattr(together.Together, "of", lambda experiments, unknowns: None)
+    assert runs[0] == 4 * found.nfev
+    monkeypatch.setattr(together.Together, "of", lambda experiments, unknowns, workers: None)
     runs[0] = 0
     alone = adj.fit(given, Growth(1.0, 4.0), **options)
     assert not runs[0]
@@ -90,7 +92,7 @@ def test_a_trial_that_fails_is_told_as_ever(runs, monkeypatch):
     ode = adj.ODE(explosive, np.linspace(0.1, 1.5, 8), t0=0.0, rtol=1e-7)
     found = adj.fit(ode, truth, np.array([0.5]), y0=1.0)
     assert found.n_failed and runs[0] and "step size" in found.failures[0].message
-    monkeypatch.setattr(together.Together, "of", lambda experiments, unknowns: None)
+    monkeypatch.setattr(together.Together, "of", lambda experiments, unknowns, workers: None)
     same(found, adj.fit(ode, truth, np.array([0.5]), y0=1.0))
     with pytest.raises(adj.errors.FitError, match="cannot be run at the start"):
         adj.fit(ode, truth, np.array([0.9]), y0=1.0)
