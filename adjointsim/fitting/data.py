@@ -63,7 +63,8 @@ class Measured:
         if all(mask is None for mask in self.masks):
             raise ArgumentError(f"Got data without a number{self.what}, but expected measurements")
         self.data = np.concatenate(numbers)
-        self._leaf, self._place = np.concatenate(at_leaf), np.concatenate(at_place)
+        #: the leaf of each of them, and the place there, as if it had one axis
+        self.leaf_of_all, self.place_of_all = np.concatenate(at_leaf), np.concatenate(at_place)
         self.sigma = None if sigma is None else self._sigma(sigma)
 
     @property
@@ -73,15 +74,10 @@ class Measured:
 
     def place(self, k: int) -> str:
         """Where the k-th of the numbers stands in the data."""
-        leaf, at = int(self._leaf[k]), int(self._place[k])
+        leaf, at = int(self.leaf_of_all[k]), int(self.place_of_all[k])
         shape = self.form.shapes[leaf]
         index = [int(i) for i in np.unravel_index(at, shape)]
         return f"{self.paths[leaf]}{index}"
-
-    def places(self, leaf: int) -> np.ndarray:
-        """Which elements of a leaf of the observations were measured, as if it had one axis; these are the next of ``data``."""
-        mask = self.masks[leaf]
-        return np.empty(0, np.int64) if mask is None else np.flatnonzero(mask)
 
     def picked(self, observations: Any) -> np.ndarray:
         """The observations of the numbers that were measured, (n,); ArithmeticError if their shapes are not those of the first

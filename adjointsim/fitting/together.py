@@ -46,7 +46,7 @@ class Together:
         self._key = p.form, y0.form, self.wrt, tuple(columns)
         self._measured: Sequence[Measured] = ()
         self._picks: list[tuple[np.ndarray, np.ndarray]] = []
-        self._columns: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._columns: list[tuple[int, int, np.ndarray, np.ndarray]] = []
 
     @classmethod
     def of(cls, experiments: Sequence[Experiment], unknowns: Unknowns, workers: Workers) -> Together | None:
@@ -173,34 +173,30 @@ class Together:
         """Where numbers that were measured are among all values, and among the leaves of all observations; and which columns of
         which of their derivatives are those by unknowns."""
         assert self._stack is not None
-        leaves, stack = self._stack.seen, self._stack
-        total, rows, places = 0, [[] for _ in leaves], [[] for _ in leaves]  # type: ignore[var-annotated]
-        for e, own in enumerate(self._measured):
-            for k, leaf in enumerate(leaves):
-                at = own.places(k)
-                rows[k].append(total + np.arange(len(at)))
-                places[k].append(stack.ends[e] * (leaf[:1].size if len(leaf) else 1) + at)
-                total += len(at)
-        self._n = total
-        self._picks = [(np.concatenate(a), np.concatenate(b)) for a, b in zip(rows, places, strict=True)]
-        self._columns = []
-        floats = [k for k, leaf in enumerate(leaves) if leaf.dtype.kind == "f"]
-        for c, column in enumerate(self.columns):
-            to = [self._unknown(e, column) for e in range(len(self.odes))]
-            for j, k in enumerate(floats):
-                unknowns = np.concatenate([np.full(len(own), to[e]) for e, own in enumerate(rows[k])])
-                on = unknowns >= 0
-                if np.any(on):
-                    self._columns.append((j, c, self._picks[k][0][on], unknowns[on], self._picks[k][1][on]))
-
-    def _unknown(self, experiment: int, column: Column) -> int:
-        """Which unknown is there in an experiment; -1: none."""
-        for placement in self.unknowns.placements[experiment]:
-            if (placement.root == "y0", placement.leaf) == (column.of_state, column.leaf):
-                at = np.flatnonzero(placement.places == column.place)
-                if len(at):
-                    return int(placement.unknowns[at[0]])
-        return -1
+        leaves, ends = self._stack.seen, self._stack.ends
+        whole = np.concatenate([own.place_of_all for own in self._measured])
+        leaf = np.concatenate([own.leaf_of_all for own in self._measured])
+        experiment = np.repeat(np.arange(len(self.odes)), [own.n for own in self._measured])
+        self._n = len(whole)
+        to = np.full((len(self.odes), len(self.columns)), -1)  # the unknown of a column in an experiment
+        which = {column: c for c, column in enumerate(self.columns)}
+        for e, own in enumerate(self.unknowns.placements):
+            for placement in own:
+                for place, unknown in zip(placement.places.tolist(), placement.unknowns.tolist(), strict=True):
+                    to[e, which[Column(placement.root == "y0", placement.leaf, place)]] = unknown
+        j = 0
+        for k, numbers in enumerate(leaves):
+            rows = np.flatnonzero(leaf == k)
+            of = experiment[rows]
+            places = ends[of] * numbers[:1].size + whole[rows]
+            self._picks.append((rows, places))
+            if numbers.dtype.kind == "f":
+                for c in range(len(self.columns)):
+                    unknowns = to[of, c]
+                    on = unknowns >= 0
+                    if np.any(on):
+                        self._columns.append((j, c, rows[on] * self.unknowns.n + unknowns[on], places[on]))
+                j += 1
 
     def values(self) -> np.ndarray:
         """What the last run says of the numbers that were measured, (n,)."""
@@ -216,6 +212,6 @@ class Together:
         """The derivatives of :meth:`values` by the unknowns, (n, k)."""
         assert self._stack is not None
         out = np.zeros((self._n, self.unknowns.n))
-        for j, c, rows, unknowns, places in self._columns:
-            out[rows, unknowns] = self._stack.moved[j][c].reshape(-1)[places]
+        for j, c, elements, places in self._columns:
+            out.reshape(-1)[elements] = self._stack.moved[j][c].reshape(-1)[places]
         return out

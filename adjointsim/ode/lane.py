@@ -20,7 +20,7 @@ from adjointsim.derive.lanes import LanesError
 from adjointsim.derive.module import load_module
 from adjointsim.derive.spec import ScalarSpec, TupleSpec, leaves_of
 from adjointsim.engine import CompiledExecutor
-from adjointsim.leaves import Leaves, stacked_spec, unflatten
+from adjointsim.leaves import stacked_spec, unflatten
 from adjointsim.schedules import ADVANCE
 
 from .inputs import DONE
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .ode import ODE
 
 __all__ = ["Column", "Lane", "Stack", "in_a_row"]
+
+Arrays = tuple[np.ndarray, ...]
 
 _ROOM = 4096  # steps of an integration, at most
 _TRIES = 2 * _ROOM  # steps that are tried: so that Ctrl-C gets through
@@ -63,33 +65,34 @@ class Stack:
     ``seen[k]`` has the leaf k of all observations, ``moved[j]`` those of the j-th floating one by each column in turn.
     """
 
-    y: Leaves
-    p: Leaves
+    y: Arrays
+    p: Arrays
     starts: np.ndarray
     tries: np.ndarray
-    knots: Leaves
+    knots: Arrays
     knot_ends: np.ndarray
-    bounds: Leaves
+    bounds: Arrays
     known: np.ndarray  # the knots that are observed
     ends: np.ndarray  # of the observations of each
-    seen: Leaves
-    moved: Leaves
+    seen: Arrays
+    moved: Arrays
     experiments: np.ndarray
 
     @classmethod
-    def of(cls, odes: Sequence[ODE], y: Leaves, p: Leaves, lane: Lane) -> Stack:
+    def of(cls, odes: Sequence[ODE], y: Sequence[np.ndarray], p: Sequence[np.ndarray], lane: Lane) -> Stack:
         """Of problems that go :func:`in_a_row`, with y and p that are stacked already."""
         own = [ode.knots for ode in odes]
         controls = [ode.control(ode.rtol, ode.atol).leaves for ode in odes]
-        knots = [np.concatenate([leaves[k] for leaves in controls]) for k in range(5)]
-        bounds = [np.stack([leaves[k] for leaves in controls]) for k in range(5, 9)]
+        knots = tuple(np.concatenate([leaves[k] for leaves in controls]) for k in range(5))
+        bounds = tuple(np.stack([leaves[k] for leaves in controls]) for k in range(5, 9))
         known = np.concatenate([k.observed for k in own])
         ends = np.cumsum([0, *(len(k.observed) for k in own)])
         return cls(
-            y, p, np.array([ode.first_step for ode in odes]), np.array([min(ode.max_steps, _TRIES) for ode in odes]), knots,
+            tuple(y), tuple(p), np.array([ode.first_step for ode in odes]),
+            np.array([min(ode.max_steps, _TRIES) for ode in odes]), knots,
             np.cumsum([0, *(len(k.times) for k in own)]), bounds, known, ends,
-            [np.zeros((ends[-1], *shape), dtype) for shape, dtype in lane.seen],
-            [np.zeros((lane.columns, ends[-1], *shape), dtype) for shape, dtype in lane.moved], np.arange(len(odes)),
+            tuple(np.zeros((ends[-1], *shape), dtype) for shape, dtype in lane.seen),
+            tuple(np.zeros((lane.columns, ends[-1], *shape), dtype) for shape, dtype in lane.moved), np.arange(len(odes)),
         )  # fmt: skip
 
     def observations(self, lane: Lane, experiment: int) -> Any:
@@ -134,12 +137,15 @@ class Lane:
             raise ValueError("sizes of memory follow from numbers")
         self.room, self.marks = control.leaves[-2:]
         most = 2 * len(self.room) + 1  # each step may be followed by one that stands still
-        self.steps = [np.zeros(most, leaf.dtype) for leaf in solve.q.leaves[self.p_count :]]
+        self.numbers, self.results, self.scratch = map(tuple, (self.kept.numbers, self.kept.results, self.kept.scratch))
+        self.steps = tuple(np.zeros(most, leaf.dtype) for leaf in solve.q.leaves[self.p_count :])
         self.still = np.zeros(most)
         self.at = np.zeros(most, np.int64)
         self.rows = np.zeros((2, 4), np.int64)
         floats = [leaf for leaf in solve.p.leaves if leaf.dtype.kind == "f"]
-        self.y_dots, self.p_dots = ([np.zeros((self.columns, *a.shape), a.dtype) for a in own] for own in (start, floats))
+        self.y_dots, self.p_dots = (
+            tuple(np.zeros((self.columns, *a.shape), a.dtype) for a in own) for own in (start, floats)
+        )
         dots = [*self.y_dots, *(None for _ in solve.p.leaves)]
         for k, dot in zip((k for k, leaf in enumerate(solve.p.leaves) if leaf.dtype.kind == "f"), self.p_dots, strict=True):
             dots[self.y_count + k] = dot
@@ -180,11 +186,10 @@ class Lane:
         m, s = self.executor.memory, stack
         try:
             failed = self.function(
-                *self.addresses, s.experiments, s.starts, s.tries, tuple(self.kept.numbers), tuple(s.y), tuple(s.p),
-                tuple(s.knots), s.knot_ends, tuple(s.bounds), self.room, self.marks, tuple(self.kernel.captured()),
-                tuple(self.kept.results), tuple(self.kept.scratch), s.known, s.ends, self.at, tuple(self.steps), self.still,
-                tuple(self.y_dots), tuple(self.p_dots), self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots,
-                tuple(s.seen), tuple(s.moved), m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
+                *self.addresses, s.experiments, s.starts, s.tries, self.numbers, s.y, s.p, s.knots, s.knot_ends, s.bounds,
+                self.room, self.marks, tuple(self.kernel.captured()), self.results, self.scratch, s.known, s.ends, self.at,
+                self.steps, self.still, self.y_dots, self.p_dots, self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots,
+                s.seen, s.moved, m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
             )  # fmt: skip
         except Exception:  # of the user's functions, or a singular matrix
             return False
