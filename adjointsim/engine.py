@@ -221,7 +221,7 @@ class CompiledExecutor(Executor):
         if seen and not self._peak:  # the first time; they are only read
             self._seed_observations(None)
         self._new_bars(keep=True)
-        self._call(rows, 3 if seen and terminal is None else 2)
+        self._call(rows, 4 if terminal is None else 2)
         self.y = self._last
         if terminal is not None:
             self._look()
@@ -230,11 +230,11 @@ class CompiledExecutor(Executor):
             bars = terminal.vjp(leaves, 1.0)
             accumulate(self.y_bar, bars[: len(self.y)])
             accumulate(self.p_bar, bars[len(self.y) :])
-            if seen:
-                self._call(rows, 3, 2)
-        if not (math.isfinite(sum(self.totals)) and finite(self.y) and self._finite_bars()):
-            return False  # (what is added to p_bar stays there)
-        self._call(rows, 4, 3)
+            if not self._finite_bars():
+                return False  # (what is added to p_bar stays there)
+            self._call(rows, 4, 2 if seen else 3)
+        if not (math.isfinite(sum(self.totals)) and finite(self.y)):
+            return False
         self._look()
         if not self._peak:  # as long as it is used
             self._peak = self._held() + max(self._given.terminal_bytes[0] - nbytes(self._obs_bar), 0)
