@@ -14,6 +14,7 @@ from adjointsim.at_once import gradient_at_once, solution_at_once
 from adjointsim.call import Call, Wrt
 from adjointsim.derive.control import MOST_THREADS
 from adjointsim.errors import ArgumentError, StructureError
+from adjointsim.gaussnewton import gauss_newton_product
 from adjointsim.jacobians import checked_mode
 from adjointsim.leaves import bar_leaves, shapes_of, stacked_spec, unflatten, unflatten_bar
 from adjointsim.ledger import Ledger
@@ -250,6 +251,16 @@ class Simulation:
             raise self.step.no_hessian()
         call = Call(self, y0, p, ("y0", "p"), costs=False)
         return observed_product(call, *call.directions(y0_dot, p_dot), seeds)
+
+    def gnvp(self, y0: Any, p: Any = None, y0_dot: Any = None, p_dot: Any = None, weights: Any = None) -> Gradient:
+        """The Gauss-Newton product J^T W J (y0_dot, p_dot), where J are the derivatives of the observations with respect to y0
+        and p, and W is diagonal: ``weights`` are numbers in the structure of the observations, one number, or None for 1.
+
+        It costs a run with tangents and a gradient, whose bounds on memory are the simulation's; its bits do not depend on
+        them.  Costs do not matter.  ArgumentError without observations, StructureError for another structure or shape,
+        UnsupportedError for tangents of a hand-written VJP, NonFiniteError if a NaN or Inf comes out.
+        """
+        return gauss_newton_product(self, y0, p, y0_dot, p_dot, weights)
 
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
         """All derivatives of the observations (stacked, as in :meth:`run`) with respect to what ``wrt`` names.

@@ -35,7 +35,7 @@ FLOORS = [
     ["call"],
     ["resume"],
     ["at_once"],
-    ["observed", "second"],
+    ["observed", "second", "gaussnewton"],
     ["simulation", "functions"],
     ["implicit"],
     ["ode"],

@@ -16,6 +16,7 @@ from .data import Measured
 from .drawing import draw, draw_correlation, draw_profile
 from .evaluation import Evaluator, Failure
 from .export import dataset
+from .laplace import Laplace, laplace
 from .names import unknown_name
 from .prediction import Prediction, predict
 from .problem import Problem
@@ -173,6 +174,18 @@ class FitResult:
         sigma, or of the residuals' standard deviation where it is not known; ``kind`` "residuals": with residuals, in units of
         sigma, that are drawn again."""
         return bootstrap(self, n, seed, kind)
+
+    def laplace(self, hessian: str = "exact") -> Laplace:
+        """The normal approximation of the posterior around the optimum, and of the probability of the data (log evidence).
+
+        The Hessian is that of the cost (with known sigma; else divided by the residual variance), second derivatives of the model
+        included, by as many exact products as there are unknowns; ``hessian`` "gauss-newton" leaves these out: then the
+        covariance is the result's own.  Bounds without a prior are a uniform one.
+
+        Raises ArgumentError for an optimum on a bound, and where the Hessian is not positive definite, naming the combination
+        of unknowns; UnsupportedError for exact products of a hand-written VJP.
+        """
+        return laplace(self, hessian)
 
     def plot(self, model: Any = None, *, experiment: int | str = 0, level: float = 0.95, ax: Any = None) -> Any:
         """Draw data, the model and its band on matplotlib axes, and return them; ``model`` as in :meth:`predict`, for a smoother

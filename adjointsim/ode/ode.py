@@ -12,6 +12,7 @@ import numpy as np
 
 from adjointsim.errors import ArgumentError, StructureError
 from adjointsim.forms import Form, Known, read
+from adjointsim.gaussnewton import gauss_newton_product
 from adjointsim.leaves import Leaves, flatten, spec_of
 from adjointsim.results import Gradient, SolutionTangent
 from adjointsim.simulation import Simulation
@@ -257,6 +258,10 @@ class ODE:
         solve = Solve(self, y0, p)
         with solve.named():
             return solve.gradient(solve.simulation.hvp_of(solve.y0, solve.q, *solve.directions(y0_dot, p_dot), seeds))
+
+    def gnvp(self, y0: Any, p: Any = None, y0_dot: Any = None, p_dot: Any = None, weights: Any = None) -> Gradient:
+        """The Gauss-Newton product of the observations; see :meth:`.Simulation.gnvp`."""
+        return gauss_newton_product(self, y0, p, y0_dot, p_dot, weights)
 
     def jacobian(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p"), mode: str = "auto") -> Any:
         """All derivatives of the observations with respect to what ``wrt`` names; see :meth:`.Simulation.jacobian`.
