@@ -1,7 +1,7 @@
 """Laplace's approximation: the normal distribution that a posterior is close to around its mode.
 
-With cost(x) = -log(likelihood times priors) + a constant, and H its Hessian at the optimum x^ (P. S. Laplace, 1774; L. Tierney
-and J. B. Kadane, "Accurate approximations for posterior moments and marginal densities", J. Am. Stat. Assoc. 81 (1986), section 2):
+With cost(x) = -log(likelihood times priors) + a constant and H its Hessian at the optimum x^ (P. S. Laplace, 1774; L. Tierney
+and J. B. Kadane, "Accurate approximations for posterior moments and marginal densities", J. Am. Stat. Assoc. 81 (1986), sec. 2):
 
     x ~ normal(x^, H^-1),     log p(data) = log p(data | x^) + log p(x^) + k/2 log 2 pi - 1/2 log det H.
 """
