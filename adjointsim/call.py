@@ -246,6 +246,11 @@ class Call:
                 return replace(sizes, memory=max(sim.half_of_free, state + working))
         return sizes
 
+    @property
+    def may_keep(self) -> bool:
+        """Whether steps keep what they can where every state is stored and nobody bounds the memory."""
+        return self._kept(0) is not None
+
     def _kept(self, more: int) -> tuple[int, int] | None:
         """What a state and the working set take if steps keep what they can; None without use or, if nobody says how much there
         may be, without room for it."""

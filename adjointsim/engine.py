@@ -232,8 +232,8 @@ class CompiledExecutor(Executor):
         return 1 + self._kit.step.again
 
     def _rows(self, rows: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Memory for so many states, and for what steps keep beside them.  Of one run, a leaf that is handed on is where it was: along a chain of leaves u, v, ..,
-        row n of v is row n - 1 of u."""
+        """Memory for so many states, and for what steps keep beside them.  Of one run, a leaf that is handed on is where it was:
+        along a chain of leaves u, v, .., row n of v is row n - 1 of u."""
         chains = [chain.leaves for chain in self._kit.step.chains if not chain.closed] if self._one_run else []
         follows = {k: (chain[0], len(chain) - 1 - at) for chain in chains for at, k in enumerate(chain)}
         more = {chain[0]: len(chain) - 1 for chain in chains}
@@ -466,7 +466,7 @@ class CompiledExecutor(Executor):
         return self._placed[0]
 
     def stored(self, slot: int) -> Leaves:
-        return [s[slot : slot + 1] if leaf.scalar else s[slot] for s, leaf in zip(self._slots, self._kit.step.y, strict=True)]
+        return [s[slot : slot + 1] if leaf.scalar else s[slot] for s, leaf in zip(self._slots, self._kit.step.y, strict=False)]
 
     @property
     def _placed(self) -> tuple[Leaves, Leaves]:

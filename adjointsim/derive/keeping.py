@@ -25,7 +25,6 @@ from .ir import (
     Base,
     Block,
     Call,
-    Dim,
     Each,
     Fn,
     For,
@@ -52,7 +51,7 @@ _WAITING = frozenset(["div", "sqrt"])  # what takes some fifteen cycles, where t
 
 
 def kept_arrays(entry: Entry, kernel: Kernel) -> tuple[Base, ...]:
-    """The arrays without which the adjoint ``kernel`` of a step would not run a recurrence of divisions again; as few as can be."""
+    """The arrays that spare the adjoint ``kernel`` of a step all recurrences of divisions that it can be spared; no others."""
     before = _recurrences(kernel.fn.body)
     if not before:
         return ()

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from .carried import carried
+from .chains import shorter_chains
 from .covering import filled, written_first
 from .deadcode import remove_dead, remove_dead_stores
 from .entry import Entry
@@ -181,7 +182,7 @@ def vjp_kernel(
         body = mark_indices(promote(body, entry.names), set(entry.counters))
         unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]
         body, covered = written_first(filled(body, entry.names), unset, entry.names)
-        body = carried(body, entry.names)
+        body = shorter_chains(carried(body, entry.names), entry.names)
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
