@@ -70,7 +70,7 @@ def _key(problem: Problem) -> Hashable:
     """A model and its sizes; costs at the end and the number of steps do not matter."""
     functions = problem.step, problem.running, problem.observe, problem.misfit
     structure = problem.y, problem.p, problem.p_active
-    return (*functions, *structure, problem.first is not None)
+    return (*functions, *structure, problem.tangents)
 
 
 def _times(steps: _Steps, sizes: Sizes, directory: Any) -> Times:

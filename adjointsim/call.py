@@ -64,10 +64,10 @@ def _selected(names: str | tuple[str, ...], y: Kind, p: Kind) -> tuple[tuple[boo
 
 
 @lru_cache(maxsize=256)
-def _doubled(form: Form) -> Form:
-    """The form of a value that is followed by its tangent."""
+def _doubled(form: Form, lanes: int) -> Form:
+    """The form of a value that is followed by so many tangents."""
     floats = [shape for shape, on in zip(form.shapes, form.floats, strict=True) if on]
-    return form_of(with_tangent(form.spec), (*form.shapes, *floats))
+    return form_of(with_tangent(form.spec, lanes), (*form.shapes, *floats * lanes))
 
 
 def _problem(sim: Simulation, y: Form, p: Form, wrt: Wrt | None, costs: bool) -> tuple[tuple[bool, ...], Problem]:
@@ -130,15 +130,15 @@ class Call:
         other.y_active, other.problem = _problem(self.sim, self.problem.y, self.problem.p, wrt, False)
         return other
 
-    def paired(self, y_dots: Bars, p_dots: Bars, *, observed: bool) -> Call:
-        """The same call of second order: its states and parameters are followed by these tangents, its observations by theirs
-        if they are ``observed`` at all."""
+    def paired(self, y_dots: Bars, p_dots: Bars, *, observed: bool, lanes: int = 1) -> Call:
+        """The same call of second order: its states and parameters are followed by these tangents (of one lane after the other),
+        its observations by theirs if they are ``observed`` at all."""
         first, y, p = self.problem, with_dots(self.y0, y_dots), with_dots(self.p, p_dots)
         if not observed:
             first = replace(first, observe=None, observe_at=np.empty(0, np.int64))
         floats = [on if differentiable(leaf) else None for on, leaf in zip(first.p_active, first.p.leaves, strict=True)]
-        active = tuple(with_dots(first.p_active, floats))
-        second = replace(first, first=first, y=_doubled(first.y), p=_doubled(first.p), p_active=active)
+        active = tuple(with_dots(first.p_active, floats * lanes))
+        second = replace(first, first=first, y=_doubled(first.y, lanes), p=_doubled(first.p, lanes), p_active=active)
         return self.of(second, y, p)
 
     def paired_again(self, pair: Problem, y_dots: Bars, p_dots: Bars) -> Call:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,25 @@ class _Bars:
         self.arrays = tuple(found[:one]), tuple(found[one:many]), tuple(found[many:])
         self.vectors = list(vectors.values())
         self.seen: dict[int, tuple[Bars, Bars]] = {}  # the cotangents of y and p, by how often buffers have moved on
+
+
+class DriverMemory(NamedTuple):
+    """What a driver is given besides rows, p and the numbers of observed steps; see :mod:`.derive.driver`."""
+
+    ctl: np.ndarray
+    sums: np.ndarray
+    seeds: np.ndarray
+    state: tuple[np.ndarray, ...]
+    spares: tuple[np.ndarray, ...]
+    slots: tuple[np.ndarray, ...]
+    seen: tuple[np.ndarray, ...]
+    seen_bars: tuple[np.ndarray, ...]
+    seen_work: tuple[np.ndarray, ...]
+    bars: tuple[np.ndarray, ...]
+    bar_spares: tuple[np.ndarray, ...]
+    p_bars: tuple[np.ndarray, ...]
+    tapes: tuple[np.ndarray, ...]
+    own: tuple[Any, ...]
 
 
 @lru_cache(maxsize=64)
@@ -128,7 +147,7 @@ class CompiledExecutor(Executor):
             return
         given = self._given
         self.p, given.y0, given.p, given.captures = [], [], [], {}
-        if self._kept is None:
+        if self._kept is None and self._reverse:  # else they are stand-ins, whose types the driver knows
             self._ba = self._bb = self._pb = ()
         self.y, self.y_bar, self.p_bar, self._own[::2] = [], [], [], [()] * (len(self._own) // 2)
         self._kit.idle.append(self)
@@ -142,6 +161,35 @@ class CompiledExecutor(Executor):
         self.problem = problem
         self._own[::2] = self._given.captures.values()
         self.begin_again(y0, p)
+        return True
+
+    @property
+    def memory(self) -> DriverMemory:
+        """What the driver is given, and writes to, besides the numbers of a run and its observations."""
+        return DriverMemory(
+            self._ctl, self._sums, self._seeds, self._a, self._b, self._slots, self._obs, self._obs_bar, self._obs_work,
+            self._ba, self._bb, self._pb, tuple(self._tapes), tuple(self._own),
+        )  # fmt: skip
+
+    @property
+    def driver(self) -> Any:
+        """The compiled function that carries out actions."""
+        return self._driver
+
+    @property
+    def measured(self) -> list[int] | None:
+        """Of which leaves of p the shapes matter for the sizes of memory; None if contents of inputs do, too."""
+        return self._kit.measured
+
+    def stale(self) -> bool:
+        """Whether a name that the functions use from outside means something else than when they were compiled."""
+        return self._kit.stale()
+
+    def looked_up(self) -> bool:
+        """Look captures up again; whether the memory is that for these, too."""
+        if not self._given.renewed(self.problem):
+            return False
+        self._own[::2] = self._given.captures.values()
         return True
 
     @property

@@ -72,6 +72,11 @@ class Problem:
     notes: dict[Any, Any] = field(default_factory=dict, init=False)  # what is made for it, for any number of steps
 
     @property
+    def tangents(self) -> int:
+        """How many tangents the leaves are followed by."""
+        return 0 if self.first is None else len(self.y.spec.items) - 1  # type: ignore[union-attr]
+
+    @property
     def y_spec(self) -> Spec:
         return self.y.spec
 

@@ -53,7 +53,7 @@ def model_of(problem: Problem) -> CompiledModel:
 
     def derive() -> CompiledModel:
         active = [path for (path, _), on in zip(leaf_specs(p_spec, "p"), first.p_active, strict=True) if on]
-        model = CompiledModel(functions, y_spec, p_spec, tuple(active), problem.first is not None, problem.threads > 1)  # type: ignore[arg-type]
+        model = CompiledModel(functions, y_spec, p_spec, tuple(active), problem.tangents, problem.threads > 1)  # type: ignore[arg-type]
         for verb in ("running", "misfit"):
             if verb in functions:  # says what is wrong with a cost's result
                 seen: Spec = y_spec if verb == "running" else model.observation_spec
@@ -63,7 +63,7 @@ def model_of(problem: Problem) -> CompiledModel:
         model.entries  # noqa: B018 - derived here, where errors belong to the model that has them
         return model
 
-    own = problem.first is not None, problem.threads > 1
+    own = problem.tangents, problem.threads > 1
     return _models.get((*functions.items(), y_spec, p_spec, first.p_active, *own), derive)
 
 
@@ -127,7 +127,7 @@ class Kit:
         self.floats = self.step.floats
         self.last = self.step.last(1)  # where the leaves of y_N are, if there is a step
         self.hands_on = any(leaf is not None for leaf in self.last)  # from the state before
-        first, self.second = problem.first or problem, problem.first is not None
+        first, self.second = problem.first or problem, problem.tangents
         self.own, self.given = len(first.y.leaves), len(first.p.leaves)  # leaves that are no tangents
         self.terminal: ScalarKernel | None = None
         if problem.terminal is not None:
@@ -141,7 +141,7 @@ class Kit:
         self.observed_leaves: list[ScalarSpec | ArraySpec] = []
         if "observe" in self.kernels:
             spec = self.kernels["observe"].entry.result_spec
-            self.observed_spec = with_tangent(spec) if self.second else spec
+            self.observed_spec = with_tangent(spec, self.second) if self.second else spec
             self.observed_leaves = leaves_of(self.observed_spec)
         self.measured = self._measured(len(problem.p.leaves))
         self.sizes: dict[Hashable, _Sizes] = {}
@@ -230,7 +230,7 @@ class Kit:
             text = "observe returns an array whose shape is known only while it runs: let it follow from y's shape or p"
             raise StructureError(text)
         one = [(shape, np.dtype(b.dt)) for shape, (_, b) in zip(shapes, entry.results, strict=True)]
-        return with_dots(one, [o for o in one if o[1].kind == "f"] if self.second else [])
+        return with_dots(one, [o for o in one if o[1].kind == "f"] * self.second)
 
     def order(self, bars: bool, turns: int) -> tuple[list[int], list[int]]:
         """Where the leaves of a state, or of its cotangent, are after buffers have moved on so often, and where the spare places
@@ -267,7 +267,7 @@ def _shared_kit(problem: Problem, reverse: bool, keeps: bool) -> Kit:
     functions = [None if f is None else plain_function(f) for f in given]
     if any(plain is None and f is not None for plain, f in zip(functions, given, strict=True)):
         return Kit(problem, reverse, keeps)  # which says what is wrong with it
-    own = problem.first is not None, problem.threads > 1
+    own = problem.tangents, problem.threads > 1
     key = *functions, problem.y.kind, problem.p.kind, problem.p_active, *own, reverse, keeps
     return _kits.get(key, lambda: Kit(problem, reverse, keeps))
 

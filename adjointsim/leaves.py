@@ -130,9 +130,9 @@ class _WithTangent(NamedTuple):
     tangent: Any
 
 
-def with_tangent(spec: Spec) -> Spec:
-    """The structure of a value and its tangent: the leaves, and then again the floating ones."""
-    return TupleSpec((spec, _floats(spec)), _WithTangent)
+def with_tangent(spec: Spec, lanes: int = 1) -> Spec:
+    """The structure of a value and its tangent, or so many: the leaves, and then again the floating ones."""
+    return TupleSpec((spec, *[_floats(spec)] * lanes), _WithTangent if lanes == 1 else None)
 
 
 def _floats(spec: Spec) -> Spec:

@@ -18,7 +18,7 @@ from adjointsim.leaves import Bars, Leaves, nbytes, stacked_spec, unflatten, wit
 from adjointsim.selection import named_part
 from adjointsim.tangent import TangentSweep
 
-__all__ = ["observation_jacobian", "observations_and_jacobian", "observations_of"]
+__all__ = ["observation_jacobian", "observations_and_jacobian", "observations_of", "with_tangents"]
 
 _KEPT = 64  # plans of a problem
 _PAIR = "pair"  # the note that holds the problem with tangents
@@ -113,11 +113,8 @@ def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> L
             TangentSweep(problem, call.y0, call.p, y_dots, p_dots).run()
         if pair is not None:
             pair.y0, pair.p = with_dots(call.y0, y_dots), with_dots(call.p, p_dots)
-        elif (known := problem.notes.get(_PAIR)) is not None:
-            pair = call.paired_again(known, y_dots, p_dots)
         else:
-            pair = call.paired(y_dots, p_dots, observed=True)
-            problem.notes[_PAIR] = pair.problem
+            pair = with_tangents(call, y_dots, p_dots)
         found = _seen(pair, at_once).observations
         seen = seen or [leaf.copy() for leaf in found[: len(blocks.outs)]]
         moved = iter(found[len(blocks.outs) :])
@@ -125,6 +122,16 @@ def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> L
         dots[leaf].flat[place] = 0.0  # type: ignore[union-attr]
     at_once.end()
     return seen
+
+
+def with_tangents(call: Call, y_dots: Bars, p_dots: Bars, lanes: int = 1) -> Call:
+    """The same call with these tangents, of one lane after the other, whose observations are followed by theirs."""
+    known = call.problem.notes.get((_PAIR, lanes))
+    if known is not None:
+        return call.paired_again(known, y_dots, p_dots)
+    pair = call.paired(y_dots, p_dots, observed=True, lanes=lanes)
+    call.problem.notes[_PAIR, lanes] = pair.problem
+    return pair
 
 
 def _seen(call: Call, at_once: ObservationsAtOnce, told: bool = False) -> Executor:

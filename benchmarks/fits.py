@@ -115,11 +115,12 @@ def theophylline(local: tuple[str, ...]) -> Entries:
     """Twelve patients and three constants, shared or of their own."""
     module = example("theophylline")
 
+    experiments = [
+        adj.Experiment(module.model(s.times), s.concentrations, module.Amounts(s.dose, 0.0), name=str(k))
+        for k, s in enumerate(subjects())
+    ]
+
     def fit() -> Optimum:
-        experiments = [
-            adj.Experiment(module.model(s.times), s.concentrations, module.Amounts(s.dose, 0.0), name=str(k))
-            for k, s in enumerate(subjects())
-        ]
         return ours(adj.fit(experiments, module.START, transform="log", local=local))
 
     entries: Entries = {"ours": fit, "SciPy, LSODA": scipy_own if local else scipy_shared}

@@ -262,9 +262,24 @@ class FunctionKernel:
         return Compiled(tangent_kernel(kernel, module, made), entry, [b for _, b in entry.leaves]), made
 
     # --------------------------------------------------------------------------------------------------------- calls
+    def captured(self) -> list[np.ndarray]:
+        """What the function reads from outside, as it is now."""
+        return [c.value() for c in self.entry.captures]
+
+    @property
+    def measured(self) -> list[str]:
+        """The leaves of arguments whose shapes say how much memory a value takes, results included."""
+        used = {*self.entry.plan().program.params, *self._primal.scratch.program.params}
+        return [path for path, base in self.entry.leaves if base in used]
+
+    @property
+    def compiled_value(self) -> Any:
+        """The compiled function: of the leaves of the arguments, captures, results and scratch memory; it returns a status."""
+        return self._primal.function
+
     def _arguments(self, leaves: Leaves) -> tuple[list[int], list[np.ndarray], list[np.ndarray]]:
         """By-value ints, the leaves of the other arguments, and the captures."""
-        captures = [c.value() for c in self.entry.captures]
+        captures = self.captured()
         if not self._counts:
             return [], list(leaves), captures
         counters = [int(leaf[0]) for leaf, on in zip(leaves, self._counted, strict=True) if on]

@@ -116,7 +116,7 @@ class Forward(OpaqueCalls):
         fresh = {s.base for s in walk(stmts) if isinstance(s, Alloc)}  # until a result is in it
         fns = {o.fn.name: o.fn for o in self.helpers.opaques.values()}
         rules = {o.fn.name: o.tangent for o in self.helpers.opaques.values()}
-        module = Tangents(fns, "_dot", rules)
+        module = Tangents(fns, rules=rules)
         found = written(module, Fn("%jvp", tuple(params.dots), stmts), _Fresh(self.names))
         new: dict[Atom, Atom] = {**params.values}
         memory: dict[Base, Base] = {**params.memory}

@@ -227,10 +227,10 @@ def unstored(block: Block, bases: Collection[Base]) -> Block:
     return tuple(out)
 
 
-def tangents_of(kernel: Kernel, suffix: str = "_dot") -> Tangents:
+def tangents_of(kernel: Kernel, suffix: str = "_dot", lanes: int = 1) -> Tangents:
     """The tangents of a kernel's functions, and of those that rules call; none is made yet."""
     fns = {fn.name: fn for fn in (*(o.fn for o in kernel.opaques), *kernel.functions)}
-    return Tangents(fns, suffix, {o.fn.name: o.tangent for o in kernel.opaques})
+    return Tangents(fns, suffix, lanes, {o.fn.name: o.tangent for o in kernel.opaques})
 
 
 def tangent_kernel(kernel: Kernel, module: Tangents, made: Tangent) -> Kernel:

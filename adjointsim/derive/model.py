@@ -54,9 +54,10 @@ class CompiledModel:
     """The kernels of a step and its costs for given structures; ``functions`` has "step" and any of "running", "observe",
     "misfit" and "until".  Only the leaves of p whose paths are in ``active`` have cotangents.
 
-    A model of ``second`` order carries tangents: wherever one of first order has leaves of y, p or an observation, it has
-    these, and then the tangents of the floating ones; and where that has their cotangents, the cotangents, and then the
-    cotangents' own tangents.  Values of costs have none.  The driver cannot tell the two apart.
+    A model of ``second`` order carries tangents, one or so many: wherever one of first order has leaves of y, p or an
+    observation, it has these, and then the tangents of the floating ones; and where that has their cotangents, the cotangents,
+    and then the cotangents' own tangents.  Values of costs have none, and those of inactive leaves of p are taken for zero.  The
+    driver cannot tell the two apart.  LanesError if there cannot be several.
 
     With ``threads`` the loops of kernels may be shared by a team of them.
     """
@@ -65,7 +66,7 @@ class CompiledModel:
     y_spec: Spec
     p_spec: Spec
     active: Collection[str]
-    second: bool = False
+    second: int = 0
     threads: bool = False
 
     @cached_property
@@ -157,7 +158,7 @@ class CompiledModel:
                 if verb == "step":
                     nexts = tuple(k for k, (_, b) in enumerate(entry.results) if b in found.nexts)
                     y = self._leaves("step", "y")
-                    bars = bar_modes(kernel.kernel, (*y, *(kernel.dots[b] for b in y if b in kernel.dots)))
+                    bars = bar_modes(kernel.kernel, (*y, *(dot for b in y if b in kernel.dots for dot in kernel.dots[b])))
         keepable = rows is not None and bool(rows.bases)
         kept = len(rows.bases) if rows is not None and keeping else 0
         step = replace(step, bars=bars, nexts=nexts, kept=kept, keepable=keepable)
@@ -172,21 +173,23 @@ class CompiledModel:
         groups = [sum(_argument(path) != "p" for path, _ in entry.leaves)]
         groups.append(len(entry.leaves) - groups[0])
         if verb == "until" or (verb in ("running", "misfit") and not kernel.leaf_bars):
-            return padded(kernel, groups)
-        return doubled(kernel, groups, [b for _, b in entry.results], seeded=verb in ("step", "observe"))
+            return padded(kernel, groups, self.second)
+        still = [b for path, b in entry.leaves if _argument(path) == "p" and path not in self.active]
+        outcome = [b for _, b in entry.results]
+        return doubled(kernel, groups, outcome, seeded=verb in ("step", "observe"), lanes=self.second, still=still)
 
     def _compiled(self, verb: str, entry: Entry, carrying: Doubled) -> tuple[Compiled, Kernel]:
         """A kernel whose numbers go by value: inputs, results, and cotangents of those, but not those of p."""
         kernel, dots = carrying.kernel, carrying.dots
 
         def both(bases: Collection[Base]) -> set[Base]:
-            return {*bases, *(dots[b] for b in bases if b in dots)}
+            return {*bases, *(dot for b in bases if b in dots for dot in dots[b])}
 
         scalar, own = both(self._scalars(verb)), both(self._leaves(verb, "p"))
         results = kernel.result_bars if kernel.leaf_bars else kernel.results
         flags = self._scalar_results(verb)
         if len(results) > len(flags):
-            flags += [on for on, (_, b) in zip(flags, entry.results, strict=True) if is_float(b.dt)]
+            flags += [on for on, (_, b) in zip(flags, entry.results, strict=True) if is_float(b.dt)] * self.second
         values = {b for b, on in zip(results, flags, strict=True) if on and b is not None}
         if kernel.leaf_bars and verb != "misfit":
             pairs = zip(kernel.inputs, kernel.leaf_bars, strict=True)
@@ -196,7 +199,7 @@ class CompiledModel:
         return Compiled(by_value(kernel, scalar | values, names), entry, fixed, True, self.threads), kernel
 
     def _with_tangents(self, leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
-        return (*leaves, *(leaf for leaf in leaves if self.second and not leaf.inert))
+        return (*leaves, *[leaf for leaf in leaves if not leaf.inert] * self.second)
 
     def _described(self, verb: str, name: str) -> tuple[Leaf, ...]:
         scalar = self._scalars(verb)
@@ -204,20 +207,24 @@ class CompiledModel:
 
     def _active_p(self) -> tuple[bool, ...]:
         leaves = [(path in self.active, is_float(b.dt)) for path, b in self.entries["step"].leaves if _argument(path) == "p"]
-        more = [on for on, floating in leaves if self.second and floating]
+        more = [on for on, floating in leaves if floating] * self.second
         return (*(on and floating for on, floating in leaves), *more)
 
     def _routes(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         """The routes, and those of tangents, which come from where their leaves do."""
         if not self.second:
             return routes
-        places: dict[str, list[int]] = {}
+        places: dict[str, list[list[int]]] = {}  # of each leaf's tangent, by lanes
         for name, kind in (("y", "state"), ("p", "parameter")):
             leaves = self._leaves("step", name)
             floats = [k for k, b in enumerate(leaves) if is_float(b.dt)]
-            places[kind] = [len(leaves) + floats.index(k) if k in floats else -1 for k in range(len(leaves))]
+            first = [len(leaves) + lane * len(floats) for lane in range(self.second)]
+            places[kind] = [[n + floats.index(k) if k in floats else -1 for k in range(len(leaves))] for n in first]
         floating = [route for route, b in zip(routes, self._leaves("step", "y"), strict=True) if is_float(b.dt)]
-        return (*routes, *(Route(r.kind, places[r.kind][r.leaf]) if r.kind in places else r for r in floating))
+        return (*routes, *(
+            Route(r.kind, places[r.kind][lane][r.leaf]) if r.kind in places else r
+            for lane in range(self.second) for r in floating
+        ))  # fmt: skip
 
     def _observed(self) -> tuple[Leaf, ...]:
         if "observe" not in self.entries:

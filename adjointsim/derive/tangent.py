@@ -9,6 +9,9 @@ The parameters of ``f_dot`` are those of ``f``, followed by the tangents of the 
 those of ``f``, followed by the tangents of the active ones in the same order.  Active is what is named at the call, and what
 receives an active value in the function: a base that is only written to (a result, an arena of floats) brings its tangent
 too.  All statements of ``f`` become primal ones, a cotangent being just a number here; the new ones are linear.
+
+There may be several tangents at once, *lanes*, along directions of their own: then everything has as many, and all tangents of
+one lane come before those of the next.  What the lanes have in common is computed once.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from ..errors import UnsupportedError
 from . import ir, registry
 from .build import Builder, Names, zero
 from .ir import Atom, Base, Block, Const, Fn, Stmt, Var, is_float
+from .lanes import LanesError
 from .rules import OPS, apply_term
 
 __all__ = ["FreshNames", "Tangent", "Tangents", "Written", "outs_of", "tangent", "written"]
@@ -29,11 +33,18 @@ Param = Var | Base
 
 @dataclass(frozen=True)
 class Tangent:
-    """A tangent function; ``dots`` maps each active parameter to its tangent, ``results`` lists the active results."""
+    """A tangent function; ``dots`` maps each active parameter to its tangent (``others`` to those of further lanes), ``results``
+    lists the active results."""
 
     fn: Fn
     dots: dict[Param, Param]
     results: tuple[int, ...]
+    others: tuple[dict[Param, Param], ...] = ()
+
+    @property
+    def lanes(self) -> tuple[dict[Param, Param], ...]:
+        """The tangents of each lane."""
+        return self.dots, *self.others
 
 
 def tangent(fn: Fn, active: Collection[str], fns: Mapping[str, Fn] | None = None) -> Fn:
@@ -48,12 +59,14 @@ def tangent(fn: Fn, active: Collection[str], fns: Mapping[str, Fn] | None = None
 class Tangents:
     """The tangents of a module: ``fns`` are its functions, ``made`` the tangents so far, by name.
 
-    Those of custom functions are made by ``rules``.  A function has one tangent for every set of active parameters that
-    occurs: ``f_dot``, ``f_dot2``, ... (or another suffix, where tangents of several modules meet in one).
+    Those of custom functions are made by ``rules``, which know one lane (else LanesError).  A function has one tangent for every
+    set of active parameters that occurs: ``f_dot``, ``f_dot2``, ... (or another suffix, where tangents of several modules meet in
+    one).
     """
 
     fns: Mapping[str, Fn]
     suffix: str = "_dot"
+    lanes: int = 1
     rules: Mapping[str, Callable[[Collection[str], str], Tangent]] = field(default_factory=dict)
     made: dict[str, Tangent] = field(default_factory=dict)
     found: dict[tuple[str, frozenset[str]], Tangent] = field(default_factory=dict)
@@ -67,6 +80,8 @@ class Tangents:
         key = fn.name, frozenset(active)
         if key not in self.found:
             if fn.name in self.rules:
+                if self.lanes > 1:
+                    raise LanesError(f"{fn.name} has a tangent of its own")
                 made = self.rules[fn.name](active, self._name(fn))
             else:
                 made = _Pass(self, fn, self.activity(fn, key[1])).run(self._name(fn))
@@ -148,7 +163,7 @@ def written(module: Tangents, fn: Fn, names: FreshNames) -> Written:
     what is new has ``names``."""
     made = _Pass(module, fn, module.activity(fn, frozenset(p.name for p in fn.params)), names)
     made.run(fn.name)
-    return Written(tuple(made.stmts), made.values, made.memory)
+    return Written(tuple(made.stmts), made.values[0], made.memory[0])
 
 
 class _Pass(Builder):
@@ -159,42 +174,46 @@ class _Pass(Builder):
     def __init__(self, module: Tangents, fn: Fn, active: set[Param], names: FreshNames | None = None) -> None:
         super().__init__(names or FreshNames(fn))
         self.module, self.fn, self.active = module, fn, active
-        self.values: dict[Var, Atom] = {}  # the tangents that are not known to be 0
-        self.memory: dict[Base, Base] = {}
+        self.lanes = range(module.lanes)
+        self.values: list[dict[Var, Atom]] = [{} for _ in self.lanes]  # the tangents that are not known to be 0
+        self.memory: list[dict[Base, Base]] = [{} for _ in self.lanes]
         self.linear: set[Atom] = set()
         self.root: str | None = None  # of the tangent that is being computed
 
     def run(self, name: str) -> Tangent:
-        dots: dict[Param, Param] = {}
-        for p in self.fn.params:
-            if p in self.active:
-                dots[p] = self.shadow(p) if isinstance(p, Base) else self.double(p)
+        dots: list[dict[Param, Param]] = [{} for _ in self.lanes]
+        for lane in self.lanes:
+            for p in self.fn.params:
+                if p in self.active:
+                    dots[lane][p] = self.shadow(p, lane) if isinstance(p, Base) else self.double(p, lane)
         self.block_of(self.fn.body)
         results = tuple(k for k, r in enumerate(self.fn.results) if r in self.active)
-        values = (*self.fn.results, *(self.dot_or_zero(self.fn.results[k]) for k in results))
-        return Tangent(Fn(name, (*self.fn.params, *dots.values()), tuple(self.stmts), values), dots, results)
+        values = (*self.fn.results, *(self.dot_or_zero(self.fn.results[k], lane) for lane in self.lanes for k in results))
+        params = (*self.fn.params, *(p for own in dots for p in own.values()))
+        return Tangent(Fn(name, params, tuple(self.stmts), values), dots[0], results, tuple(dots[1:]))
 
     # ------------------------------------------------------------------------------------------------------- tangents
-    def dot(self, a: Atom) -> Atom | None:
+    def dot(self, a: Atom, lane: int) -> Atom | None:
         """The tangent of a value, None for 0."""
-        return self.values.get(a) if isinstance(a, Var) else None
+        return self.values[lane].get(a) if isinstance(a, Var) else None
 
-    def dot_or_zero(self, a: Atom) -> Atom:
-        return self.dot(a) or zero(a.dt)
+    def dot_or_zero(self, a: Atom, lane: int) -> Atom:
+        return self.dot(a, lane) or zero(a.dt)
 
-    def double(self, v: Var) -> Var:
+    def double(self, v: Var, lane: int) -> Var:
         """A new variable as the tangent of ``v``."""
         var = Var(self.names.fresh_dot(v), v.dt)
-        self.values[v] = var
+        self.values[lane][v] = var
         self.linear.add(var)
         return var
 
-    def shadow(self, base: Base) -> Base:
+    def shadow(self, base: Base, lane: int) -> Base:
         """The memory of the tangent of ``base``."""
-        if base not in self.memory:
+        memory = self.memory[lane]
+        if base not in memory:
             role = "arena" if base.role == "arena" else "shadow"
-            self.memory[base] = Base(self.names.fresh_dot(base), base.dt, base.rank, role)
-        return self.memory[base]
+            memory[base] = Base(self.names.fresh_dot(base), base.dt, base.rank, role)
+        return memory[base]
 
     def op(self, op: str, *args: Atom, root: str | None = None, dt: str | None = None) -> Atom:
         """A statement is linear if it acts on a tangent; the others compute coefficients."""
@@ -223,37 +242,42 @@ class _Pass(Builder):
         if s.var not in self.active:
             return
         self.root = f"{s.var.name.split('.')[0]}_dot"
-        total: Atom | None = None
-        for k, a in enumerate(s.args):
-            t = self.dot(a)
-            if t is None or OPS[s.op].term(k) is None:
-                continue
-            part = apply_term(self.op, s.op, k, t, s.args, s.var)
-            if not _is_zero(part):
-                total = part if total is None else self.op("add", total, part)
-        if total is not None:
-            self.values[s.var] = self.cast(total, s.var.dt)
+        for lane in self.lanes:
+            total: Atom | None = None
+            for k, a in enumerate(s.args):
+                t = self.dot(a, lane)
+                if t is None or OPS[s.op].term(k) is None:
+                    continue
+                part = apply_term(self.op, s.op, k, t, s.args, s.var)
+                if not _is_zero(part):
+                    total = part if total is None else self.op("add", total, part)
+            if total is not None:
+                self.values[lane][s.var] = self.cast(total, s.var.dt)
 
     def do_Load(self, s: ir.Load) -> None:
         self.add(s)
         if s.base in self.active:
-            self.add(replace(s, var=self.double(s.var), base=self.shadow(s.base), part="linear"))
+            for lane in self.lanes:
+                self.add(replace(s, var=self.double(s.var, lane), base=self.shadow(s.base, lane), part="linear"))
 
     def do_Store(self, s: ir.Store) -> None:
         self.add(s)
-        t = self.dot(s.value)
-        if s.base in self.active and (s.mode == "set" or t is not None):
-            self.add(replace(s, base=self.shadow(s.base), value=t or zero(s.base.dt), part="linear"))
+        for lane in self.lanes:
+            t = self.dot(s.value, lane)
+            if s.base in self.active and (s.mode == "set" or t is not None):
+                self.add(replace(s, base=self.shadow(s.base, lane), value=t or zero(s.base.dt), part="linear"))
 
     def do_Alloc(self, s: ir.Alloc) -> None:
         self.add(s)
         if s.base in self.active:
-            self.add(replace(s, base=self.shadow(s.base), fill="zero", part="linear"))
+            for lane in self.lanes:
+                self.add(replace(s, base=self.shadow(s.base, lane), fill="zero", part="linear"))
 
     def do_Need(self, s: ir.Need) -> None:
         self.add(s)
         if s.base in self.active:
-            self.add(replace(s, base=self.shadow(s.base)))
+            for lane in self.lanes:
+                self.add(replace(s, base=self.shadow(s.base, lane)))
 
     def do_Call(self, s: ir.Call) -> None:
         passed = self.module.passed(s, self.active)
@@ -262,8 +286,11 @@ class _Pass(Builder):
             return
         made = self.module.of(self.module.callee(s), passed)
         given = dict(zip(self.module.callee(s).params, s.args))
-        args = [self.shadow(a) if isinstance(a, Base) else self.dot_or_zero(a) for a in (given[p] for p in made.dots)]
-        results = [self.double(s.results[k]) for k in made.results]
+        args = [
+            self.shadow(a, lane) if isinstance(a, Base) else self.dot_or_zero(a, lane)
+            for lane in self.lanes for a in (given[p] for p in made.dots)
+        ]  # fmt: skip
+        results = [self.double(s.results[k], lane) for lane in self.lanes for k in made.results]
         effect = ir.effects(made.fn.params, made.fn.body)
         self.add(ir.Call(made.fn.name, (*s.args, *args), (*s.results, *results), s.line, s.part, *effect))
 
@@ -281,8 +308,9 @@ class _Pass(Builder):
         sums = list(s.sums)
         for v, init, terms in s.sums:
             if v in self.active:
-                dots = tuple(t for t in map(self.dot, terms) if t is not None)
-                sums.append((self.double(v), self.dot_or_zero(init), dots))
+                for lane in self.lanes:
+                    dots = tuple(t for t in (self.dot(term, lane) for term in terms) if t is not None)
+                    sums.append((self.double(v, lane), self.dot_or_zero(init, lane), dots))
         self.add(replace(s, body=tuple(body), stores=tuple(stores), sums=tuple(sums)))  # type: ignore[arg-type]
 
     def do_If(self, s: ir.If) -> None:
@@ -291,15 +319,17 @@ class _Pass(Builder):
             with self.block() as stmts:
                 self.block_of(block)
             sides.append(tuple(stmts))
-        phis = [(self.dot(a), self.dot(b), v) for v, a, b in s.phis]
-        doubled = [(self.double(v), a or zero(v.dt), b or zero(v.dt)) for a, b, v in phis if a is not None or b is not None]
+        phis = [(self.dot(a, lane), self.dot(b, lane), v, lane) for lane in self.lanes for v, a, b in s.phis]
+        doubled = [
+            (self.double(v, lane), a or zero(v.dt), b or zero(v.dt)) for a, b, v, lane in phis if a is not None or b is not None
+        ]
         self.add(replace(s, then=sides[0], orelse=sides[1], phis=(*s.phis, *doubled)))
 
     def do_For(self, s: ir.For) -> None:
         where, carries = self.carried(s)
         with self.block(loop=True) as body:
             self.block_of(s.body)
-        yields = [self.dot_or_zero(s.yields[k]) for k in where]
+        yields = [self.dot_or_zero(s.yields[k], lane) for lane in self.lanes for k in where]
         self.add(
             replace(s, carries=carries, body=tuple(body), yields=(*s.yields, *yields), results=self.leaving(s.results, where))
         )
@@ -310,18 +340,18 @@ class _Pass(Builder):
             self.block_of(s.head)
             with self.block() as body:  # sees what the head defines
                 self.block_of(s.body)
-        yields = (*s.yields, *(self.dot_or_zero(s.yields[k]) for k in where))
+        yields = (*s.yields, *(self.dot_or_zero(s.yields[k], lane) for lane in self.lanes for k in where))
         results = self.leaving(s.results, where)
         self.add(replace(s, carries=carries, head=tuple(head), body=tuple(body), yields=yields, results=results))
 
     def carried(self, s: ir.For | ir.While) -> tuple[list[int], tuple[tuple[Var, Atom], ...]]:
         """The active carries of a loop, and all of its carries with their tangents."""
         where = [k for k, (v, _) in enumerate(s.carries) if v in self.active]
-        starts = [self.dot_or_zero(s.carries[k][1]) for k in where]
-        return where, (*s.carries, *((self.double(s.carries[k][0]), a) for k, a in zip(where, starts)))
+        starts = [(k, lane, self.dot_or_zero(s.carries[k][1], lane)) for lane in self.lanes for k in where]
+        return where, (*s.carries, *((self.double(s.carries[k][0], lane), a) for k, lane, a in starts))
 
     def leaving(self, results: Sequence[Var], where: list[int]) -> tuple[Var, ...]:
-        return (*results, *(self.double(results[k]) for k in where))
+        return (*results, *(self.double(results[k], lane) for lane in self.lanes for k in where))
 
 
 def outs_of(fn: Fn) -> set[Param]:

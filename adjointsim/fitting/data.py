@@ -78,6 +78,11 @@ class Measured:
         index = [int(i) for i in np.unravel_index(at, shape)]
         return f"{self.paths[leaf]}{index}"
 
+    def places(self, leaf: int) -> np.ndarray:
+        """Which elements of a leaf of the observations were measured, as if it had one axis; these are the next of ``data``."""
+        mask = self.masks[leaf]
+        return np.empty(0, np.int64) if mask is None else np.flatnonzero(mask)
+
     def picked(self, observations: Any) -> np.ndarray:
         """The observations of the numbers that were measured, (n,); ArithmeticError if their shapes are not those of the first
         run."""

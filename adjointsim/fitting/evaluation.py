@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from adjointsim.ode import ODE
 from .data import Measured
 from .experiment import Experiment
 from .losses import Loss
+from .together import Together
 from .unknowns import Unknowns
 from .workers import Cost, Failed, Task, Workers
 
@@ -44,10 +46,14 @@ class _Memo:
     """What is known at one x: the runs there, model values, their Jacobian."""
 
     x: np.ndarray
-    tasks: list[Task]
+    tasks: list[Task] | None
     m: np.ndarray
     j: np.ndarray | None = None
     asked: bool = False  # for the Jacobian
+    counted: bool = False  # the Jacobian
+
+    def __post_init__(self) -> None:
+        self.bits = self.x.tobytes()
 
 
 class Evaluator:
@@ -63,11 +69,16 @@ class Evaluator:
         self._memo: list[_Memo] = []  # the last two
         self.last_gradient: np.ndarray | None = None  # where there is no Jacobian
         x0 = unknowns.x0
-        tasks = self._tasks(x0)
-        try:
-            found = list(workers.run(tasks))
-        except Failed as failed:
-            raise self.no_start(failed) from failed.__cause__
+        tasks: list[Task] | None = None
+        self._together = together = Together.of(experiments, unknowns, workers)
+        if together is not None and together.run(x0):
+            found = together.observations()
+        else:
+            together, tasks = None, self._tasks(x0)
+            try:
+                found = list(workers.run(tasks))
+            except Failed as failed:
+                raise self.no_start(failed) from failed.__cause__
         several = len(experiments) > 1
         self.measured = [
             Measured(e.data, e.sigma, observed, f" for experiment {start.name!r}" if several else "")
@@ -79,7 +90,7 @@ class Evaluator:
         except Failed as failed:
             raise self.no_start(failed) from None
         self.nfev += 1
-        self._memo = [_Memo(x0.copy(), tasks, m)]
+        self._memo = [(None if together is None else self._of_the_run(x0)) or _Memo(x0.copy(), tasks, m)]
         if not np.all(np.isfinite(self.residuals(x0))):
             raise self.no_start(Failed(0, "the residuals are not finite there"))
 
@@ -97,6 +108,8 @@ class Evaluator:
         self.columns = [np.concatenate([none, *(own.unknowns for own in each)]) for each in self.unknowns.placements]
         few = all(0 < self.unknowns.columns(e) <= _FEW for e in range(len(self.experiments)))
         self._cheap = few and all(isinstance(e.model, ODE) for e in self.experiments)
+        if self._together is not None:
+            self._together.take(self.measured)
         for own in self.measured:
             self.loss.check(own.data, own.place, own.what)
 
@@ -111,10 +124,31 @@ class Evaluator:
         memo = self._known(x)
         if memo is None:
             self.nfev += 1
-            tasks = self._tasks(x)
-            memo = self._ahead(x, tasks) or _Memo(x.copy(), tasks, self._checked(list(self.workers.run(tasks))))
+            memo = self._at_once(x) or self._one_by_one(x)
             self._memo = [*self._memo[-1:], memo]
         return memo.m
+
+    def _at_once(self, x: np.ndarray) -> _Memo | None:
+        """Values and Jacobian of all experiments in one call, if these are such; None where it fails, too."""
+        return self._of_the_run(x) if self._together is not None and self._together.run(x) else None
+
+    def _of_the_run(self, x: np.ndarray) -> _Memo | None:
+        """What the run of all experiments together has found."""
+        assert self._together is not None
+        m = self._together.values()
+        j = self._together.jacobian()
+        return _Memo(x.copy(), None, m, j if np.all(np.isfinite(j)) else None) if np.all(np.isfinite(m)) else None
+
+    def _one_by_one(self, x: np.ndarray) -> _Memo:
+        """The same from a call for each experiment, of values alone unless derivatives are cheap; raises Failed."""
+        began, tasks = time.perf_counter(), self._tasks(x)
+        memo = self._ahead(x, tasks) or _Memo(x.copy(), tasks, self._checked(list(self.workers.run(tasks))))
+        self._took(began)
+        return memo
+
+    def _took(self, began: float) -> None:
+        if self._together is not None:
+            self._together.took(time.perf_counter() - began)
 
     def _ahead(self, x: np.ndarray, tasks: list[Task]) -> _Memo | None:
         """Values and Jacobian at once, if the latter is cheap and was asked for where the search was last, as it will be here
@@ -129,6 +163,7 @@ class Evaluator:
         except Failed:
             return None
         self.njev += 1
+        memo.counted = True
         return memo
 
     def model_jacobian(self, x: np.ndarray) -> np.ndarray:
@@ -137,11 +172,17 @@ class Evaluator:
         memo = self._known(x)
         assert memo is not None
         memo.asked = True
-        if memo.j is None:
+        if not memo.counted:
             self.njev += 1
-            tasks = [task._replace(wrt=self.unknowns.wrt(task.experiment), both=False) for task in memo.tasks]
+            memo.counted = True
+        if memo.j is None:
+            began = time.perf_counter()
+            tasks = memo.tasks or self._tasks(x)
+            tasks = [task._replace(wrt=self.unknowns.wrt(task.experiment), both=False) for task in tasks]
             tasks = [task for task in tasks if task.wrt]
             memo.j = self._assembled(tasks, self.workers.run(tasks))  # only now: a part of it would be taken for the whole
+            if self.njev > 1:  # the first may have been compiled
+                self._took(began)
         return memo.j
 
     def _assembled(self, tasks: Sequence[Task], blocks: Iterable[Any]) -> np.ndarray:
@@ -219,6 +260,8 @@ class Evaluator:
                 self.model_jacobian(x)
             except Failed as failed:
                 self.failed(x, failed)
+        if self._together is not None:
+            self._together.end()
 
     def _prior_residuals(self, x: np.ndarray) -> np.ndarray:
         return np.array([(x[prior.unknown] - prior.mean) / prior.sd for prior in self.priors])
@@ -248,7 +291,8 @@ class Evaluator:
         return tasks
 
     def _known(self, x: np.ndarray) -> _Memo | None:
-        return next((memo for memo in reversed(self._memo) if np.array_equal(memo.x, x)), None)
+        bits = x.tobytes()
+        return next((memo for memo in reversed(self._memo) if memo.bits == bits), None)
 
     def _checked(self, found: Sequence[Any]) -> np.ndarray:
         """The observations of what was measured; Failed if one is not finite, or missing."""

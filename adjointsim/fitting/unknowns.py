@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,10 +48,7 @@ class Side:
     def __init__(self, value: Any, root: str) -> None:
         self.form: Form
         self.form, self.leaves = read(value, root, copy=True)
-        self.names = Names(self.form.spec, self.form.shapes, root)
-        self.paths = [path for path, _ in leaf_specs(self.form.spec, root)]
-        pairs = zip(self.form.leaves, complex_leaves(self.form.spec), strict=True)
-        self.real = [differentiable(leaf) and not imaginary for leaf, imaginary in pairs]
+        self.names, self.paths, self.real = _described(self.form, root)
 
     def holding(self, leaf: int, places: np.ndarray, value: float) -> Side:
         """The same with another value at some places."""
@@ -62,6 +60,14 @@ class Side:
     def start(self, element: Element) -> float:
         """The number that is there."""
         return float(self.leaves[element.leaf].reshape(-1)[element.place])
+
+
+@lru_cache(maxsize=64)
+def _described(form: Form, root: str) -> tuple[Names, tuple[str, ...], tuple[bool, ...]]:
+    """The names in a structure, its leaves' paths, and which of these are real floats."""
+    paths = tuple(path for path, _ in leaf_specs(form.spec, root))
+    pairs = zip(form.leaves, complex_leaves(form.spec), strict=True)
+    return Names(form.spec, form.shapes, root), paths, tuple(differentiable(leaf) and not imaginary for leaf, imaginary in pairs)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .inputs import ACCUMULATE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL, UNKNOW
 from .program import Program
 from .times import Knots, Steps
 
-__all__ = ["MOST_STEPS", "Found", "integrate"]
+__all__ = ["MOST_STEPS", "Found", "Numbers", "integrate"]
 
 #: accepted and rejected steps, unless the user says another number
 MOST_STEPS = 100_000
@@ -24,8 +24,8 @@ _SLICE = 0.1  # seconds between two looks at the keyboard
 _ROOM = 4096  # steps recorded between two returns
 
 
-class _Kept(Kept):
-    """Memory for the numbers that an integration is given, too."""
+class Numbers(Kept):
+    """What is kept for an integration: memory for the numbers that it is given, too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def integrate(
     try:
         kept = kernel.idle.pop()  # which is atomic: nobody else has it
     except IndexError:
-        kept = _Kept()
+        kept = Numbers()
     looks, given = (program.start, p.form, control.form), [*p.leaves, *control.leaves]
     t, guess, before, last, knot, fired = float(knots.times[0]), first, 0.0, -np.inf, 0, -1
     records: list[Leaves] = []
@@ -84,7 +84,7 @@ def integrate(
         try:
             out = kernel.value([*kept.numbers, *y, *given], kept, looks)
         except Exception as error:  # of the user's functions, or a singular matrix: in which step?
-            kept = _Kept()
+            kept = Numbers()
             if tries > 1:
                 tries, fewer = tries // 8, True
                 continue

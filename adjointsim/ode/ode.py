@@ -277,6 +277,11 @@ class ODE:
         if not self.functions.has_cost:
             raise ArgumentError("Got an ODE without a cost, but a value needs terminal=, running= or misfit=")
 
+    @property
+    def unwatched(self) -> bool:
+        """Whether runs are neither reported on nor shared by threads."""
+        return self._bounds["progress"] is False and self._bounds["threads"] == 1
+
     @cached_property
     def stops(self) -> Knots:
         """The times to step onto; of fixed steps that events may cut, all between them."""

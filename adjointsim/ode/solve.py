@@ -19,7 +19,7 @@ from adjointsim.jacobians import checked_mode
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, spec_of, unflatten
 from adjointsim.nonfinite import given
-from adjointsim.observed import observation_jacobian, observations_and_jacobian, observations_of
+from adjointsim.observed import observation_jacobian, observations_and_jacobian, observations_of, with_tangents
 from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
@@ -219,6 +219,14 @@ class Solve:
         """The observations alone."""
         with self.named():
             return observations_of(self._call)
+
+    def with_tangents(self, wrt: Sequence[str], lanes: int) -> Call:
+        """The steps without costs, with so many tangents that are zero so far; derivatives by parts of y0 and p will be asked
+        for."""
+        with self.named():
+            call = self._call.asking(self._values(tuple(wrt)))
+            zeros = [np.zeros_like(leaf) if leaf.dtype.kind == "f" else None for leaf in (*call.y0, *call.p)]
+            return with_tangents(call, zeros[: len(call.y0)] * lanes, zeros[len(call.y0) :] * lanes, lanes)
 
     def linearised(self, wrt: Sequence[str]) -> tuple[Any, list[Any]]:
         """The observations, and their derivatives with respect to parts of y0 and p, found together."""

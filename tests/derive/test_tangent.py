@@ -7,6 +7,7 @@ import pytest
 
 from adjointsim.derive.interp import run
 from adjointsim.derive.ir import Base, Call, Fn, Var, show
+from adjointsim.derive.lanes import LanesError
 from adjointsim.derive.tangent import Tangent, Tangents, tangent
 from adjointsim.derive.verify import verify
 
@@ -121,6 +122,41 @@ def test_it_is_linear_in_the_direction(name):
     for zero, single, double in zip(by_tangent(fns, made, p.args(), none)[1], one, by_tangent(fns, made, p.args(), twice)[1]):
         assert not np.any(zero)
         np.testing.assert_array_equal(double, 2.0 * np.asarray(single))
+
+
+@ALL
+def test_lanes_are_as_many_tangents(name):
+    p = PROGRAMS[name]
+    fns, made = derived(p)
+    module = Tangents(p.fns, lanes=2)
+    both = module.of(p.fn, p.active)
+    all_fns = {**p.fns, **{f: t.fn for f, t in module.made.items()}}
+    for fn in all_fns.values():
+        verify(fn, all_fns)
+    one = directions(p, made, p.args())
+    two = {q: -3.0 * d + 0.5 for q, d in one.items()}
+    by_name = [{q.name: d for q, d in own.items()} for own in (one, two)]
+    given = [np.array(own[q.name]) if isinstance(q, Base) else own[q.name] for own in by_name for q in both.dots]
+    results = run(all_fns, both.fn.name, [*p.args(), *given], poison=True)[len(p.fn.results) :]
+    arrays = [d for q, d in zip([*both.dots] * 2, given, strict=True) if isinstance(q, Base)]
+    for lane, dots in enumerate((one, two)):
+        expected = by_tangent(fns, made, p.args(), dots)[1]
+        found = [*half(results, lane), *half(arrays, lane)]
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def half(found: list, lane: int) -> list:
+    count = len(found) // 2
+    return list(found[lane * count : (lane + 1) * count])
+
+
+def test_a_function_with_a_tangent_of_its_own_has_one_lane():
+    p = PROGRAMS["calls"]
+    own = {"scale": lambda active, name: Tangents(p.fns).of(p.fns["scale"], active)}
+    assert Tangents(p.fns, rules=own).of(p.fn, p.active).results is not None
+    with pytest.raises(LanesError, match="scale"):
+        Tangents(p.fns, lanes=2, rules=own).of(p.fn, p.active)
 
 
 # ------------------------------------------------------------------------------------------------------------- conventions

@@ -1,0 +1,221 @@
+"""The experiments of a fit in one call of compiled code, where they are short integrations of one model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from adjointsim.leaves import Leaves
+from adjointsim.ode import ODE
+from adjointsim.ode.lane import Column, Lane, Stack, in_a_row
+from adjointsim.ode.solve import Solve
+
+from .data import Measured
+from .experiment import Experiment
+from .unknowns import Side, Unknowns
+from .workers import Threads, Workers
+
+__all__ = ["Together"]
+
+_MOST = 8  # derivatives of an experiment: from there on a run without them is much cheaper
+_SMALL = 2**12  # bytes of a state, and of p: what is larger takes so long by itself that calls are cheap
+_WORTH = 0.05  # seconds that calls one by one have taken, from which on it is worth compiling what does without
+_LONG = 0.2  # seconds of one call, which cannot be interrupted
+
+
+class Together:
+    """Values and derivatives at any x: those that calls one by one give, to the bit."""
+
+    def __init__(
+        self, odes: Sequence[ODE], unknowns: Unknowns, columns: Sequence[Column], pool: ThreadPoolExecutor | None
+    ) -> None:
+        self.odes, self.unknowns, self.columns, self.pool = odes, unknowns, columns, pool
+        self.wrt = tuple(dict.fromkeys(path for e in range(len(odes)) for path in unknowns.wrt(e)))
+        self._lanes: list[Lane] = []  # one for each thread
+        self._parts: list[Stack] = []  # what each of these does of the
+        self._stack: Stack | None = None
+        self._over = False  # too slow to be in one call, or not possible
+        p, y0 = unknowns.sides[0]
+        assert y0 is not None
+        self._program = odes[0].program(y0.form, y0.leaves, p.form, p.leaves, (False, False))
+        self._key = p.form, y0.form, self.wrt, tuple(columns)
+        self._measured: Sequence[Measured] = ()
+        self._picks: list[tuple[np.ndarray, np.ndarray]] = []
+        self._columns: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @classmethod
+    def of(cls, experiments: Sequence[Experiment], unknowns: Unknowns, workers: Workers) -> Together | None:
+        """None for experiments that are not like this, and for workers elsewhere."""
+        if type(workers) not in (Workers, Threads):
+            return None
+        odes = [experiment.model for experiment in experiments]
+        if not all(isinstance(ode, ODE) for ode in odes) or not in_a_row(odes):
+            return None
+        first_p, first_y0 = unknowns.sides[0]
+        for p, y0 in unknowns.sides:
+            if first_y0 is None or y0 is None or (p.form, y0.form) != (first_p.form, first_y0.form):
+                return None
+        small = all(0 < form.nbytes <= _SMALL for form in (first_p.form, first_y0.form))  # type: ignore[union-attr]
+        columns = dict.fromkeys(
+            Column(placement.root == "y0", placement.leaf, place)
+            for own in unknowns.placements for placement in own for place in placement.places.tolist()
+        )  # fmt: skip
+        if not small or not 0 < len(columns) <= _MOST:
+            return None
+        found = cls(odes, unknowns, [*columns], getattr(workers, "pool", None))
+        programs = {
+            id(ode.program(y0.form, y0.leaves, p.form, p.leaves, (False, False)))
+            for ode, (p, y0) in zip(odes, unknowns.sides, strict=True) if y0 is not None
+        }  # fmt: skip
+        return found if len(programs) == 1 and not found._program.timed else None
+
+    def took(self, seconds: float) -> None:
+        """What calls one by one took, for all experiments."""
+        self._program.spent += seconds
+
+    def _ready(self) -> bool:
+        """Whether the compiled function is there, made now if it is worth it."""
+        if self._over:
+            return False
+        if self._stack is not None:
+            return True
+        idle, count = self._program.lanes.setdefault(self._key, []), 1
+        if self.pool is not None:
+            count = min(self.pool._max_workers, len(self.odes))
+        while len(self._lanes) < count:
+            try:
+                lane = idle.pop()  # which is atomic
+            except IndexError:
+                if self._program.spent < _WORTH:
+                    self._leave()
+                    return False
+                y0, p = self.unknowns.values(0, self.unknowns.x0)
+                try:
+                    lane = Lane(Solve(self.odes[0], y0, p), self.wrt, self.columns)
+                except Exception:  # the model cannot be run there, or its memory depends on numbers
+                    self.end()
+                    return False
+            if not lane.stale():
+                self._lanes.append(lane)
+        lane = self._lanes[0]
+        sides = [(y0, p) for p, y0 in self.unknowns.sides]
+        y, p = (self._stacked([pair[k] for pair in sides]) for k in range(2))
+        own = [np.zeros((len(self.odes), 1))] * bool(self._program.own)
+        self._stack = stack = Stack.of(self.odes, [*y, *own], p, lane)
+        rows = np.diff(stack.ends) * sum(int(np.prod(shape)) for shape, _ in lane.moved)
+        if any(self.unknowns.columns(e) > rows[e] for e in range(len(self.odes))):  # calls one by one go back: other last bits
+            self.end()
+            return False
+        self._parts = [replace(stack, experiments=stack.experiments[k::count]) for k in range(count)]
+        self._fills = [
+            (leaf, *found) for root, leaves in (("y0", y), ("p", p)) for k, leaf in enumerate(leaves)
+            if len((found := self._filled(root, k))[0])
+        ]  # fmt: skip
+        return True
+
+    @staticmethod
+    def _stacked(sides: Sequence[Side | None]) -> Leaves:
+        return [np.stack(leaves) for leaves in zip(*(side.leaves for side in sides if side is not None), strict=True)]
+
+    def _filled(self, root: str, leaf: int) -> tuple[np.ndarray, np.ndarray]:
+        """Places in all experiments' leaves, which are stacked, and the unknowns that go there."""
+        places: list[np.ndarray] = [np.empty(0, np.int64)]
+        unknowns: list[np.ndarray] = [np.empty(0, np.int64)]
+        for e, own in enumerate(self.unknowns.placements):
+            side = self.unknowns.sides[e][root == "y0"]
+            assert side is not None
+            for placement in own:
+                if (placement.root, placement.leaf) == (root, leaf):
+                    places.append(e * side.leaves[leaf].size + placement.places)
+                    unknowns.append(placement.unknowns)
+        return np.concatenate(places), np.concatenate(unknowns)
+
+    def run(self, x: np.ndarray) -> bool:
+        """Find all observations and their derivatives at x; False where that is not possible, or does not go well."""
+        if not self._ready() or not np.all(np.isfinite(x)):
+            return False
+        for leaf, places, unknowns in self._fills:
+            leaf.reshape(-1)[places] = x[unknowns]
+        began, compiled = time.perf_counter(), self._lanes[0].compiled
+        if self.pool is None or len(self._lanes) == 1:
+            well = all(lane.run(part) for lane, part in zip(self._lanes, self._parts, strict=True))
+        else:
+            futures = [self.pool.submit(lane.run, part) for lane, part in zip(self._lanes, self._parts, strict=True)]
+            well = all([future.result() for future in futures])  # noqa: C419 - of each, for it writes to what the next run does
+        if compiled and time.perf_counter() - began > _LONG:
+            self._over = True
+        return well
+
+    def end(self) -> None:
+        """It is over: leave the memory to the next fit."""
+        self._over = True
+        self._leave()
+
+    def _leave(self) -> None:
+        self._program.lanes.setdefault(self._key, []).extend(self._lanes)
+        self._lanes, self._parts, self._stack = [], [], None
+
+    def observations(self) -> list[Any]:
+        """Those of the last run, of each experiment in its structure."""
+        assert self._stack is not None
+        return [self._stack.observations(self._lanes[0], e) for e in range(len(self.odes))]
+
+    def take(self, measured: Sequence[Measured]) -> None:
+        """Say which of the observations were measured."""
+        self._measured = measured
+
+    def _select(self) -> None:
+        """Where numbers that were measured are among all values, and among the leaves of all observations; and which columns of
+        which of their derivatives are those by unknowns."""
+        assert self._stack is not None
+        leaves, stack = self._stack.seen, self._stack
+        total, rows, places = 0, [[] for _ in leaves], [[] for _ in leaves]  # type: ignore[var-annotated]
+        for e, own in enumerate(self._measured):
+            for k, leaf in enumerate(leaves):
+                at = own.places(k)
+                rows[k].append(total + np.arange(len(at)))
+                places[k].append(stack.ends[e] * (leaf[:1].size if len(leaf) else 1) + at)
+                total += len(at)
+        self._n = total
+        self._picks = [(np.concatenate(a), np.concatenate(b)) for a, b in zip(rows, places, strict=True)]
+        self._columns = []
+        floats = [k for k, leaf in enumerate(leaves) if leaf.dtype.kind == "f"]
+        for c, column in enumerate(self.columns):
+            to = [self._unknown(e, column) for e in range(len(self.odes))]
+            for j, k in enumerate(floats):
+                unknowns = np.concatenate([np.full(len(own), to[e]) for e, own in enumerate(rows[k])])
+                on = unknowns >= 0
+                if np.any(on):
+                    self._columns.append((j, c, self._picks[k][0][on], unknowns[on], self._picks[k][1][on]))
+
+    def _unknown(self, experiment: int, column: Column) -> int:
+        """Which unknown is there in an experiment; -1: none."""
+        for placement in self.unknowns.placements[experiment]:
+            if (placement.root == "y0", placement.leaf) == (column.of_state, column.leaf):
+                at = np.flatnonzero(placement.places == column.place)
+                if len(at):
+                    return int(placement.unknowns[at[0]])
+        return -1
+
+    def values(self) -> np.ndarray:
+        """What the last run says of the numbers that were measured, (n,)."""
+        assert self._stack is not None
+        if not self._picks:
+            self._select()
+        out = np.empty(self._n)
+        for leaf, (rows, places) in zip(self._stack.seen, self._picks, strict=True):
+            out[rows] = leaf.reshape(-1)[places]
+        return out
+
+    def jacobian(self) -> np.ndarray:
+        """The derivatives of :meth:`values` by the unknowns, (n, k)."""
+        assert self._stack is not None
+        out = np.zeros((self._n, self.unknowns.n))
+        for j, c, rows, unknowns, places in self._columns:
+            out[rows, unknowns] = self._stack.moved[j][c].reshape(-1)[places]
+        return out
