@@ -197,17 +197,17 @@ class Call:
         """What a gradient will take."""
         schedule, sizes = self.schedule(), self._sizes()
         _, exact, row = self.needed(schedule)
-        return plan(schedule, sizes.state_bytes, self._working(schedule), not exact, self._times(sizes), row)
+        return plan(schedule, sizes.state_bytes, self._working(schedule), not exact, self._times(sizes, schedule.keeps), row)
 
     def _working(self, schedule: Schedule) -> int:
         """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
         state = self.problem.state_bytes
         return self.needed(schedule).bytes + (buffers(state) * state if schedule.disk_slots else 0)
 
-    def _times(self, sizes: Sizes) -> Times | None:
+    def _times(self, sizes: Sizes, keeps: bool = False) -> Times | None:
         if not self.problem.known_end:
             return None
-        return measured_times(self.problem, self.y0, self.p, sizes, self.sim.directory)
+        return measured_times(self.problem, self.y0, self.p, sizes, self.sim.directory, keeps)
 
     @property
     def carefree(self) -> bool:
@@ -295,7 +295,8 @@ class Call:
 
     def seconds(self, schedule: Schedule) -> float | None:
         """What a sweep will take, if that is known."""
-        times = self._times(self._sizes()) if is_known(self.problem) else None
+        keeps = schedule.keeps
+        times = self._times(self._sizes(), keeps) if is_known(self.problem, keeps) else None
         if times is None or isinstance(schedule, Unknown):
             return None
         if isinstance(schedule, Forward):

@@ -10,7 +10,12 @@ import adjointsim as adj
 from adjointsim.derive import interp
 from adjointsim.derive.build import Names, const
 from adjointsim.derive.chains import _cycles, shorter_chains
+from adjointsim.derive.entry import lower_entry
 from adjointsim.derive.ir import Base, Const, Fn, For, Let, Load, Store, Var, show
+from adjointsim.derive.kernel import vjp_kernel
+from adjointsim.derive.spec import ScalarSpec
+from adjointsim.derive.verify import verify
+from adjointsim.leaves import spec_of
 
 N = 7
 A, F, G, OUT = (Base(f"array_{name}", "f8", 1, role) for name, role in [("a", "in"), ("f", "in"), ("g", "in"), ("out", "shadow")])
@@ -133,3 +138,25 @@ def test_second_derivatives(fn):
     ahead, back = (sim.value_and_grad(U0 + x * U0, ROD)[1].y0 for x in (h, -h))
     found = sim.hvp(U0, ROD, U0, type(ROD)(0.0 * ROD.k, 0.0)).y0
     np.testing.assert_allclose(found, (ahead - back) / (2.0 * h), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("fn", [thomas, cholesky], ids=lambda fn: fn.__name__)
+def test_derived_steps(fn, monkeypatch):
+    """The chains of a derived step are shortened, and its gradient is what it is without that."""
+    args = [("n", ScalarSpec("i8")), ("y", spec_of(U0, "y")), ("p", spec_of(ROD, "p"))]
+
+    def derived():
+        entry = lower_entry(fn, args, counters=["n"], result=args[1][1], like="y", frozen=["p"])
+        kernel = vjp_kernel(entry, [path for path, _ in entry.leaves])
+        verify(kernel.fn, {f.name: f for f in kernel.functions})
+        bars = [np.zeros_like(U0), np.zeros_like(ROD.k), np.zeros(1)]
+        given = [U0, ROD.k, np.array([ROD.slope]), *(c.value() for c in entry.captures), np.cos(U0), *bars]
+        assert not kernel.arenas
+        interp.run({f.name: f for f in (kernel.fn, *kernel.functions)}, kernel.fn.name, [3, *given])
+        return show(kernel.fn), np.concatenate(bars)
+
+    text, found = derived()
+    monkeypatch.setattr("adjointsim.derive.kernel.shorter_chains", lambda block, names: block)
+    other, expected = derived()
+    assert text != other
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-14)
