@@ -30,7 +30,7 @@ _store_all = lru_cache(maxsize=64)(StoreAll)
 
 def gradient_at_once(call: Call) -> tuple[float, Gradient] | None:
     """The value and the gradient; None if this is not such a simulation, or did not end well."""
-    done = _done(call, _store_all(call.problem.n_steps)) if _short(call) and call.carefree else None
+    done = _done(call, _store_all(call.problem.n_steps, call.may_keep)) if _short(call) and call.carefree else None
     if done is None:
         return None
     executor, ledger = done
@@ -98,7 +98,7 @@ def _done(call: Call, schedule: Schedule) -> tuple[CompiledExecutor, Ledger] | N
 
     n, began, back = schedule.n_steps, time.perf_counter(), schedule.slots > 0
     try:
-        executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, schedule.slots)
+        executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, schedule.slots, schedule.keeps)
         with executor.together():
             well = executor.there_and_back() if back else executor.there()
     except Exception:

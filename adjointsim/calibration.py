@@ -39,24 +39,28 @@ _lock = Lock()
 _found: OrderedDict[Hashable, _Steps] = OrderedDict()
 
 
-def is_known(problem: Problem) -> bool:
+def is_known(problem: Problem, keeps: bool = False) -> bool:
     """Whether times of a model were measured before, for these sizes."""
-    return bool(_found) and _key(problem) in _found
+    return bool(_found) and _key(problem, keeps) in _found
 
 
-def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, directory: Any = None) -> Times | None:
+def measured_times(
+    problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, directory: Any = None, keeps: bool = False
+) -> Times | None:
     """The times of a model, measured now if they were not before; remembered for others of the same sizes.
 
     None for a short run, in which there is nothing to gain, and where a step raises: it will do so again in the run, and be
     heard with the n and the direction that it has there; that is not remembered, for other parameters may be better.  Steps are
-    functions of what they are given, so that nobody can tell that some were tried.
+    functions of what they are given, so that nobody can tell that some were tried.  Slots also hold what steps keep if it
+    ``keeps`` that.
     """
     if sizes.n_steps < 2 * _SHARE:
         return None
-    key = _key(problem)
+    key = _key(problem, keeps)
     found = _found.get(key)
     if found is None:
-        found = _tried(problem, y0, p, sizes)  # without the lock: a step may use simulations of its own, in threads of its own
+        # without the lock: a step may use simulations of its own, in threads of its own
+        found = _tried(problem, y0, p, sizes, keeps)
         if found is None:
             return None
         with _lock:
@@ -66,11 +70,11 @@ def measured_times(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, direct
     return _times(found, sizes, directory)
 
 
-def _key(problem: Problem) -> Hashable:
+def _key(problem: Problem, keeps: bool) -> Hashable:
     """A model and its sizes; costs at the end and the number of steps do not matter."""
     functions = problem.step, problem.running, problem.observe, problem.misfit
     structure = problem.y, problem.p, problem.p_active
-    return (*functions, *structure, problem.tangents)
+    return (*functions, *structure, problem.tangents, keeps)
 
 
 def _times(steps: _Steps, sizes: Sizes, directory: Any) -> Times:
@@ -83,7 +87,7 @@ def _times(steps: _Steps, sizes: Sizes, directory: Any) -> Times:
     return Times(steps.step, steps.vjp, stream, write, read, cache_bytes())
 
 
-def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes) -> _Steps | None:
+def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes, keeps: bool) -> _Steps | None:
     """One step to have everything compiled, another, and if they are short, more of them; these twice: memory is new at first.
 
     None where a step raises.
@@ -92,12 +96,12 @@ def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes) -> _Steps | No
     if sizes.state_bytes:
         most = min(most, max((cache_bytes() - sizes.working_bytes) // sizes.state_bytes, 2))
     try:
-        _run(problem, y0, p, 1)
-        one = _run(problem, y0, p, 1)
+        _run(problem, y0, p, 1, keeps)
+        one = _run(problem, y0, p, 1, keeps)
         count = min(most, max(int(_SECONDS / max(one.step + one.vjp, 1e-9)), 2))
         if count < 2:
             return one
-        many = min((_run(problem, y0, p, count) for _ in range(2)), key=lambda took: took.step + took.vjp)
+        many = min((_run(problem, y0, p, count, keeps) for _ in range(2)), key=lambda took: took.step + took.vjp)
     except Exception:  # whatever the user's code raises, or memory that cannot be had
         return None
     # The difference: what it takes to begin and to end is in both.
@@ -105,14 +109,15 @@ def _tried(problem: Problem, y0: Leaves, p: Leaves, sizes: Sizes) -> _Steps | No
     return _Steps(step, vjp)
 
 
-def _run(problem: Problem, y0: Leaves, p: Leaves, count: int) -> _Steps:
+def _run(problem: Problem, y0: Leaves, p: Leaves, count: int, keeps: bool) -> _Steps:
     """So many steps forward, and as many others back from a cotangent of ones."""
     n = count + 1
     seen = problem.observe_at[problem.observe_at <= n]
-    executor = make_executor(replace(problem, n_steps=n, terminal=None, observe_at=seen), y0, p, count)
+    executor = make_executor(replace(problem, n_steps=n, terminal=None, observe_at=seen), y0, p, count, False, keeps)
+    back = (REVERSE, 1, n, 0)
     with np.errstate(all="ignore"):
         began = time.perf_counter()
-        executor.run(np.array([[ADVANCE, 0, 1, -1], [RECORD, 1, n, 0]], np.int64))
+        executor.run(np.array([(ADVANCE, 0, 1, -1), (RECORD, 1, n, 0), back], np.int64))  # as far as the turn
         forward = time.perf_counter() - began
         executor.turn()
         executor.seed(1.0)
@@ -120,6 +125,6 @@ def _run(problem: Problem, y0: Leaves, p: Leaves, count: int) -> _Steps:
             if bar is not None:
                 bar[...] = 1.0
         began = time.perf_counter()
-        executor.run(np.array([[REVERSE, 1, n, 0]], np.int64))
-        back = time.perf_counter() - began
-    return _Steps(forward / count, back / count)
+        executor.run(np.array([back], np.int64))
+        reverse = time.perf_counter() - began
+    return _Steps(forward / count, reverse / count)

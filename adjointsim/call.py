@@ -119,14 +119,14 @@ class Call:
     def of(self, problem: Problem, y0: Leaves, p: Leaves) -> Call:
         """The same call for another problem."""
         other = copy.copy(self)
-        other.__dict__.pop("working", None)
+        other._forget()
         other.problem, other.y0, other.p, other.initial = problem, y0, p, None
         return other
 
     def asking(self, wrt: Wrt) -> Call:
         """The same call without costs, asked for other derivatives."""
         other = copy.copy(self)
-        other.__dict__.pop("working", None)
+        other._forget()
         other.y_active, other.problem = _problem(self.sim, self.problem.y, self.problem.p, wrt, False)
         return other
 
@@ -145,10 +145,24 @@ class Call:
         """What :meth:`paired` gives, where ``pair`` is the problem that it gave for a call that differs by steps and numbers."""
         return self.of(pair.with_first(self.problem), with_dots(self.y0, y_dots), with_dots(self.p, p_dots))
 
+    def _forget(self) -> None:
+        """This is a copy for another problem."""
+        for name in ("working", "keeping"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def working(self) -> Working:
         """What a gradient needs apart from its slots."""
         return executor_class(self.sim.step).working(self.problem, self.y0, self.p)
+
+    @cached_property
+    def keeping(self) -> Working | None:
+        """The same if all states are stored with what steps can keep beside them; None if that is nothing."""
+        return executor_class(self.sim.step).keeping(self.problem, self.y0, self.p)
+
+    def needed(self, schedule: Schedule) -> Working:
+        """What a gradient needs apart from the slots of this schedule."""
+        return self.keeping if schedule.keeps and self.keeping is not None else self.working
 
     def schedule(self, more: int = 0, again: bool = False) -> Schedule:
         """What the user's bounds allow, if so many bytes ``more`` are needed than for a gradient.
@@ -172,7 +186,7 @@ class Call:
             times = self._times(sizes)
         return choose(
             sizes.n_steps, sizes.state_bytes, sizes.working_bytes, memory=sizes.memory, checkpoints=sim.checkpoints,
-            schedule=sim.schedule, disk=sizes.disk, times=times, row_bytes=sizes.row_bytes,
+            schedule=sim.schedule, disk=sizes.disk, times=times, row_bytes=sizes.row_bytes, kept=sizes.kept,
         )  # fmt: skip
 
     def running(self) -> Schedule:
@@ -182,18 +196,18 @@ class Call:
     def plan(self) -> Plan:
         """What a gradient will take."""
         schedule, sizes = self.schedule(), self._sizes()
-        working, exact, row = self.working
-        return plan(schedule, sizes.state_bytes, self._working(schedule), not exact, self._times(sizes), row)
+        _, exact, row = self.needed(schedule)
+        return plan(schedule, sizes.state_bytes, self._working(schedule), not exact, self._times(sizes, schedule.keeps), row)
 
     def _working(self, schedule: Schedule) -> int:
         """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
         state = self.problem.state_bytes
-        return self.working.bytes + (buffers(state) * state if schedule.disk_slots else 0)
+        return self.needed(schedule).bytes + (buffers(state) * state if schedule.disk_slots else 0)
 
-    def _times(self, sizes: Sizes) -> Times | None:
+    def _times(self, sizes: Sizes, keeps: bool = False) -> Times | None:
         if not self.problem.known_end:
             return None
-        return measured_times(self.problem, self.y0, self.p, sizes, self.sim.directory)
+        return measured_times(self.problem, self.y0, self.p, sizes, self.sim.directory, keeps)
 
     @property
     def carefree(self) -> bool:
@@ -224,12 +238,28 @@ class Call:
         disk = None
         if sim.directory is not None:
             working, disk = working + buffers(state) * state, room(sim.directory)
-        sizes = Sizes(n_steps, state, working, sim.memory, disk, row)
+        kept = self._kept(more) if disk is None and not self._named else None
+        sizes = Sizes(n_steps, state, working, sim.memory, disk, row, kept)
         if automatic:  # every state, if they fit in half of what is free, else what fits there
             self._check_fits(state + working, f"a state takes {state}, the rest is the working set")
             if sizes.in_all > sim.half_of_free:
                 return replace(sizes, memory=max(sim.half_of_free, state + working))
         return sizes
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether steps keep what they can where every state is stored and nobody bounds the memory."""
+        return self._kept(0) is not None
+
+    def _kept(self, more: int) -> tuple[int, int] | None:
+        """What a state and the working set take if steps keep what they can; None without use or, if nobody says how much there
+        may be, without room for it."""
+        keeping, sim = self.keeping, self.sim
+        if keeping is None or not self.problem.known_end:
+            return None
+        if sim.memory is None and self.problem.n_steps * keeping.row + keeping.bytes + more > sim.half_of_free:
+            return None
+        return keeping.row, keeping.bytes + more
 
     def _check_capacity(self, schedule: Schedule) -> None:
         """ArgumentError if a storage of the user's is too small for a schedule of the user's; a disk says so itself."""
@@ -249,15 +279,15 @@ class Call:
                 f"the memory of this machine, {total} bytes: at least {least} are needed ({why})"
             )
 
-    def executor(self, slots: int, one_run: bool = False) -> Executor:
-        return make_executor(self.problem, self.y0, self.p, slots, one_run)
+    def executor(self, slots: int, one_run: bool = False, keeps: bool = False) -> Executor:
+        return make_executor(self.problem, self.y0, self.p, slots, one_run, keeps)
 
     def sweep(self, schedule: Schedule, watchers: Sequence[Watcher] = (), tier: Tier | None = None) -> Sweep:
         """A new sweep at y_0; with a second tier of its own if it needs one and has none."""
         slots = schedule.slots - schedule.disk_slots
         if schedule.disk_slots:
             slots, tier = slots + places(self.problem.state_bytes), tier or self._tier(schedule)
-        executor = self.executor(slots, schedule.one_run)
+        executor = self.executor(slots, schedule.one_run, schedule.keeps)
         again = schedule.forward_steps >= schedule.n_steps  # steps are run again
         sweep = Sweep(executor, schedule, [*watchers, Replay(executor)] if again else watchers, tier)
         sweep.seconds_planned = self.seconds(schedule)
@@ -265,12 +295,13 @@ class Call:
 
     def seconds(self, schedule: Schedule) -> float | None:
         """What a sweep will take, if that is known."""
-        times = self._times(self._sizes()) if is_known(self.problem) else None
+        keeps = schedule.keeps
+        times = self._times(self._sizes(), keeps) if is_known(self.problem, keeps) else None
         if times is None or isinstance(schedule, Unknown):
             return None
         if isinstance(schedule, Forward):
             return schedule.n_steps * times.step
-        state = slot_bytes(schedule, self.problem.state_bytes, self.working.row)
+        state = slot_bytes(schedule, self.problem.state_bytes, self.needed(schedule).row)
         return predicted_seconds(schedule, state, self._working(schedule), times)
 
     def _tier(self, schedule: Schedule) -> Tier:

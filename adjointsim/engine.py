@@ -89,10 +89,13 @@ def _rows_back(n: int) -> np.ndarray:
 class CompiledExecutor(Executor):
     """Runs everything between two returns to Python in one compiled function, without an allocation a step."""
 
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> None:
-        super().__init__(problem, y0, p, slots, one_run)
+    def __init__(
+        self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False, keeps: bool = False
+    ) -> None:
+        super().__init__(problem, y0, p, slots, one_run, keeps)
         self._reverse = slots > 0  # a run without slots never turns back: it needs no VJP
-        self._given = given = Given(kit_of(problem, self._reverse), problem, y0, p)
+        keeps = keeps and kit_of(problem, self._reverse).step.keepable
+        self._given = given = Given(kit_of(problem, self._reverse, keeps), problem, y0, p)
         self._kit = kit = given.kit
         states, seen = given.states, given.sizes.seen
         self._driver, self.pure = kit.driver, kit.pure
@@ -100,8 +103,10 @@ class CompiledExecutor(Executor):
         self._b = tuple([copied(y0[k]) for k in kit.step.spares])
         self._ctl = np.zeros(control.PLACES, np.int64)
         self._ctl[control.SHARED] = self._one_run = one_run and bool(states.followers)
-        stored = self._rows(slots + self._rows_more) if slots else zeros_of(stand_ins(problem.y.memory, 1))
-        self._slots = tuple([s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)])
+        stored, kept = self._rows(slots + self._rows_more) if slots else (zeros_of(stand_ins(problem.y.memory, 1)), [])
+        rows = [s.reshape(-1) if leaf.scalar else s for s, leaf in zip(stored, kit.step.y, strict=True)]
+        self._slots, self._keeps = (*rows, *kept), kept[-1:]
+        self._keep_nothing()
         self._ctl[control.N], self._ctl[control.TURNED] = -1, problem.n_steps
         self._ctl[control.WATCHED] = not problem.known_end
         self._sums, self._seeds = np.zeros(2), np.ones(1)
@@ -124,17 +129,17 @@ class CompiledExecutor(Executor):
 
     # ------------------------------------------------------------------------------------------- all of it, and again
     @classmethod
-    def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves, slots: int) -> CompiledExecutor:
+    def at_hand(cls, problem: Problem, y0: Leaves, p: Leaves, slots: int, keeps: bool = False) -> CompiledExecutor:
         """One for one run of so many states, or more: that which :meth:`put_back` got last, if it is of use, else a new one."""
-        kit = kit_of(problem, slots > 0)
+        kit = kit_of(problem, slots > 0, keeps)
         try:
             found = kit.idle.pop()  # which is atomic: nobody else has it
         except IndexError:
-            return cls(problem, y0, p, slots, True)
+            return cls(problem, y0, p, slots, True, keeps)
         if slots <= found.slots and found._renewed(problem, y0, p):
             return found
         more = slots // 4 if found.slots < slots else 0  # integrations differ by a few steps
-        return cls(problem, y0, p, slots + more, True)
+        return cls(problem, y0, p, slots + more, True, keeps)
 
     def put_back(self) -> None:
         """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
@@ -200,6 +205,12 @@ class CompiledExecutor(Executor):
         for own in (self._ctl[: control.SHARED], self._sums, self._tapes[2]):
             own.fill(0)
         self._ctl[control.N], self._ctl[control.TURNED] = -1, self.problem.n_steps
+        self._keep_nothing()
+
+    def _keep_nothing(self) -> None:
+        """No row has what a step keeps."""
+        for steps in self._keeps:
+            steps.fill(-1)
 
     def there(self) -> bool:
         """Run to y_N, storing nothing, as :meth:`run` and :meth:`turn` do; whether all is finite there.  There must be steps."""
@@ -251,20 +262,26 @@ class CompiledExecutor(Executor):
     def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
         return Given(kit_of(problem, reverse), problem, y0, p).working()
 
+    @classmethod
+    def keeping(cls, problem: Problem, y0: Leaves, p: Leaves) -> Working | None:
+        if not kit_of(problem, True).step.keepable:
+            return None
+        return Given(kit_of(problem, True, True), problem, y0, p).working()
+
     @cached_property
     def planned(self) -> Working:
         needed = self._given.working()
-        each = needed.row if self._one_run else self.problem.state_bytes
+        each = needed.row if self._one_run else self.problem.state_bytes + self._given.sizes.kept_bytes
         return needed._replace(bytes=self.slots * each + needed.bytes)
 
     @property
     def _rows_more(self) -> int:
         """The rows besides the slots: for a state that is in none, and one for what VJPs need of the next."""
-        return 1 + bool(self._kit.step.nexts)
+        return 1 + self._kit.step.again
 
-    def _rows(self, rows: int) -> list[np.ndarray]:
-        """Memory for so many states.  Of one run, a leaf that is handed on is where it was: along a chain of leaves u, v, ..,
-        row n of v is row n - 1 of u."""
+    def _rows(self, rows: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Memory for so many states, and for what steps keep beside them.  Of one run, a leaf that is handed on is where it was:
+        along a chain of leaves u, v, .., row n of v is row n - 1 of u."""
         chains = [chain.leaves for chain in self._kit.step.chains if not chain.closed] if self._one_run else []
         follows = {k: (chain[0], len(chain) - 1 - at) for chain in chains for at, k in enumerate(chain)}
         more = {chain[0]: len(chain) - 1 for chain in chains}
@@ -272,9 +289,11 @@ class CompiledExecutor(Executor):
             k: ((rows + more.get(k, 0), *shape), dtype)
             for k, (shape, dtype) in enumerate(self.problem.y.memory) if follows.get(k, (k,))[0] == k
         }  # fmt: skip
-        held = dict(zip(memory, borrow_slots(self, memory.values()), strict=True))
+        kept = [((rows, *shape), dtype) for shape, dtype in self._given.sizes.kept]
+        arrays = borrow_slots(self, [*memory.values(), *kept])
+        held = dict(zip(memory, arrays, strict=False))
         places = [follows.get(k, (k, 0)) for k in range(len(self.problem.y.memory))]
-        return [held[head][first : first + rows] for head, first in places]
+        return [held[head][first : first + rows] for head, first in places], [*arrays[len(memory) :]]
 
     # --------------------------------------------------------------------------------------------------------- running
     def together(self) -> AbstractContextManager[None]:
@@ -495,7 +514,7 @@ class CompiledExecutor(Executor):
         return self._placed[0]
 
     def stored(self, slot: int) -> Leaves:
-        return [s[slot : slot + 1] if leaf.scalar else s[slot] for s, leaf in zip(self._slots, self._kit.step.y, strict=True)]
+        return [s[slot : slot + 1] if leaf.scalar else s[slot] for s, leaf in zip(self._slots, self._kit.step.y, strict=False)]
 
     @property
     def _placed(self) -> tuple[Leaves, Leaves]:
@@ -531,6 +550,7 @@ class CompiledExecutor(Executor):
         stored = (self.slots + self._rows_more) * self.problem.y.nbytes * self._reverse  # and what is in them twice
         if self._one_run:
             stored -= self.slots * (self.problem.y.nbytes - self._given.states.row_bytes)
+        stored += (self.slots + self._rows_more) * self._given.sizes.kept_bytes * self._reverse
         bars = (*self._ba, *self._bb, *self._pb, *self._obs_bar) if self._ctl[control.TURNED] < 0 else ()  # else stand-ins
         return stored + nbytes([*self._a, *self._b, *y, *bars, *self._obs_work, *self._tapes, *scratch])
 

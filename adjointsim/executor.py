@@ -146,9 +146,11 @@ class Executor(ABC):
 
     pure = False  #: whether a step is known to give the same bits whenever it is run
 
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False, keeps: bool = False
+    ) -> None:
         """``y0`` and ``p`` are read, never written; ``slots`` >= 0 states are stored by the actions to come, all of them by one
-        RECORD if it is ``one_run``."""
+        RECORD if it is ``one_run``; with what steps keep for their VJPs if it ``keeps`` that."""
         self.problem, self.p, self.slots = problem, p, slots
         self.y: Leaves = []  #: y_N, from turn() on
         self.observation_spec: Spec | None = None  #: the structure of one observation, if something is observed
@@ -237,6 +239,11 @@ class Executor(ABC):
     @abstractmethod
     def working(cls, problem: Problem, y0: Leaves, p: Leaves, reverse: bool = True) -> Working:
         """What a gradient (or a run only, without ``reverse``) takes apart from its slots; nothing is allocated."""
+
+    @classmethod
+    def keeping(cls, problem: Problem, y0: Leaves, p: Leaves) -> Working | None:
+        """The same if slots also hold what steps can keep for their VJPs; None if that is nothing."""
+        return None
 
     @property
     @abstractmethod

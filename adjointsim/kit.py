@@ -75,6 +75,7 @@ class _Sizes:
     scratch: tuple[Memory, ...]
     cells: tuple[int, int]  # of the tapes, which all kernels share
     known: bool  # whether these will do
+    kept: Memory  # one row of what a step keeps for its VJP, and whose step's it is
 
     @cached_property
     def seen(self) -> Memory:
@@ -84,6 +85,10 @@ class _Sizes:
     @cached_property
     def seen_bytes(self) -> int:
         return size_of(self.seen)
+
+    @cached_property
+    def kept_bytes(self) -> int:
+        return size_of(self.kept)
 
     @cached_property
     def scratch_bytes(self) -> int:
@@ -113,9 +118,9 @@ class _States:
 class Kit:
     """The kernels of a problem, for all numbers of steps and all shapes; several threads may use one."""
 
-    def __init__(self, problem: Problem, reverse: bool) -> None:
-        self.reverse, self.compiled = reverse, model_of(problem)
-        self.model = self.compiled.full if reverse else self.compiled.forward
+    def __init__(self, problem: Problem, reverse: bool, keeps: bool) -> None:
+        self.reverse, self.keeps, self.compiled = reverse, keeps, model_of(problem)
+        self.model = self.compiled.keeping if keeps else self.compiled.full if reverse else self.compiled.forward
         kernels = self.model.kernels
         self.kernels: dict[str, Compiled] = {verb: kernels[verb] for verb in DRIVER_VERBS if verb in kernels}
         self.step = self.model.summary.step
@@ -164,6 +169,8 @@ class Kit:
     @cached_property
     def driver(self) -> Any:
         """The compiled function that carries out actions."""
+        if self.keeps:
+            return self.compiled.keeping_sweep
         return self.compiled.sweep if self.reverse else self.compiled.march
 
     def states(self, y: Form) -> _States:
@@ -187,6 +194,8 @@ class Kit:
         if "observe" in self.kernels:
             entry = self.kernels["observe"].entry
             plans.append((entry.plan(self._fixed()), [b for _, b in entry.leaves[self.own :]]))
+        if self.model.kept is not None:
+            plans.append((self.model.kept, [b for _, b in self.kernels["step"].entry.leaves[-count:]]))
         if not all(scratch.by_shape for scratch, _ in plans):
             return None
         pairs = [(j, b in scratch.program.params) for scratch, bases in plans for j, b in enumerate(bases)] if count else []
@@ -243,24 +252,24 @@ class Kit:
 _kits: Cache[Kit] = Cache(64)
 
 
-def kit_of(problem: Problem, reverse: bool) -> Kit:
-    """The kit of a problem; without ``reverse`` there is no way back."""
-    note = "kit", reverse
+def kit_of(problem: Problem, reverse: bool, keeps: bool = False) -> Kit:
+    """The kit of a problem; without ``reverse`` there is no way back, and steps that :attr:`Kit.could_keep` may do so."""
+    note = "kit", reverse, keeps
     found = problem.notes.get(note)
     if found is None or found.stale():
-        found = problem.notes[note] = _shared_kit(problem, reverse)
+        found = problem.notes[note] = _shared_kit(problem, reverse, keeps)
     return found
 
 
-def _shared_kit(problem: Problem, reverse: bool) -> Kit:
+def _shared_kit(problem: Problem, reverse: bool, keeps: bool) -> Kit:
     """That of all problems of the same functions and structures."""
     given = problem.step, problem.running, problem.observe, problem.misfit, problem.until, problem.terminal
     functions = [None if f is None else plain_function(f) for f in given]
     if any(plain is None and f is not None for plain, f in zip(functions, given, strict=True)):
-        return Kit(problem, reverse)  # which says what is wrong with it
+        return Kit(problem, reverse, keeps)  # which says what is wrong with it
     own = problem.tangents, problem.threads > 1
-    key = *functions, problem.y.kind, problem.p.kind, problem.p_active, *own, reverse
-    return _kits.get(key, lambda: Kit(problem, reverse))
+    key = *functions, problem.y.kind, problem.p.kind, problem.p_active, *own, reverse, keeps
+    return _kits.get(key, lambda: Kit(problem, reverse, keeps))
 
 
 class Given:
@@ -296,7 +305,16 @@ class Given:
         cells = [tape.first(arrays) for tape, arrays in tapes]
         known = all(tape.sizes(arrays) is not None for tape, arrays in tapes)
         most = max((f for f, _ in cells), default=0), max((i for _, i in cells), default=0)
-        return _Sizes(self.observation, tuple(scratch), most, known)
+        return _Sizes(self.observation, tuple(scratch), most, known, self._kept_memory())
+
+    def _kept_memory(self) -> Memory:
+        plan = self.kit.model.kept
+        if plan is None:
+            return []
+        entry, captures = self.kit.kernels["step"].entry, self.captures["step"]
+        leaves = zip([b for _, b in entry.leaves], [*self.y0, *self.p], strict=True)
+        known = zip([c.base for c in entry.captures], captures, strict=True)
+        return [*plan.memory({**dict(leaves), **dict(known)}), ((), np.dtype(np.int64))]
 
     def arrays(self, verb: str) -> dict[Base, np.ndarray]:
         """Arrays of the right shapes for a kernel's parameters; those of p and the captures have their contents, too."""
@@ -339,7 +357,8 @@ class Given:
         total += 8 * (sum(sizes.cells) + sizes.cells[0] * kit.tangents + 2) + sizes.seen_bytes + sizes.scratch_bytes
         exact = sizes.known and kit.preallocated
         if kit.reverse:  # y_N, spare slots, cotangents with theirs; and the terminal's derivatives, later the observations'
-            total += (2 + bool(kit.step.nexts)) * problem.state_bytes + self.states.bar_bytes + size_of(self.p_bars)
+            total += (2 + kit.step.again) * problem.state_bytes + self.states.bar_bytes + size_of(self.p_bars)
+            total += (1 + kit.step.again) * sizes.kept_bytes
             total += max(self.terminal_bytes[0], len(problem.observe_at) * sizes.seen_bytes)
             exact = exact and self.terminal_bytes[1]
-        return Working(total, exact, self.states.row_bytes)
+        return Working(total, exact, self.states.row_bytes + sizes.kept_bytes)

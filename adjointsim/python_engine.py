@@ -25,8 +25,10 @@ class PythonExecutor(Executor):
     reverse_states: ClassVar[int] = 7
     reverse_parameters: ClassVar[int] = 3
 
-    def __init__(self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> None:
-        super().__init__(problem, y0, p, slots, one_run)
+    def __init__(
+        self, problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False, keeps: bool = False
+    ) -> None:
+        super().__init__(problem, y0, p, slots, one_run, keeps)
         self._local = problem.step.local(problem.y_spec, problem.p_spec, problem.y_shapes, problem.p_shapes)
         self._costs = Costs(problem, p)
         self.observation_spec = self._costs.observation_spec

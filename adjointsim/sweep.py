@@ -56,10 +56,12 @@ def executor_class(step: Step) -> type[Executor]:
     return CompiledExecutor
 
 
-def make_executor(problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False) -> Executor:
+def make_executor(
+    problem: Problem, y0: Leaves, p: Leaves, slots: int, one_run: bool = False, keeps: bool = False
+) -> Executor:
     """The executor for this problem.  MemoryError, with advice, if the slots cannot be had."""
     try:
-        return executor_class(problem.step)(problem, y0, p, slots, one_run)
+        return executor_class(problem.step)(problem, y0, p, slots, one_run, keeps)
     except MemoryError as error:
         error.add_note(f"adjointsim: {slots} stored states of {problem.state_bytes} bytes; name less by memory= or checkpoints=")
         raise

@@ -17,11 +17,13 @@ class Buffers:
         self.w, self.m = writer, writer.m
 
     # ----------------------------------------------------------------------------------------------------- the way there
-    def step(self, depth: int, n: str, state: Sequence[str], into: Sequence[str]) -> None:
-        """Run the step: array leaves that it computes into ``into``, numbers into the variables b."""
+    def step(self, depth: int, state: Sequence[str], into: Sequence[str], row: str, numbers: str = "b") -> None:
+        """Run step n: array leaves that it computes into ``into``, numbers into variables, what it keeps into a ``row``."""
         w, m = self.w, self.m
-        numbers = [f"b_{k}" for k in w.arrays(m.written, scalar=True)]
-        w.call(depth, "step", [n, *state, *w.p(), *(into[k] for k in w.arrays(m.written))], numbers)
+        found = [f"{numbers}_{k}" for k in w.arrays(m.written, scalar=True)]
+        w.call(depth, "step", ["n", *state, *w.p(), *(into[k] for k in w.arrays(m.written)), *w.kept(row)], found)
+        if m.kept:
+            w.put(depth, f"keeps[{row}] = n")
 
     def next_numbers(self, depth: int) -> None:
         """The numbers of the next state, which become the current ones."""
@@ -69,7 +71,7 @@ class Buffers:
                 w.put(depth, f"zero_{m.y[k].rank}({self.before(k)})")
         given = [f"ba_{k}" for k in m.written if not m.y[k].inert]
         nexts = [f"s_{k}[up]" for k in m.nexts]
-        args = ["n", *state, *w.p(), *nexts, *given, *(self.before(k) for k in arrays), *w.p_bars()]
+        args = ["n", *state, *w.p(), *nexts, *w.kept("j"), *given, *(self.before(k) for k in arrays), *w.p_bars()]
         w.call(depth, "step_vjp", args, [f"x_{k}" for k in w.arrays(m.floats, scalar=True)])
 
     def retreat(self, depth: int) -> None:
@@ -94,6 +96,10 @@ class Buffers:
         w, m = self.w, self.m
         for k, leaf in enumerate(m.y):
             w.put(depth, f"s_{k} = S[{k}]\na_{k} = A[{k}]{'[0]' * leaf.scalar}")
+        for k in range(m.kept):
+            w.put(depth, f"r_{k} = S[{len(m.y) + k}]")
+        if m.kept:
+            w.put(depth, f"keeps = S[{len(m.y) + m.kept}]")
         for j, k in enumerate(m.spares):
             w.put(depth, f"b_{k} = B[{j}]{'[0]' * m.y[k].scalar}")
         self._again(depth, "moved", "a", "b", back=False)

@@ -70,6 +70,7 @@ class _Driver:
         self.w = Writer(summary, verbs)
         self.buffers = Buffers(self.w)
         self.m, self.verbs, self.reverse, self.calls = summary.step, verbs, reverse, summary.calls
+        self.again = self.m.again
         self.seen_floats = [k for k, leaf in enumerate(summary.observed) if not leaf.inert]
         self.put = self.w.put
 
@@ -96,7 +97,7 @@ class _Driver:
         self.put(1, f"moved = ctl[{MOVED}]\nmoved_bars = ctl[{MOVED_BARS}]")
         self.buffers.unpack(1, self.reverse)
         self.put(1, "spare = s_0.shape[0] - 1")
-        if self.m.nexts and self.reverse:
+        if self.again and self.reverse:
             self.put(1, f"last = spare\nspare -= 1\nkept = ctl[{KEPT}]")
         for k, leaf in enumerate(self.m.p):
             self.put(1, f"p_{k} = P[{k}]{'[0]' * leaf.scalar}")
@@ -112,7 +113,7 @@ class _Driver:
         self.put(1, f"ctl[{REVERSED}] = 0")
 
     def _pack(self) -> None:
-        if self.m.nexts and self.reverse:
+        if self.again and self.reverse:
             self.put(1, f"ctl[{KEPT}] = kept")
         self.buffers.pack(1, self.reverse)
         self.put(1, f"ctl[{MOVED}] = moved\nctl[{MOVED_BARS}] = moved_bars\nctl[{ROW}] = row\nctl[{N}] = n")
@@ -190,9 +191,11 @@ class _Driver:
         self.put(3, f"if kind == {TURN_ACTION}:")
         for one, other, now in zip(w.y("t"), a, w.y("s", "slot"), strict=True):
             self.put(4, f"{one} = {other}\nif slot >= 0:\n    {other} = {now}")
+        if self.m.kept:
+            self.put(3, f"home = slot if kind == {TURN_ACTION} and slot >= 0 else spare")
         self.put(3, "if n < 0:\n    n = lo\nend = min(hi, n + max(left, 1))\nwhile n < end:")
         self.visit(4, a)
-        self.buffers.step(4, "n", a, w.y("b"))
+        self.buffers.step(4, a, w.y("b"), "home")
         self.buffers.copied(4)
         self._until(4, f"kind == {ADVANCE} and ", self.buffers.next("a", "b"))
         self.put(4, f"if kind == {ADVANCE}:\n    moved += 1")
@@ -233,7 +236,7 @@ class _Driver:
         w.copies(4, w.y("s", "slot"), w.y("a"))
         self.put(3, "end = min(hi - 1, n + max(left, 1))\nj = slot + n - lo\nwhile n < end:")
         self.visit(4, state)
-        self.buffers.step(4, "n", state, w.y("s", "j + 1"))
+        self.buffers.step(4, state, w.y("s", "j + 1"), "j")
         sources = m.sources(scalar=False)
         for k in (k for k in sources if k not in m.followers):
             w.copy(4, k, f"s_{k}[j + 1]", f"s_{sources[k]}[j]")
@@ -287,18 +290,24 @@ class _Driver:
 
     def _read(self) -> list[int]:
         """The leaves of a state that some VJP reads, and all that it takes to have those of the next state."""
-        verbs = ("step_vjp", "running_vjp", "observe_vjp", *["step"] * bool(self.m.nexts))
+        verbs = ("step_vjp", "running_vjp", "observe_vjp", *["step"] * self.again)
         read = {*self.m.nexts, *(k for v in verbs if v in self.verbs for k in self.calls[v].reads)}
         return [k for k in range(len(self.m.y)) if k in read]
 
     def _have_next(self, depth: int, state: list[str]) -> None:
         """Let ``up`` be the row with what the VJP needs of the next state: that above, or the last one.  Only where a way back is
-        taken up again is it not there yet."""
-        w, m = self.w, self.m
-        self.put(depth, "up = j + 1\nif n + 1 == hi:\n    up = last\n    if kept != hi:")
-        into = [f"s_{k}[last]" for k in w.arrays(m.written)]
-        w.call(depth + 2, "step", ["n", *state, *w.p(), *into], [f"d_{k}" for k in w.arrays(m.written, scalar=True)])
-        self.put(depth + 2, "kept = hi")
+        taken up again is it not there yet.  Nor may be what the step keeps: where its state was stored and it was not run."""
+        if self.m.kept:
+            self._run_again(depth, "keeps[j] != n", "n + 1", state)
+        if self.m.nexts:
+            self.put(depth, "up = j + 1\nif n + 1 == hi:\n    up = last")
+            self._run_again(depth + 1, "kept != hi", "hi", state)
+
+    def _run_again(self, depth: int, when: str, up: str, state: list[str]) -> None:
+        """Run step n from its slot; the last row then has what VJPs need of state ``up``."""
+        self.put(depth, f"if {when}:")
+        self.buffers.step(depth + 1, state, self.w.y("s", "last"), "j", "d")
+        self.put(depth + 1, f"kept = {up}")
 
     def _reverse_steps(self, depth: int) -> None:
         state = self.w.y("s", "j")
@@ -309,7 +318,7 @@ class _Driver:
         if staged:
             self.put(depth + 1, "if stage == 0:")
             inner += 1
-        if self.m.nexts:
+        if self.again:
             self._have_next(inner, state)
         self.buffers.reverse_step(inner, state)
         self.buffers.retreat(inner)

@@ -1,7 +1,7 @@
 """Kernels: the functions of a derived module, each an IR function with a fixed order of parameters.
 
-    primal   counters, leaves, captures                                            -> result leaves (written)
-    vjp      counters, leaves, captures, nexts, result_bars (used up), leaf_bars (+=, or = if ``covered``), arenas
+    primal   counters, leaves, captures                                            -> result leaves, kept (written)
+    vjp      counters, leaves, captures, nexts, kept, result_bars (used up), leaf_bars (+=, or = if ``covered``), arenas
     both     counters, leaves, captures, result leaves (written), result_bars (used up), leaf_bars (+=), arenas
 
 ``leaf_bars`` are those of the active leaves only; an inactive leaf costs nothing.  Result leaves that are ``handed`` on by
@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from .carried import carried
+from .chains import shorter_chains
 from .covering import filled, written_first
 from .deadcode import remove_dead, remove_dead_stores
 from .entry import Entry
@@ -38,6 +39,7 @@ from .ir import (
     bases_of,
     free_vars,
     is_float,
+    substitute,
     walk,
     written_by,
 )  # fmt: skip
@@ -56,7 +58,7 @@ from .setting import set_instead
 from .split import Calls
 from .tangent import Tangent, Tangents
 
-__all__ = ["Kernel", "primal_kernel", "tangent_kernel", "tangents_of", "vjp_kernel"]
+__all__ = ["Kernel", "prepared", "primal_kernel", "tangent_kernel", "tangents_of", "unstored", "vjp_kernel"]
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,16 @@ class Kernel:
     covered: frozenset[Base] = frozenset()  # leaf bars that it writes everywhere, whatever they hold before
 
 
-def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) -> Kernel:
-    """The primal, writing its result leaves, but for those at the places ``handed``."""
+def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = (), kept: Collection[Base] = ()) -> Kernel:
+    """The primal, writing its result leaves, but for those at the places ``handed``; and after them arrays of its own that
+    its caller ``kept`` memory for."""
     results = tuple(None if k in handed else b for k, (_, b) in enumerate(entry.results))
-    written = [b for b in results if b is not None]
-    body = remove_dead(prepared(entry, level), written)
+    rows = {b: replace(b, role="result") for b in kept}
+    written = [*(b for b in results if b is not None), *rows.values()]
+    body = prepared(entry, level)
+    if rows:
+        body = substitute(body, lambda a: a, lambda b: rows.get(b, b))
+    body = remove_dead(body, written)
     if level:
         body, _ = split_loops(body, entry.names, entry.fn.name, owner=True)
     body = each_to_loops(body, entry.names)
@@ -90,7 +97,7 @@ def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = ()) ->
     params = tuple(p for p in entry.fn.params if p in written or not isinstance(p, Base) or p.role != "result")
     calls = Calls(entry, level)
     return Kernel(
-        Fn(entry.fn.name, params, body),
+        Fn(entry.fn.name, (*params, *rows.values()), body),
         tuple(b for _, b in entry.leaves),
         tuple(c.base for c in entry.captures),
         results,
@@ -175,7 +182,7 @@ def vjp_kernel(
         body = mark_indices(promote(body, entry.names), set(entry.counters))
         unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]
         body, covered = written_first(filled(body, entry.names), unset, entry.names)
-        body = carried(body, entry.names)
+        body = shorter_chains(carried(body, entry.names), entry.names)
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
@@ -197,14 +204,14 @@ def _without_results(adj: Adjoint, results: Collection[Base]) -> tuple[Block, tu
     had = [b for b in results if b.rank and b in read and b not in written and b not in others]
     while True:
         kept = {b for b in (*read, *adj.arenas) if b not in had}
-        record = remove_dead(_unstored(adj.record, had), kept, free_vars(adj.reverse))
+        record = remove_dead(unstored(adj.record, had), kept, free_vars(adj.reverse))
         still = {s.base for s in walk(record) if isinstance(s, Load)}
         if still.isdisjoint(had):
             return record, tuple(had)
         had = [b for b in had if b not in still]
 
 
-def _unstored(block: Block, bases: Collection[Base]) -> Block:
+def unstored(block: Block, bases: Collection[Base]) -> Block:
     """A block without what makes some arrays and writes to them."""
     out: list[Stmt] = []
     for s in block:
@@ -213,9 +220,9 @@ def _unstored(block: Block, bases: Collection[Base]) -> Block:
         if isinstance(s, Each):
             s = replace(s, stores=tuple(x for x in s.stores if x.base not in bases))
         elif isinstance(s, If):
-            s = replace(s, then=_unstored(s.then, bases), orelse=_unstored(s.orelse, bases))
+            s = replace(s, then=unstored(s.then, bases), orelse=unstored(s.orelse, bases))
         elif isinstance(s, (For, While)):
-            s = replace(s, body=_unstored(s.body, bases))
+            s = replace(s, body=unstored(s.body, bases))
         out.append(s)
     return tuple(out)
 

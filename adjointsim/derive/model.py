@@ -16,10 +16,12 @@ from .doubled import Doubled, doubled, padded
 from .driver import driver_text
 from .entry import Entry, lower_entry, outside_of
 from .ir import Base, is_float
+from .keeping import given_kept, kept_arrays, kept_memory
 from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .native import STUBS
 from .outside import Outside
+from .scratch import Scratch
 from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
 from .stored import stored
 from .summary import Leaf, Route, StepSummary, SweepSummary, bar_modes, calling, routes_of
@@ -38,6 +40,7 @@ class Model:
 
     kernels: dict[str, Compiled]
     summary: SweepSummary
+    kept: Scratch | None = None  # the arrays that the step keeps for its VJP
 
     def texts(self) -> list[str]:
         """The kernels' parts of the module, under the names that the driver calls them by."""
@@ -116,12 +119,13 @@ class CompiledModel:
         spec = self.entries[verb].result_spec
         return [isinstance(leaf, ScalarSpec) and verb != "observe" for leaf in leaves_of(spec)]
 
-    def _model(self, reverse: bool) -> Model:
+    def _model(self, reverse: bool, keeping: bool = False) -> Model:
         structures = [[(path, repr(leaf)) for path, leaf in leaf_specs(spec, "")] for spec in (self.y_spec, self.p_spec)]
         request = [[*self.entries], structures, sorted(self.active), self.second, reverse, *["threads"] * self.threads]
-        return stored([*self.entries.values()], request, lambda: self._derived(reverse))
+        request += ["keeping"] * keeping
+        return stored([*self.entries.values()], request, lambda: self._derived(reverse, keeping))
 
-    def _derived(self, reverse: bool) -> Model:
+    def _derived(self, reverse: bool, keeping: bool) -> Model:
         made: dict[str, tuple[Compiled, Kernel]] = {}  # and each kernel before numbers go by value
         bars: tuple[str | None, ...] = ()
         nexts: tuple[int, ...] = ()
@@ -131,8 +135,9 @@ class CompiledModel:
         step = StepSummary(y_leaves, p_leaves, self._active_p(), self._routes(routes))
         y_paths = [path for path, _ in self.entries["step"].leaves if _argument(path) == "y"]
         fresh = [path for k, path in enumerate(y_paths) if k not in step.heirs and not y_leaves[k].scalar]
-        for verb, entry in self.entries.items():
-            entry = entry.anew()  # its own names: the text must not depend on what was derived before
+        rows: Scratch | None = None
+        for verb, first in self.entries.items():
+            entry = first.anew()  # its own names: the text must not depend on what was derived before
             own = handed if verb == "step" else ()
             made[verb] = self._compiled(verb, entry, self._carrying(verb, entry, primal_kernel(entry, handed=own)))
             if reverse and verb != "until":
@@ -140,15 +145,26 @@ class CompiledModel:
                 fresh_bars = fresh if verb == "step" else ()  # of leaves whose cotangents are nobody else's
                 # (tangents would need those of the next state, too)
                 found = vjp_kernel(entry, active, handed=own, fresh=fresh_bars, nexts=verb == "step" and not self.second)
+                if verb == "step" and not self.second:
+                    rows = kept_memory(first, kept_arrays(entry, found))
+                if verb == "step" and keeping:
+                    assert rows is not None
+                    again = first.anew()
+                    primal = primal_kernel(again, handed=own, kept=rows.bases)
+                    made[verb] = self._compiled(verb, again, self._carrying(verb, again, primal))
+                    found = given_kept(found, rows.bases)
                 kernel = self._carrying(verb, entry, found)
                 made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel)
                 if verb == "step":
                     nexts = tuple(k for k, (_, b) in enumerate(entry.results) if b in found.nexts)
                     y = self._leaves("step", "y")
                     bars = bar_modes(kernel.kernel, (*y, *(dot for b in y if b in kernel.dots for dot in kernel.dots[b])))
-        step = replace(step, bars=bars, nexts=nexts)
+        keepable = rows is not None and bool(rows.bases)
+        kept = len(rows.bases) if rows is not None and keeping else 0
+        step = replace(step, bars=bars, nexts=nexts, kept=kept, keepable=keepable)
         calls = {verb: calling(*pair) for verb, pair in made.items()}
-        return Model({verb: compiled for verb, (compiled, _) in made.items()}, SweepSummary(step, calls, self._observed()))
+        summary = SweepSummary(step, calls, self._observed())
+        return Model({verb: compiled for verb, (compiled, _) in made.items()}, summary, rows if kept else None)
 
     def _carrying(self, verb: str, entry: Entry, kernel: Kernel) -> Doubled:
         """The kernel with the tangents that it carries."""
@@ -225,9 +241,14 @@ class CompiledModel:
     def full(self) -> Model:
         return self._model(True)
 
-    def text(self, reverse: bool) -> str:
+    @cached_property
+    def keeping(self) -> Model:
+        """The same as the full one, but that the step keeps arrays for its VJP; there must be such."""
+        return self._model(True, True)
+
+    def text(self, reverse: bool, keeping: bool = False) -> str:
         """The whole generated module: kernels and driver."""
-        model = self.full if reverse else self.forward
+        model = self.keeping if keeping else self.full if reverse else self.forward
         return "\n\n".join([STUBS, *model.texts(), driver_text(model.summary, "sweep", reverse)])
 
     def stale(self) -> bool:
@@ -247,6 +268,11 @@ class CompiledModel:
     def sweep(self) -> Any:
         """The compiled driver."""
         return load_module(self.text(True)).sweep
+
+    @cached_property
+    def keeping_sweep(self) -> Any:
+        """The compiled driver of :attr:`keeping`."""
+        return load_module(self.text(True, True)).sweep
 
 
 def _argument(path: str) -> str:

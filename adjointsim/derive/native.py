@@ -79,7 +79,8 @@ class Program:
 
     def __init__(self, fn: Fn, params: Sequence[Var | Base], key: str, bare: bool) -> None:
         self.fn, self.params, self.key, self.bare = fn, tuple(params), key, bare
-        _programs[key] = self
+        first = _programs.setdefault(key, self)
+        self._first = None if first is self else first  # the known one, which is to live as long as any that is the same
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Program, (self.fn, self.params, self.key, self.bare)

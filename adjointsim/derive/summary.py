@@ -101,6 +101,9 @@ class StepSummary:
     ``bars`` say of each leaf of y what the VJP kernel does to the memory of its cotangent: "none" if it does not touch it,
     "add" if it adds to what is there, "set" if it writes all of it; None for an inert leaf.
     A cotangent that is handed over must be added to.  ``nexts`` are the leaves of y_{n+1} that it is given, arrays.
+
+    ``kept`` counts the arrays that the primal writes beside the state and the VJP reads there; ``keepable`` says whether there
+    could be such.
     """
 
     y: tuple[Leaf, ...]
@@ -109,9 +112,16 @@ class StepSummary:
     routes: tuple[Route, ...]
     bars: tuple[str | None, ...] = ()
     nexts: tuple[int, ...] = ()
+    kept: int = 0
+    keepable: bool = False
 
     def __post_init__(self) -> None:
         assert not any(bar == "set" and k in self.heirs for k, bar in enumerate(self.bars))
+
+    @property
+    def again(self) -> bool:
+        """Whether a step may be run again for its VJP: it needs what the step made, which may not be there."""
+        return bool(self.nexts or self.kept)
 
     @cached_property
     def floats(self) -> list[int]:

@@ -42,6 +42,7 @@ class Writer:
     p_k pb_k       parameters and their cotangents
     o_k ob_k og_k  observations, their cotangents as given, the cotangent of one of them
     d_k            numbers of a next state that nobody asks for
+    r_k keeps      rows of arrays that steps keep for their VJPs, and whose step's they are
     t_k z_k        y_{N-1} (at the turn: what was the current state before it), y_N
     """
 
@@ -56,6 +57,10 @@ class Writer:
     def y(self, where: str, row: str | None = None) -> list[str]:
         """The leaves of a state: variables or buffers, or slots at a row."""
         return [f"{where}_{k}" if row is None else f"{where}_{k}[{row}]" for k in range(len(self.m.y))]
+
+    def kept(self, row: str) -> list[str]:
+        """What a step keeps for its VJP."""
+        return [f"r_{k}[{row}]" for k in range(self.m.kept)]
 
     def p(self) -> list[str]:
         return [f"p_{k}" for k in range(len(self.m.p))]

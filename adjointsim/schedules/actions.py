@@ -109,6 +109,7 @@ class Schedule(ABC):
     n_steps: int
     slots: int
     disk_slots: int = 0
+    keeps: bool = False  #: whether slots also hold what steps compute on their way, if they have use for it on the way back
 
     @property
     @abstractmethod

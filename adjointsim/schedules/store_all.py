@@ -19,6 +19,7 @@ class StoreAll(Schedule):
 
     n_steps: int
     slots: int = field(init=False)
+    keeps: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         n_steps = checked_steps(self.n_steps)

@@ -26,7 +26,8 @@ _SHARES = (1.0, 0.25, 0.0)  # of what the disk takes, which the steps may hide: 
 class Sizes:
     """What is stored and where it may be: ``memory`` None is as much as needed, ``disk`` None is no disk.
 
-    ``row_bytes`` is what each state takes where all are stored in one run, by default as much as any other.
+    ``row_bytes`` is what each state takes where all are stored in one run, by default as much as any other; ``kept`` are the
+    same and the working bytes if steps then keep what they could.
     """
 
     n_steps: int
@@ -35,6 +36,7 @@ class Sizes:
     memory: int | None = None
     disk: int | None = None
     row_bytes: int | None = None
+    kept: tuple[int, int] | None = None
 
     @property
     def slots(self) -> int:
@@ -58,12 +60,21 @@ class Sizes:
         return max(self.n_steps, 1) * (self.row_bytes if alone else self.state_bytes) + self.working_bytes  # type: ignore[operator]
 
     @property
+    def keeps(self) -> bool:
+        """Whether every state fits with what steps could keep beside it."""
+        if self.kept is None or self.disk is not None:
+            return False
+        row, working = self.kept
+        return self.memory is None or max(self.n_steps, 1) * row + working <= self.memory
+
+    @property
     def disk_slots(self) -> int:
         """The states that fit on the disk; one more, y_0, is there if a run goes on."""
         return max(self.disk // self.state_bytes - 1, 0) if self.disk is not None and self.state_bytes else 0
 
     def seconds(self, schedule: Schedule, times: Times) -> float:
-        return predicted_seconds(schedule, slot_bytes(schedule, self.state_bytes, self.row_bytes), self.working_bytes, times)
+        row, working = self.kept if schedule.keeps and self.kept is not None else (self.row_bytes, self.working_bytes)
+        return predicted_seconds(schedule, slot_bytes(schedule, self.state_bytes, row), working, times)
 
 
 def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Schedule]:
@@ -75,7 +86,7 @@ def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Sch
     n, count = sizes.n_steps, sizes.disk_slots
     if count and n >= 2:
         return [StoreAllDisk(n, count)] if slots >= n else _two_tiers(sizes, slots, min(count, max(2**62 // n, 1)), times)
-    found: list[Schedule] = [StoreAll(n) if slots >= n else Binomial(n, slots)]
+    found: list[Schedule] = [StoreAll(n, sizes.keeps) if slots >= n else Binomial(n, slots)]
     return found if times is None else [*found, *_in_cache(sizes, slots, times)]
 
 
@@ -136,6 +147,7 @@ def choose(
     disk: int | None = None,
     times: Times | None = None,
     row_bytes: int | None = None,
+    kept: tuple[int, int] | None = None,
 ) -> Schedule:
     """The schedule for what the user named: a schedule, a number of slots, a budget in bytes, or nothing (store all).
 
@@ -150,7 +162,7 @@ def choose(
         if schedule.disk_slots and disk is None:
             raise ArgumentError(f"Got a schedule with {schedule.disk_slots} slots on a disk, but no directory=")
         return schedule
-    return _chosen(Sizes(n_steps, state_bytes, working_bytes, memory, disk, row_bytes), checkpoints, times)
+    return _chosen(Sizes(n_steps, state_bytes, working_bytes, memory, disk, row_bytes, kept), checkpoints, times)
 
 
 @lru_cache(maxsize=16, typed=True)

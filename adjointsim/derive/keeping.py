@@ -1,0 +1,154 @@
+"""Recurrences that the way back need not run again: arrays that a step makes on its way are kept beside the state it starts from.
+
+The adjoint of a step begins with the step itself.  Most of that is arithmetic that overlaps; but in
+
+    for i: w = 1 / (b[i] - a[i] * c[i - 1]);  c[i] = a[i] * w
+
+each division waits for the one before, which takes longer than all the way back.  Where all states are stored there may be
+room for ``c``, too: the primal writes it into rows of its driver's, and the adjoint, without the loop, reads it there.
+
+The bits of a gradient do not depend on whether arrays are kept: what is left of the adjoint is statement by statement what it
+was, and an array is kept only if all that it is made of is exact arithmetic, in an order that the step says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+
+from .analysis import EXACT
+from .deadcode import remove_dead
+from .entry import Entry
+from .ir import (
+    READ_ONLY,
+    Alloc,
+    Base,
+    Block,
+    Call,
+    Each,
+    Fn,
+    For,
+    Foreign,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    While,
+    bases_of,
+    is_float,
+    substitute,
+    walk,
+)  # fmt: skip
+from .kernel import Kernel, prepared, unstored
+from .outline import reachable
+from .scratch import Scratch, scratch_of
+
+__all__ = ["given_kept", "kept_arrays", "kept_memory"]
+
+_WAITING = frozenset(["div", "sqrt"])  # what takes some fifteen cycles, where the next one waits for it
+
+
+def kept_arrays(entry: Entry, kernel: Kernel) -> tuple[Base, ...]:
+    """The arrays that spare the adjoint ``kernel`` of a step all recurrences of divisions that it can be spared; no others."""
+    before = _recurrences(kernel.fn.body)
+    if not before:
+        return ()
+    made = {s.base for s in entry.fn.body if isinstance(s, Alloc)}
+    own = [s.base for s in kernel.fn.body if isinstance(s, Alloc) and s.base in made and s.base.role == "local"]
+    known = set(kept_memory(entry, own).bases)
+    found = _readable(kernel, [b for b in own if b in known])
+    least = _recurrences(_without(kernel, found))
+    if least == before:
+        return ()
+    for b in tuple(found):
+        fewer = _readable(kernel, [x for x in found if x != b])
+        if _recurrences(_without(kernel, fewer)) == least:
+            found = fewer
+    return tuple(found) if _exact(remove_dead(prepared(entry, 1), found)) else ()
+
+
+def kept_memory(entry: Entry, kept: Collection[Base]) -> Scratch:
+    """How long these arrays are; those whose lengths do not follow from the shapes of the inputs alone are left out."""
+    allocs = [s for s in entry.fn.body if isinstance(s, Alloc) and s.base in kept]
+    body = (*(s for s in entry.fn.body if not isinstance(s, (Alloc, For, While))), *allocs)
+    helpers = [x.fn for x in (*entry.opaques, *entry.helpers)]
+    return scratch_of(Fn(entry.fn.name, tuple(p for p in entry.fn.params if p not in kept), body), (), helpers)
+
+
+def given_kept(kernel: Kernel, kept: Collection[Base]) -> Kernel:
+    """The adjoint that is given these arrays, after what it is given of the next state."""
+    rows = {b: replace(b, role="result") for b in kept}
+    body = substitute(_without(kernel, kept), lambda a: a, lambda b: rows.get(b, b))
+    first = len(kernel.fn.params) - len(kernel.arenas) - sum(b is not None for b in (*kernel.result_bars, *kernel.leaf_bars))
+    params = (*kernel.fn.params[:first], *rows.values(), *kernel.fn.params[first:])
+    functions = tuple(reachable(body, kernel.functions))
+    return replace(kernel, fn=replace(kernel.fn, params=params, body=body), functions=functions)
+
+
+def _without(kernel: Kernel, kept: Collection[Base]) -> Block:
+    """What is left of a kernel that does not make these arrays."""
+    seen = [p for p in kernel.fn.params if isinstance(p, Base) and p.role not in READ_ONLY]
+    return remove_dead(unstored(kernel.fn.body, kept), seen, kernel.fn.results)
+
+
+def _readable(kernel: Kernel, arrays: Iterable[Base]) -> list[Base]:
+    """Those that a kernel which does not make them only reads, and not before the last of what it leaves out."""
+    found = list(arrays)
+    while True:
+        last = {b: k for k, s in enumerate(kernel.fn.body) for x in walk((s,)) if isinstance(x, Store) for b in (x.base,)}
+        place: dict[int, int] = {}
+        for k, s in enumerate(kernel.fn.body):
+            for x in walk((s,)):
+                place.setdefault(id(x), k)
+        left = [s for s in walk(_without(kernel, found)) if any(b in found for b in bases_of(s))]
+        bad = {b for s in left for b in bases_of(s) if not isinstance(s, Load) or place.get(id(s), -1) <= last.get(b, -1)}
+        used = {b for s in left for b in bases_of(s)}
+        good = [b for b in found if b in used and b not in bad]
+        if good == found:
+            return found
+        found = good
+
+
+def _recurrences(block: Block) -> int:
+    """How many loops have divisions or square roots that wait for an iteration before."""
+    return sum(isinstance(s, For) and _waits(s) for s in walk(block))
+
+
+def _waits(loop: For) -> bool:
+    """Whether a division rests on what the loop carries, or reads where it writes."""
+    written = {s.base for s in walk(loop.body) if isinstance(s, Store)}
+    late: set[Var] = {v for v, _ in loop.carries if is_float(v.dt)}
+    size = -1
+    while size != len(late):
+        size = len(late)
+        for s in _straight(loop.body):
+            if isinstance(s, Load) and s.base in written:
+                late.add(s.var)
+            elif isinstance(s, Let) and any(a in late for a in s.args) and is_float(s.var.dt):
+                late.add(s.var)
+                if s.op in _WAITING:
+                    return True
+            elif isinstance(s, If):
+                late.update(v for v, *values in s.phis if any(a in late for a in values))
+    return False
+
+
+def _straight(block: Block) -> Iterator[Stmt]:
+    """The statements of a block outside of loops in it, in which iterations may overlap."""
+    for s in block:
+        yield s
+        if isinstance(s, If):
+            yield from _straight(s.then)
+            yield from _straight(s.orelse)
+
+
+def _exact(block: Block) -> bool:
+    """Whether a block gives the same bits wherever it is compiled."""
+    for s in walk(block):
+        if isinstance(s, (Call, Foreign)) or (isinstance(s, Each) and s.sums) or (isinstance(s, Store) and s.free):
+            return False
+        if isinstance(s, Let) and s.op not in EXACT and any(is_float(a.dt) for a in (s.var, *s.args)):
+            return False
+    return True
