@@ -44,7 +44,7 @@ from .ir import (
     substitute,
     walk,
 )  # fmt: skip
-from .loops import nest
+from .loops import interchanged, nest
 from .productnests import products
 from .promote import if_run
 from .rows import by_rows, has_rows
@@ -149,12 +149,11 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
     whole = not separable or (passes < 2 and not s.sums)
     if whole or (passes > 2 and slow(s.body)):
         return [*(_rows(s, parts) if len(s.axes) > 1 and not s.sums else nest(s, names)), *after]
-    out: list[Stmt] = []
-    for base in list(adds):
-        gathered = gather(s, adds[base], names)
-        if gathered is not None:
-            out += gathered
-            del adds[base]
+    s = interchanged(s)
+    out, gathered, rows = gather(s, adds, names)
+    for base, stmts in gathered.items():
+        out += stmts
+        del adds[base]
     if len(s.axes) > 1:
         rest = tuple(st for st in s.stores if st.mode != "add" or st.base in adds)
         return [*out, *(_rows(part(s, rest, names, s.sums), parts) if rest or s.sums else ())]

@@ -173,7 +173,7 @@ def vjp_kernel(
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))), entry.names)
         body, functions = split_loops(body, entry.names, name, owner=True)
         body = mark_indices(promote(body, entry.names), set(entry.counters))
-        unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]
+        unset = {adj.shadows[b]: b for path, b in entry.leaves if path in fresh and b in chosen}
         body, covered = written_first(filled(body, entry.names), unset, entry.names)
         body = carried(body, entry.names)
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
