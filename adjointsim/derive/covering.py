@@ -44,6 +44,8 @@ from .loops import nest
 
 __all__ = ["filled", "written_first"]
 
+_FEW = 4  # cells that are set one by one
+
 _Box = list[tuple[Atom, int, Atom]]  # for each axis of memory: where the loop begins, the shift from there, and how many cells
 
 
@@ -88,7 +90,9 @@ def _covered(
         return None
     assert isinstance(s, For)
     made = {x.var: x for x in block[:at] if isinstance(x, (Let, Dim))}
-    return [*block[start:at], *_outside(box, base, dims, made, names, s), _set(s, base, names), *block[at + 1 :]]
+    before, within = _outside(box, base, dims, made, names, s)
+    loop = _set(s, base, names)
+    return [*block[start:at], *before, replace(loop, body=(*within, *loop.body)), *block[at + 1 :]]
 
 
 def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -> _Box | None:
@@ -118,12 +122,12 @@ def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -
     return None if any(lo in inside or count in inside for lo, _, count in box) else box
 
 
-def _own(stmts: Sequence[Stmt], base: Base, var: Var) -> bool:
-    """Whether some statements touch memory only where its index along some axis is a variable."""
+def _own(stmts: Sequence[Stmt], base: Base, var: Var) -> set[int]:
+    """The axes of memory along which some statements touch it only where the index is a variable."""
     accesses = [x for x in walk(tuple(stmts)) if not isinstance(x, Dim) and base in bases_of(x)]
     if not all(isinstance(x, (Load, Store)) and x.wrap == "never" for x in accesses):
-        return False
-    return any(all(x.index[axis] == var for x in accesses) for axis in range(base.rank))  # type: ignore[union-attr]
+        return set()
+    return {axis for axis in range(base.rank) if all(x.index[axis] == var for x in accesses)}  # type: ignore[union-attr]
 
 
 def _shifted(a: Atom, made: Mapping[Var, Let]) -> tuple[Atom, int]:
@@ -157,9 +161,13 @@ def _set(s: For, base: Base, names: Names) -> For:
 
 def _outside(
     box: _Box, base: Base, dims: Sequence[Atom] | Base, made: Mapping[Var, Let | Dim], names: Names, s: For
-) -> list[Stmt]:
+) -> tuple[list[Stmt], list[Stmt]]:
     """Zeros in all cells that are not in the box: before and after it along the first axis, of the others those along the
-    second one, and so on."""
+    second one, and so on.
+
+    Those that are to be stored before a nest of loops; and where that is a loop over rows, the few beside the box of a row, for
+    the row's own iteration: one by one, for else each of these becomes a call of memset.
+    """
     b = Builder(names)
     b.line = s.line
     if isinstance(dims, Base):
@@ -169,6 +177,8 @@ def _outside(
     else:
         lengths = list(dims)
     out: list[Stmt] = []
+    within: list[Stmt] = []
+    rows = len(box) == 2 and 0 in _own(s.body, base, s.var)
     ranges = [(b.op("add", lo, const(shift, "i8")) if shift else lo, count) for lo, shift, count in box]
     for k, ((lo, count), length) in enumerate(zip(ranges, lengths, strict=True)):
         end = b.op("add", lo, b.op("max2", count, ZERO))
@@ -178,14 +188,21 @@ def _outside(
         most = _most(lo, count, length, made)
         if most is not None:  # said to the compiler, which else makes code for a long loop
             rest = b.op("min2", rest, const(most, "i8"))
-        for first, many in ((ZERO, b.op("min2", lo, length)), (end, rest)):
+        few = lo.value if isinstance(lo, Const) else None
+        for first, many, bound in ((ZERO, b.op("min2", lo, length), few), (end, rest, most)):
             if many == ZERO:
+                continue
+            if rows and k == 1 and bound is not None and 0 <= bound <= _FEW:  # type: ignore[operator]
+                for z in range(bound):  # type: ignore[arg-type]
+                    index = s.var, b.op("add", first, const(z, "i8"))
+                    store = Store(base, index, zero(base.dt), "set", "never", s.line, s.part)
+                    within.append(If(b.op("gt", many, const(z, "i8")), (store,), (), (), s.line, s.part))
                 continue
             pieces = [*ranges[:k], (first, many), *((ZERO, n) for n in lengths[k + 1 :])]
             axes = tuple((names.var("z", "i8"), start, n) for start, n in pieces)
             store = Store(base, tuple(v for v, _, _ in axes), zero(base.dt), "set", "never", s.line, s.part)
             out += nest(Each(axes, (), (store,), "any", (), s.line, s.part), names)
-    return [*b.stmts, *out]
+    return [*b.stmts, *out], within
 
 
 def _most(lo: Atom, count: Atom, length: Atom, made: Mapping[Var, Let | Dim]) -> int | None:

@@ -43,9 +43,11 @@ _FAR = 8  # a wider stencil has too much of an edge
 
 @dataclass(frozen=True)
 class Rows:
-    """The loop over rows of an Each of two axes that gathers: it skips so many rows, and ends ``count`` rows later."""
+    """The rows of an Each that are also those of its loops that gather: without the first ``skipped`` ones, and so many in all
+    that there are ``count``."""
 
     skipped: int
+    removed: int
     count: Atom
 
 
@@ -71,8 +73,8 @@ def part(s: Each, keep: Sequence[Store], names: Names, sums: Sums = ()) -> Each:
 def gather(
     s: Each, adds: Mapping[Base, Sequence[Store]], names: Names
 ) -> tuple[list[Stmt], dict[Base, list[Stmt]], Rows | None]:
-    """The additions of an Each, by the memory that they are to, as loops over the cells, where they are to several neighbours
-    of a cell; what these need is to run before.  All of them have the same rows, if they have rows, and the Each has them, too."""
+    """The additions of an Each, by the memory that they are to, as loops over the cells, where they are to several neighbours of
+    a cell; what these need is to run before.  All have the same rows, if they have rows, and the Each has them, too."""
     shifts = {base: found for base, group in adds.items() if (found := _shifts(s, group)) is not None}
     bounds = {base: [(min(c), max(c)) for c in zip(*found, strict=True)] for base, found in shifts.items()}
     rows = len(s.axes) == 2
@@ -89,7 +91,7 @@ def gather(
         out[base] = [_over_rows(inner, terms, own, b)] if rows else nest(inner, names)
         for term, shift in terms:
             out[base] += [x for piece in _outside(term, shift, own, b) for x in nest(piece, names)]
-    known = Rows(high, _all(s.axes[0][2], (low, high), b)) if bounds and common and low <= 0 <= high else None
+    known = Rows(high, high - low, _all(s.axes[0][2], (low, high), b)) if bounds and common and low <= 0 <= high else None
     return b.stmts, out, known
 
 

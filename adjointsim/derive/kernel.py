@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from .abreast import abreast
 from .carried import carried
 from .covering import filled, written_first
 from .deadcode import remove_dead, remove_dead_stores
@@ -175,7 +176,7 @@ def vjp_kernel(
         body = mark_indices(promote(body, entry.names), set(entry.counters))
         unset = {adj.shadows[b]: b for path, b in entry.leaves if path in fresh and b in chosen}
         body, covered = written_first(filled(body, entry.names), unset, entry.names)
-        body = carried(body, entry.names)
+        body = abreast(carried(body, entry.names))
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
