@@ -1,8 +1,9 @@
 """Scatter to gather: an Each that adds to several neighbours of a cell, as one that adds to a cell once.
 
 The reverse of a stencil adds to the cells i + c_1, i + c_2, .. of one shadow in the iteration i.  Cell j receives the
-contributions of the iterations j - c_k.  With low <= c_k <= high along an axis they all exist where j runs from first + high to
-first + count + low; what the iterations outside of that box add to other cells is run by itself, term by term (DERIVE 5).
+contributions of the iterations j - c_k, those that are multiplied by the same numbers summed before they are.  With
+low <= c_k <= high along an axis they all exist where j runs from first + high to first + count + low; what the iterations outside
+of that box add to other cells is run by itself, term by term (DERIVE 5).
 
 Of two axes it becomes a loop over rows of cells, with the ends of a row behind its middle, and the rows before and after these.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from .build import Builder, Names, const
 from .deadcode import remove_dead
@@ -37,6 +39,7 @@ __all__ = ["Rows", "fresh", "gather", "part"]
 
 Shift = tuple[int, ...]  # along each axis of the Each
 Bounds = Sequence[tuple[int, int]]  # of the shifts, along each axis
+Chain = tuple[Atom, ...]
 Sums = tuple[tuple[Var, Atom, tuple[Atom, ...]], ...]
 _FAR = 8  # a wider stencil has too much of an edge
 
@@ -151,22 +154,43 @@ def _inside(s: Each, group: Sequence[Store], shifts: Sequence[Shift], bounds: Bo
         (names.var(v.name, "i8"), b.op("add", lo, _number(bound[1])), _all(n, bound, b))
         for (v, lo, n), bound in zip(s.axes, bounds, strict=True)
     ]
+    scaled: dict[Chain, list[Atom]] = {}
     with b.block(loop=True) as body:
-        total: Atom | None = None
         for st, shift in zip(group, shifts, strict=True):
-            piece, own, new = fresh(remove_dead(s.body, (), (st.value,)), [v for v, _, _ in s.axes], names)
+            value, chain = _chain(st.value, s)
+            piece, own, new = fresh(remove_dead(s.body, (), (value,)), [v for v, _, _ in s.axes], names)
             at: dict[Atom, Atom] = {
                 v: b.op("sub", j, _number(c)) if c else j for v, (j, _, _), c in zip(own, axes, shift, strict=True)
             }
             body.extend(substitute(piece, lambda a, at=at: at.get(a, a)))  # type: ignore[misc]
-            value = new.get(st.value, st.value)
-            b.part = "linear"
-            total = value if total is None else b.op("add", total, value)
-            b.part = "primal"
+            scaled.setdefault(chain, []).append(new.get(value, value))
+        b.part = "linear"
+        total = reduce(lambda x, y: b.op("add", x, y), [_applied(chain, each, b) for chain, each in scaled.items()])
+        b.part = "primal"
         _, places = _shift(group[0].index, s)  # type: ignore[misc]
         index = tuple(axes[k][0] if isinstance(k, int) else k for k in places)
         store = replace(group[0], index=index, value=total)
     return replace(s, axes=tuple(axes), body=tuple(body), stores=(store,), sums=())
+
+
+def _chain(value: Atom, s: Each) -> tuple[Atom, Chain]:
+    """A cotangent as another one times factors that do not vary, the last one first."""
+    made = {x.var: x for x in s.body if isinstance(x, Let) and x.op == "mul" and x.part == "linear"}
+    inside = {v for x in walk(s.body) for v in defined(x)}.union(v for v, _, _ in s.axes)
+    chain: list[Atom] = []
+    while value in made:
+        one, factor = made[value].args  # type: ignore[index]
+        if factor in inside or {one.dt, factor.dt} != {value.dt}:
+            break
+        chain.append(factor)
+        value = one
+    return value, tuple(chain)
+
+
+def _applied(chain: Chain, values: Sequence[Atom], b: Builder) -> Atom:
+    """The sum of some values times factors: fewer products than by their order in the text."""
+    total = reduce(lambda x, y: b.op("add", x, y), values)
+    return reduce(lambda x, factor: b.op("mul", x, factor), reversed(chain), total)
 
 
 def _over_rows(inner: Each, terms: Sequence[tuple[Each, Shift]], bounds: Bounds, b: Builder) -> For:
