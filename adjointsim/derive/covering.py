@@ -11,10 +11,11 @@ which spares a pass over the memory, and an addition its load.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .build import Builder, Names, const, zero
+from .inequalities import CONSTANT, Form, plus, times
 from .ir import (
     ONE,
     ZERO,
@@ -28,10 +29,12 @@ from .ir import (
     For,
     If,
     Let,
+    Load,
     Stmt,
     Store,
     Var,
     While,
+    bases_of,
     defined,
     inner_defined,
     touches,
@@ -40,6 +43,8 @@ from .ir import (
 from .loops import nest
 
 __all__ = ["filled", "written_first"]
+
+_FEW = 4  # cells that are set one by one
 
 _Box = list[tuple[Atom, int, Atom]]  # for each axis of memory: where the loop begins, the shift from there, and how many cells
 
@@ -61,38 +66,49 @@ def filled(block: Block, names: Names) -> Block:
     return tuple(out)
 
 
-def written_first(body: Block, bars: Collection[Base], names: Names) -> tuple[Block, frozenset[Base]]:
-    """The body of a VJP kernel, and those of ``bars`` that it now writes everywhere before it reads them or adds to them."""
+def written_first(body: Block, bars: Mapping[Base, Base], names: Names) -> tuple[Block, frozenset[Base]]:
+    """The body of a VJP kernel, and those of ``bars`` that it now writes everywhere before it reads them or adds to them.
+    With each is an array of the same shape."""
     found: set[Base] = set()
-    for bar in bars:
-        covered = _covered(body, bar, 0, None, names)
+    for bar, like in bars.items():
+        covered = _covered(body, bar, 0, like, names)
         if covered is not None:
             body = tuple(covered)
             found.add(bar)
     return body, frozenset(found)
 
 
-def _covered(block: Sequence[Stmt], base: Base, start: int, dims: Sequence[Atom] | None, names: Names) -> list[Stmt] | None:
+def _covered(
+    block: Sequence[Stmt], base: Base, start: int, dims: Sequence[Atom] | Base, names: Names
+) -> list[Stmt] | None:
     """The statements from ``start`` on, with zeros around the nest of loops that first touches memory; None if what touches it
-    first is none.  ``dims`` are the memory's lengths."""
+    first is none.  ``dims`` are the memory's lengths, or other memory with the same ones."""
     at = next((k for k in range(start, len(block)) if touches(block[k], base)), None)
     s = None if at is None else block[at]
     box = _box(s, base, {}, s) if isinstance(s, For) else None
     if at is None or box is None:
         return None
     assert isinstance(s, For)
-    return [*block[start:at], *_outside(box, base, dims, names, s), _set(s, base, names), *block[at + 1 :]]
+    made = {x.var: x for x in block[:at] if isinstance(x, (Let, Dim))}
+    before, within = _outside(box, base, dims, made, names, s)
+    loop = _set(s, base, names)
+    return [*block[start:at], *before, replace(loop, body=(*within, *loop.body)), *block[at + 1 :]]
 
 
 def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -> _Box | None:
-    """The cells that a nest of loops stores or adds to, each once and nothing else to them; None if it does not just that."""
+    """The cells that a nest of loops stores or adds to, each once and before anything else touches them; None if it is not
+    known to do that.
+
+    What comes later in an iteration of the outermost loop touches nothing that belongs to another iteration: along some axis
+    the index is that loop's variable, there and in what comes first.
+    """
     if s.step != ONE or s.stop is not None:
         return None
     ranges = {**ranges, s.var: (s.lo, s.count)}
     touching = [x for x in s.body if touches(x, base)]
-    if len(touching) != 1:
+    if len(touching) != 1 and not (s is outer and touching and _own(touching, base, s.var)):
         return None
-    (x,) = touching
+    x = touching[0]
     if isinstance(x, For):
         return _box(x, base, ranges, outer)
     if not isinstance(x, Store) or x.wrap != "never":
@@ -106,6 +122,14 @@ def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -
     return None if any(lo in inside or count in inside for lo, _, count in box) else box
 
 
+def _own(stmts: Sequence[Stmt], base: Base, var: Var) -> set[int]:
+    """The axes of memory along which some statements touch it only where the index is a variable."""
+    accesses = [x for x in walk(tuple(stmts)) if not isinstance(x, Dim) and base in bases_of(x)]
+    if not all(isinstance(x, (Load, Store)) and x.wrap == "never" for x in accesses):
+        return set()
+    return {axis for axis in range(base.rank) if all(x.index[axis] == var for x in accesses)}  # type: ignore[union-attr]
+
+
 def _shifted(a: Atom, made: Mapping[Var, Let]) -> tuple[Atom, int]:
     """An index as another one and what is added to that."""
     let = made.get(a) if isinstance(a, Var) else None
@@ -116,10 +140,16 @@ def _shifted(a: Atom, made: Mapping[Var, Let]) -> tuple[Atom, int]:
 
 
 def _set(s: For, base: Base, names: Names) -> For:
-    """The nest with a store in place of an addition: of the sum with 0, so that the bits are the same (0 and -0 are not)."""
+    """The nest with a store in place of the first addition: of the sum with 0, so that the bits are the same (0 and -0 are
+    not)."""
     body: list[Stmt] = []
+    first = True
     for x in s.body:
-        if isinstance(x, For) and touches(x, base):
+        if not (first and touches(x, base)):
+            body.append(x)
+            continue
+        first = False
+        if isinstance(x, For):
             x = _set(x, base, names)
         elif isinstance(x, Store) and x.base == base and x.mode == "add":
             total = names.var(base.name, base.dt)
@@ -129,27 +159,69 @@ def _set(s: For, base: Base, names: Names) -> For:
     return replace(s, body=tuple(body))
 
 
-def _outside(box: _Box, base: Base, dims: Sequence[Atom] | None, names: Names, s: For) -> list[Stmt]:
+def _outside(
+    box: _Box, base: Base, dims: Sequence[Atom] | Base, made: Mapping[Var, Let | Dim], names: Names, s: For
+) -> tuple[list[Stmt], list[Stmt]]:
     """Zeros in all cells that are not in the box: before and after it along the first axis, of the others those along the
-    second one, and so on."""
+    second one, and so on.
+
+    Those that are to be stored before a nest of loops; and where that is a loop over rows, the few beside the box of a row, for
+    the row's own iteration: one by one, for else each of these becomes a call of memset.
+    """
     b = Builder(names)
     b.line = s.line
-    if dims is None:
+    if isinstance(dims, Base):
         lengths: list[Atom] = [names.var(f"{base.name}_n{axis}", "i8") for axis in range(base.rank)]
-        b.stmts.extend(Dim(v, base, axis, s.line) for axis, v in enumerate(lengths))  # type: ignore[arg-type]
+        b.stmts.extend(Dim(v, dims, axis, s.line) for axis, v in enumerate(lengths))  # type: ignore[arg-type]
+        made = {**made, **{x.var: x for x in b.stmts if isinstance(x, Dim)}}
     else:
         lengths = list(dims)
     out: list[Stmt] = []
+    within: list[Stmt] = []
+    rows = len(box) == 2 and 0 in _own(s.body, base, s.var)
     ranges = [(b.op("add", lo, const(shift, "i8")) if shift else lo, count) for lo, shift, count in box]
     for k, ((lo, count), length) in enumerate(zip(ranges, lengths, strict=True)):
         end = b.op("add", lo, b.op("max2", count, ZERO))
         if not isinstance(lo, Const) or lo.value < 0:  # type: ignore[operator]
             end = b.op("max2", end, ZERO)  # a loop that does not run may begin anywhere
-        for first, many in ((ZERO, b.op("min2", lo, length)), (end, b.op("max2", b.op("sub", length, end), ZERO))):
+        rest = b.op("max2", b.op("sub", length, end), ZERO)
+        most = _most(lo, count, length, made)
+        if most is not None:  # said to the compiler, which else makes code for a long loop
+            rest = b.op("min2", rest, const(most, "i8"))
+        few = lo.value if isinstance(lo, Const) else None
+        for first, many, bound in ((ZERO, b.op("min2", lo, length), few), (end, rest, most)):
             if many == ZERO:
+                continue
+            if rows and k == 1 and bound is not None and 0 <= bound <= _FEW:  # type: ignore[operator]
+                for z in range(bound):  # type: ignore[arg-type]
+                    index = s.var, b.op("add", first, const(z, "i8"))
+                    store = Store(base, index, zero(base.dt), "set", "never", s.line, s.part)
+                    within.append(If(b.op("gt", many, const(z, "i8")), (store,), (), (), s.line, s.part))
                 continue
             pieces = [*ranges[:k], (first, many), *((ZERO, n) for n in lengths[k + 1 :])]
             axes = tuple((names.var("z", "i8"), start, n) for start, n in pieces)
             store = Store(base, tuple(v for v, _, _ in axes), zero(base.dt), "set", "never", s.line, s.part)
             out += nest(Each(axes, (), (store,), "any", (), s.line, s.part), names)
-    return [*b.stmts, *out]
+    return [*b.stmts, *out], within
+
+
+def _most(lo: Atom, count: Atom, length: Atom, made: Mapping[Var, Let | Dim]) -> int | None:
+    """No less than max(length - (lo + max(count, 0)), 0), if that is known to be some literal or less."""
+
+    def least(a: Atom) -> Form:
+        """The value, or what is not more than it."""
+        if isinstance(a, Const):
+            return {CONSTANT: int(a.value)}  # type: ignore[arg-type]
+        x = made.get(a)
+        if isinstance(x, Dim):
+            return {(x.base, x.axis): 1}
+        if x is not None and x.op == "max2" and isinstance(x.args[1], Const):
+            return least(x.args[0])
+        if x is not None and x.op in ("add", "sub") and isinstance(x.args[1], Const):
+            return plus(least(x.args[0]), times(1 if x.op == "add" else -1, least(x.args[1])))
+        return {a: 1}
+
+    if isinstance(made.get(length), Let):  # type: ignore[arg-type]
+        return None  # it would have to be known to be not more than something
+    most = plus(least(length), times(-1, plus(least(lo), least(count))))
+    return max(most.get(CONSTANT, 0), 0) if set(most) <= {CONSTANT} else None

@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
-from .build import Names, const, zero
+from .abreast import mergeable
+from .build import Builder, Names, const, zero
 from .deadcode import remove_dead
 from .divisions import fewer_divisions
-from .gather import fresh, gather, part
+from .gather import Rows, fresh, gather, part
 from .ir import (
     ZERO,
     Atom,
@@ -44,7 +45,7 @@ from .ir import (
     substitute,
     walk,
 )  # fmt: skip
-from .loops import nest
+from .loops import interchanged, nest
 from .productnests import products
 from .promote import if_run
 from .rows import by_rows, has_rows
@@ -149,15 +150,16 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
     whole = not separable or (passes < 2 and not s.sums)
     if whole or (passes > 2 and slow(s.body)):
         return [*(_rows(s, parts) if len(s.axes) > 1 and not s.sums else nest(s, names)), *after]
-    out: list[Stmt] = []
-    for base in list(adds):
-        gathered = gather(s, adds[base], names)
-        if gathered is not None:
-            out += gathered
-            del adds[base]
+    s = interchanged(s)
+    out, gathered, rows = gather(s, adds, names)
+    for base, stmts in gathered.items():
+        out += stmts
+        del adds[base]
     if len(s.axes) > 1:
         rest = tuple(st for st in s.stores if st.mode != "add" or st.base in adds)
-        return [*out, *(_rows(part(s, rest, names, s.sums), parts) if rest or s.sums else ())]
+        if rest or s.sums:
+            out += _beside(part(s, rest, names, s.sums), rows, parts)
+        return out
     for k in range(max([len(g) for g in adds.values()], default=0)):
         out += nest(part(s, [g[k] for g in adds.values() if k < len(g)], names), names)
     if s.sums:
@@ -170,6 +172,28 @@ def _split(s: Each, parts: _Parts) -> list[Stmt]:
 def _rows(s: Each, parts: _Parts) -> list[Stmt]:
     """An Each of two axes as a loop over its rows, each in parts."""
     return nest(s, parts.names, lambda each: _split(each, parts))
+
+
+def _beside(s: Each, rows: Rows | None, parts: _Parts) -> list[Stmt]:
+    """What an Each does besides gathering: without sums it is in the rows of the loops that gather, which it may share
+    (:mod:`.abreast`), and then in those before and after these."""
+    loop = _rows(s, parts)
+    ends = loop[0]
+    if rows is None or not rows.removed or len(loop) > 1 or not isinstance(ends, For) or not mergeable(ends):
+        return loop
+    if (ends.lo, ends.count) != s.axes[0][1:]:
+        return loop
+    names, b = parts.names, Builder(parts.names)
+    b.line = s.line
+    (middle,), _, _ = fresh((ends,), (), names)
+    middle = replace(middle, lo=b.op("add", ends.lo, const(rows.skipped, "i8")), count=rows.count)  # type: ignore[call-arg]
+    k = names.var("k", "i8")
+    others = b.op("sub", ends.count, rows.count)
+    with b.block(loop=True) as head:
+        past = b.op("select", b.op("lt", k, const(rows.skipped, "i8")), ZERO, rows.count)
+        at = b.op("add", ends.lo, b.op("add", k, past))
+    body = (*head, *substitute(ends.body, lambda a: at if a == ends.var else a))
+    return [*b.stmts, middle, replace(ends, var=k, lo=ZERO, count=others, body=body)]
 
 
 def _summed(s: Each, names: Names) -> tuple[Each, list[Stmt]]:

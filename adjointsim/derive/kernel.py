@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from .abreast import abreast
 from .carried import carried
 from .chains import shorter_chains
 from .covering import filled, written_first
@@ -180,9 +181,9 @@ def vjp_kernel(
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))), entry.names)
         body, functions = split_loops(body, entry.names, name, owner=True)
         body = mark_indices(promote(body, entry.names), set(entry.counters))
-        unset = [adj.shadows[b] for path, b in entry.leaves if path in fresh and b in chosen]
+        unset = {adj.shadows[b]: b for path, b in entry.leaves if path in fresh and b in chosen}
         body, covered = written_first(filled(body, entry.names), unset, entry.names)
-        body = shorter_chains(carried(body, entry.names), entry.names)
+        body = abreast(shorter_chains(carried(body, entry.names), entry.names))
         functions = [replace(f, body=mark_indices(f.body, set())) for f in functions]
     functions = reachable(body, [*functions, *calls.sums, *calls.functions()])
     leaves = tuple(b for _, b in entry.leaves)
