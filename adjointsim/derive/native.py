@@ -90,10 +90,11 @@ class Program:
         """The program of a function.
 
         Its key is a hash of its text and of the types of its parameters and results: Numba finds types anew wherever it meets a
-        text, this is made for one set of them.
+        text, this is made for one set of them.  (A number and an array of numbers that are only handed on have the same text.)
         """
         params = (*fn.params, *scratch)
-        known = "\0".join([text, *(p.dt for p in (*params, *fn.results))])
+        kinds = [f"{p.dt}[{p.rank}]" if isinstance(p, Base) else p.dt for p in params]
+        known = "\0".join([text, *kinds, *(r.dt for r in fn.results)])
         return cls(fn, params, hashlib.sha256(known.encode()).hexdigest()[:32], bare)
 
     def stub(self, options: Mapping[str, object] | None) -> str:

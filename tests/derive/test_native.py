@@ -11,7 +11,9 @@ from corpus import CASES
 import adjointsim as adj
 from adjointsim.derive.api import Compiled
 from adjointsim.derive.emit import HEADER
+from adjointsim.derive.ir import Base, Call, Fn, Var
 from adjointsim.derive.module import load_module
+from adjointsim.derive.native import Program
 
 from .harness import Derived
 
@@ -86,3 +88,12 @@ def test_divisions_that_are_not_needed_raise_nothing():
     slope = (divided(3.0 + step, 5, 2, 2.0) - divided(3.0 - step, 5, 2, 2.0)) / (2.0 * step)
     value, gradient = adj.value_and_grad(divided)(3.0, 5, 2, 2.0)
     assert value == divided(3.0, 5, 2, 2.0) and gradient == pytest.approx(slope, rel=1e-5)
+
+
+def test_a_number_and_an_array_that_are_only_handed_on():
+    """Their text is the same, what is built is not."""
+    made = [
+        Program.of(Fn("f", (p,), (Call("g", (p,), (), 0, "primal"),), ()), (), "def f(x):\n    g(x)", False)
+        for p in (Var("x", "f8"), Base("x", "f8", 1), Base("x", "f8", 2), Var("x", "f8"))
+    ]
+    assert len({program.key for program in made}) == 3 and made[0].key == made[3].key
