@@ -94,6 +94,6 @@ def test_a_number_and_an_array_that_are_only_handed_on():
     """Their text is the same, what is built is not."""
     made = [
         Program.of(Fn("f", (p,), (Call("g", (p,), (), 0, "primal"),), ()), (), "def f(x):\n    g(x)", False)
-        for p in (Var("x", "f8"), Base("x", "f8", 1), Base("x", "f8", 2), Var("x", "f8"))
+        for p in (Var("x", "f8"), Base("x", "f8", 1, "in"), Base("x", "f8", 2, "in"), Var("x", "f8"))
     ]
     assert len({program.key for program in made}) == 3 and made[0].key == made[3].key
