@@ -14,6 +14,7 @@ HEAVY = {
     "fitting/test_losses.py": ["test_hubers_covariance_by_simulation"],
     "fitting/test_nist.py": ["test_certified_values[Misra1b]", "test_certified_values[Rat42]", "test_steps_that_adapt"],
     "fitting/test_repeats.py": ["test_pictures", "test_predictions_of_experiments_and_structures"],
+    "fitting/test_together.py": ["test_the_bits_of_calls_one_by_one[initial]", "test_the_bits_of_calls_one_by_one[one]"],
     "ode/test_event_times.py": [
         "test_a_ball_that_does_not_bounce_does_not_fall_through[chosen--1]", "test_at_the_end_and_at_the_beginning[bosh3]",
         "test_at_the_time_of_an_observation_and_a_jump[bosh3]", "test_at_the_time_of_an_observation_and_a_jump[rodas5p]",
@@ -37,6 +38,7 @@ HEAVY = {
         "test_a_condition_that_is_not_a_number[chosen]", "test_an_end_at_an_event", "test_implicit_steps[crank_nicolson]",
         "test_implicit_steps[rodas5p]", "test_values_and_gradients_are_those_of_the_steps[leapfrog]",
     ],
+    "ode/test_lane.py": ["test_a_right_hand_side_that_jumps_and_a_running_cost"],
     "ode/test_functions.py": ["test_problems_that_differ_by_times_and_bounds_share_what_is_generated"],
     "ode/test_implicit.py": [
         "test_adaptive_gradients_are_those_of_the_steps_taken",
