@@ -156,10 +156,9 @@ class CompiledExecutor(Executor):
         """Begin with other numbers, if the memory that they need is what is there."""
         then = self.problem
         alike = problem.y is then.y and problem.p is then.p and problem.p_active == then.p_active and self.any_numbers
-        if not (alike and len(problem.observe_at) == len(then.observe_at) and self._given.renewed(problem)):
+        if not (alike and len(problem.observe_at) == len(then.observe_at) and self.looked_up(problem)):
             return False
         self.problem = problem
-        self._own[::2] = self._given.captures.values()
         self.begin_again(y0, p)
         return True
 
@@ -185,9 +184,9 @@ class CompiledExecutor(Executor):
         """Whether a name that the functions use from outside means something else than when they were compiled."""
         return self._kit.stale()
 
-    def looked_up(self) -> bool:
-        """Look captures up again; whether the memory is that for these, too."""
-        if not self._given.renewed(self.problem):
+    def looked_up(self, problem: Problem) -> bool:
+        """Look captures up again, for a problem like the one at hand; whether the memory is that for these, too."""
+        if not self._given.renewed(problem):
             return False
         self._own[::2] = self._given.captures.values()
         return True

@@ -18,7 +18,7 @@ from adjointsim.leaves import Bars, Leaves, nbytes, stacked_spec, unflatten, wit
 from adjointsim.selection import named_part
 from adjointsim.tangent import TangentSweep
 
-__all__ = ["observation_jacobian", "observations_and_jacobian", "observations_of", "with_tangents"]
+__all__ = ["observation_jacobian", "observations_and_jacobian", "observations_of", "with_tangents", "zero_dots"]
 
 _KEPT = 64  # plans of a problem
 _PAIR = "pair"  # the note that holds the problem with tangents
@@ -102,7 +102,7 @@ def _linearised(call: Call, plan: _Plan) -> tuple[Leaves, list[Any]]:
 def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> Leaves:
     """One run with tangents for each number with respect to which it is differentiated; the observations."""
     problem, many = call.problem, len(call.y0)
-    dots: Bars = [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
+    dots = zero_dots(call)
     pair: Call | None = None
     at_once = ObservationsAtOnce()
     seen: Leaves = []
@@ -122,6 +122,11 @@ def _by_columns(call: Call, blocks: Blocks, columns: list[tuple[int, int]]) -> L
         dots[leaf].flat[place] = 0.0  # type: ignore[union-attr]
     at_once.end()
     return seen
+
+
+def zero_dots(call: Call) -> Bars:
+    """Tangents of y0 and then of p that are zero; None for what has none."""
+    return [np.zeros_like(x) if x.dtype.kind == "f" else None for x in (*call.y0, *call.p)]
 
 
 def with_tangents(call: Call, y_dots: Bars, p_dots: Bars, lanes: int = 1) -> Call:

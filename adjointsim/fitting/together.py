@@ -37,8 +37,8 @@ class Together:
         self.odes, self.unknowns, self.columns, self.pool = odes, unknowns, columns, pool
         self.wrt = tuple(dict.fromkeys(path for e in range(len(odes)) for path in unknowns.wrt(e)))
         self._lanes: list[Lane] = []  # one for each thread
-        self._parts: list[Stack] = []  # what each of these does of the
         self._stack: Stack | None = None
+        self._parts: list[Stack] = []  # what each of the lanes does of it
         self._over = False  # too slow to be in one call, or not possible
         p, y0 = unknowns.sides[0]
         assert y0 is not None
@@ -72,7 +72,7 @@ class Together:
             id(ode.program(y0.form, y0.leaves, p.form, p.leaves, (False, False)))
             for ode, (p, y0) in zip(odes, unknowns.sides, strict=True) if y0 is not None
         }  # fmt: skip
-        return found if len(programs) == 1 and not found._program.timed else None
+        return found if len(programs) == 1 else None
 
     def took(self, seconds: float) -> None:
         """What calls one by one took, for all experiments."""

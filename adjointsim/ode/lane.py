@@ -181,7 +181,7 @@ class Lane:
 
     def run(self, stack: Stack) -> bool:
         """Fill in the observations and their derivatives; whether all went well."""
-        if self.stale() or not self.executor.looked_up():
+        if self.stale() or not self.executor.looked_up(self.executor.problem):
             return False
         m, s = self.executor.memory, stack
         try:
@@ -331,16 +331,13 @@ def _text(c: _Counts, control: str, sweep: str) -> str:
     names = ["time", "length", *["begin", "end"] * c.broken, *["fire"] * c.jumps]
     own, floats = "".join(f"{name}, " for name in names), "still, " * (4 if c.broken else 2)
     moving = "".join(f"{_each('DP', len(c.p_floats), f'[{at}{lane}]')}{floats}" for lane in range(c.width))
-    moves, stands = [], []
-    if c.broken:
-        moves += ["begin[n] = before", "end[n] = K[2][ko[e] + knot] if knot >= 0 else time[n + 1]"]
-        stands += ["begin[n] = end[n] = time[n]"]
+    moves = ["begin[n] = before", "end[n] = K[2][ko[e] + knot] if knot >= 0 else time[n + 1]"] * c.broken
+    stands = []
     if c.jumps:
         moves += ["fire[n] = 0"]
-        body = ["time[n + 1] = time[n]", "length[n] = 0.0", "fire[n] = K[3][ko[e] + knot]", *stands, "n += 1"]
+        body = ["time[n + 1] = time[n]", "length[n] = 0.0", "fire[n] = K[3][ko[e] + knot]"]
+        body += [*["begin[n] = end[n] = time[n]"] * c.broken, "n += 1"]
         stands = ["if K[3][ko[e] + knot] != 0:", *(f"    {line}" for line in body)]
-    else:
-        stands = []
     tests = [line for name, rank in looked for line in _loops(rank, name, "if not math.isfinite({a}[{i}]):\n    return False")]
     return _TEXT.format(
         control=control, sweep=sweep, integrated=integrated, parts=c.parts, set_off="\n".join(begun),

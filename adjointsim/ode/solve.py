@@ -19,7 +19,7 @@ from adjointsim.jacobians import checked_mode
 from adjointsim.kernels import kernel_of
 from adjointsim.leaves import Leaves, flatten, spec_of, unflatten
 from adjointsim.nonfinite import given
-from adjointsim.observed import observation_jacobian, observations_and_jacobian, observations_of, with_tangents
+from adjointsim.observed import observation_jacobian, observations_and_jacobian, observations_of, with_tangents, zero_dots
 from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
@@ -225,7 +225,7 @@ class Solve:
         for."""
         with self.named():
             call = self._call.asking(self._values(tuple(wrt)))
-            zeros = [np.zeros_like(leaf) if leaf.dtype.kind == "f" else None for leaf in (*call.y0, *call.p)]
+            zeros = zero_dots(call)
             return with_tangents(call, zeros[: len(call.y0)] * lanes, zeros[len(call.y0) :] * lanes, lanes)
 
     def linearised(self, wrt: Sequence[str]) -> tuple[Any, list[Any]]:
