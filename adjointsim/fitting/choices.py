@@ -60,8 +60,12 @@ def unknowns_of(
             for element in y_chosen[e]:
                 add("y0", e, element, side)
 
+    common = None if own else _placements("p", -1, shared, p_chosen, index)
     placements = [
-        [*_placements("p", e, p_sides[e], p_chosen, index), *_placements("y0", e, y_sides[e], y_chosen[e], index)]
+        [
+            *(_placements("p", e, p_sides[e], p_chosen, index) if common is None else common),
+            *_placements("y0", e, y_sides[e], y_chosen[e], index),
+        ]
         for e in range(len(experiments))
     ]
     names = [name for name, _ in makers]

@@ -50,15 +50,17 @@ class Measured:
             array = _floats(path, own, self.what)
             if array.shape != leaf.shape:
                 raise StructureError(f"Got {path} of shape {array.shape}{self.what}, but the model observes shape {leaf.shape}")
-            if np.any(np.isinf(array)):
+            mask = np.isfinite(array)
+            whole = np.count_nonzero(mask) == mask.size
+            if not whole and np.any(np.isinf(array)):
                 at = tuple(int(i) for i in np.argwhere(np.isinf(array))[0])
                 number = f"{path}{list(at)} = {array[at]}{self.what}"
                 raise ArgumentError(f"Got {number}, but expected finite numbers, or NaN where they are missing")
-            mask = ~np.isnan(array)
-            self._check_channels(path, mask)
+            if not whole:
+                self._check_channels(path, mask)
             self.masks.append(mask)
-            numbers.append(array[mask])
-            at_place.append(np.flatnonzero(mask))
+            numbers.append(array.reshape(-1) if whole else array[mask])
+            at_place.append(np.arange(mask.size) if whole else np.flatnonzero(mask))
             at_leaf.append(np.full(len(at_place[-1]), k))
         if all(mask is None for mask in self.masks):
             raise ArgumentError(f"Got data without a number{self.what}, but expected measurements")
@@ -123,9 +125,12 @@ class Measured:
                 leaves.append(None)
                 continue
             count = int(np.count_nonzero(mask))
-            whole = np.full(shape, empty, dtype)
-            whole[mask] = numbers[first : first + count]
-            leaves.append(whole)
+            own = numbers[first : first + count]
+            if count == mask.size:
+                leaves.append(own.astype(dtype).reshape(shape))
+            else:
+                leaves.append(np.full(shape, empty, dtype))
+                leaves[-1][mask] = own  # type: ignore[index]
             first += count
         return _nested(self.form.spec, iter(leaves))
 

@@ -43,7 +43,7 @@ class Prior(NamedTuple):
 
 @dataclass
 class _Memo:
-    """What is known at one x: the runs there, model values, their Jacobian."""
+    """What is known at one x: the runs there, model values, their Jacobian; residuals, and what they cost."""
 
     x: np.ndarray
     tasks: list[Task] | None
@@ -51,6 +51,8 @@ class _Memo:
     j: np.ndarray | None = None
     asked: bool = False  # for the Jacobian
     counted: bool = False  # the Jacobian
+    r: np.ndarray | None = None
+    cost: float | None = None
 
     def __post_init__(self) -> None:
         self.bits = self.x.tobytes()
@@ -85,12 +87,13 @@ class Evaluator:
             for e, start, observed in zip(experiments, unknowns.starts, found, strict=True)
         ]
         self._take_data()
+        memo = None if together is None else self._of_the_run(x0)
         try:
-            m = self._checked(found)
+            memo = memo or _Memo(x0.copy(), tasks, self._checked(found))
         except Failed as failed:
             raise self.no_start(failed) from None
         self.nfev += 1
-        self._memo = [(None if together is None else self._of_the_run(x0)) or _Memo(x0.copy(), tasks, m)]
+        self._memo = [memo]
         if not np.all(np.isfinite(self.residuals(x0))):
             raise self.no_start(Failed(0, "the residuals are not finite there"))
 
@@ -121,12 +124,16 @@ class Evaluator:
     # ------------------------------------------------------------------------------------------------- as functions of x
     def model_values(self, x: np.ndarray) -> np.ndarray:
         """What the models say of the numbers that were measured, (n,); raises Failed."""
+        return self._run_at(x).m
+
+    def _run_at(self, x: np.ndarray) -> _Memo:
+        """What is known at x, where the models have run."""
         memo = self._known(x)
         if memo is None:
             self.nfev += 1
             memo = self._at_once(x) or self._one_by_one(x)
             self._memo = [*self._memo[-1:], memo]
-        return memo.m
+        return memo
 
     def _at_once(self, x: np.ndarray) -> _Memo | None:
         """Values and Jacobian of all experiments in one call, if these are such; None where it fails, too."""
@@ -168,9 +175,7 @@ class Evaluator:
 
     def model_jacobian(self, x: np.ndarray) -> np.ndarray:
         """Its derivatives by the unknowns, (n, k); raises Failed."""
-        self.model_values(x)
-        memo = self._known(x)
-        assert memo is not None
+        memo = self._run_at(x)
         memo.asked = True
         if not memo.counted:
             self.njev += 1
@@ -200,19 +205,28 @@ class Evaluator:
 
     def residuals(self, x: np.ndarray) -> np.ndarray:
         """(n + priors,); raises Failed."""
-        r = self.loss.residuals(self.model_values(x), self.data, self.sigma)
-        return np.concatenate([r, self._prior_residuals(x)])
+        return self._with_residuals(x)[1].copy()  # an optimiser may write to it
+
+    def _with_residuals(self, x: np.ndarray) -> tuple[_Memo, np.ndarray]:
+        memo = self._run_at(x)
+        if memo.r is None:
+            r = self.loss.residuals(memo.m, self.data, self.sigma)
+            memo.r = np.concatenate([r, self._prior_residuals(x)]) if self.priors else r
+        return memo, memo.r
 
     def jacobian(self, x: np.ndarray) -> np.ndarray:
         """d residuals / dx; raises Failed."""
-        slopes = self.loss.slopes(self.model_values(x), self.data, self.sigma)
-        return np.concatenate([slopes[:, None] * self.model_jacobian(x), self._prior_jacobian()])
+        j = self.model_jacobian(x)
+        j = self.loss.slopes(self.model_values(x), self.data, self.sigma)[:, None] * j
+        return np.concatenate([j, self._prior_jacobian()]) if self.priors else j
 
     def cost(self, x: np.ndarray) -> float:
         """What is minimised; raises Failed."""
-        r = self.residuals(x)
-        with np.errstate(over="ignore"):  # a trial that is far off costs infinitely much
-            return float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
+        memo, r = self._with_residuals(x)
+        if memo.cost is None:
+            with np.errstate(over="ignore"):  # a trial that is far off costs infinitely much
+                memo.cost = float(np.sum(self.loss.costs(r[: self.n]))) + 0.5 * float(np.sum(r[self.n :] ** 2))
+        return memo.cost
 
     def cost_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The cost and its derivatives by x, for the price of a run and a way back of each experiment; raises Failed."""

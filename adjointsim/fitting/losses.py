@@ -48,11 +48,9 @@ class Loss:
 
     def check(self, d: np.ndarray, place: Callable[[int], str], what: str) -> None:
         """ArgumentError for data that cannot be such."""
-        wrong = np.zeros(len(d), bool)
-        if self.measure == "lognormal":
-            wrong = ~(d > 0.0)
-        elif self.measure == "poisson":
-            wrong = (d < 0.0) | (d != np.floor(d))
+        if self.measure == "linear":
+            return
+        wrong = ~(d > 0.0) if self.measure == "lognormal" else (d < 0.0) | (d != np.floor(d))
         if np.any(wrong):
             k = int(np.argmax(wrong))
             expected = "positive data" if self.measure == "lognormal" else "counts: whole numbers from 0"

@@ -32,10 +32,11 @@ class Together:
     """Values and derivatives at any x: those that calls one by one give, to the bit."""
 
     def __init__(
-        self, odes: Sequence[ODE], unknowns: Unknowns, columns: Sequence[Column], pool: ThreadPoolExecutor | None
+        self, odes: Sequence[ODE], unknowns: Unknowns, places: dict[Column, list[tuple[int, int]]], pool: ThreadPoolExecutor | None
     ) -> None:
-        self.odes, self.unknowns, self.columns, self.pool = odes, unknowns, columns, pool
-        self.wrt = tuple(dict.fromkeys(path for e in range(len(odes)) for path in unknowns.wrt(e)))
+        """``places`` are the experiments that have an unknown there, with the unknown."""
+        self.odes, self.unknowns, self.places, self.columns, self.pool = odes, unknowns, places, [*places], pool
+        self.wrt = tuple(dict.fromkeys(path for own in unknowns.placements for _, _, path, _, _ in own))
         self._lanes: list[Lane] = []  # one for each thread
         self._stack: Stack | None = None
         self._parts: list[Stack] = []  # what each of the lanes does of it
@@ -43,7 +44,7 @@ class Together:
         p, y0 = unknowns.sides[0]
         assert y0 is not None
         self._program = odes[0].program(y0.form, y0.leaves, p.form, p.leaves, (False, False))
-        self._key = p.form, y0.form, self.wrt, tuple(columns)
+        self._key = p.form, y0.form, self.wrt, tuple(places)
         self._measured: Sequence[Measured] = ()
         self._picks: list[tuple[np.ndarray, np.ndarray]] = []
         self._columns: list[tuple[int, int, np.ndarray, np.ndarray]] = []
@@ -61,13 +62,14 @@ class Together:
             if first_y0 is None or y0 is None or (p.form, y0.form) != (first_p.form, first_y0.form):
                 return None
         small = all(0 < form.nbytes <= _SMALL for form in (first_p.form, first_y0.form))  # type: ignore[union-attr]
-        columns = dict.fromkeys(
-            Column(placement.root == "y0", placement.leaf, place)
-            for own in unknowns.placements for placement in own for place in placement.places.tolist()
-        )  # fmt: skip
-        if not small or not 0 < len(columns) <= _MOST:
+        places: dict[Column, list[tuple[int, int]]] = {}
+        for e, own in enumerate(unknowns.placements):
+            for root, leaf, _, elements, numbers in own:
+                for place, unknown in zip(elements.tolist(), numbers.tolist(), strict=True):
+                    places.setdefault(Column(root == "y0", leaf, place), []).append((e, unknown))
+        if not small or not 0 < len(places) <= _MOST:
             return None
-        found = cls(odes, unknowns, [*columns], getattr(workers, "pool", None))
+        found = cls(odes, unknowns, places, getattr(workers, "pool", None))
         programs = {
             id(ode.program(y0.form, y0.leaves, p.form, p.leaves, (False, False)))
             for ode, (p, y0) in zip(odes, unknowns.sides, strict=True) if y0 is not None
@@ -103,8 +105,7 @@ class Together:
             if not lane.stale():
                 self._lanes.append(lane)
         lane = self._lanes[0]
-        sides = [(y0, p) for p, y0 in self.unknowns.sides]
-        y, p = (self._stacked([pair[k] for pair in sides]) for k in range(2))
+        p, y = (self._stacked([pair[k] for pair in self.unknowns.sides]) for k in range(2))
         own = [np.zeros((len(self.odes), 1))] * bool(self._program.own)
         self._stack = stack = Stack.of(self.odes, [*y, *own], p, lane)
         rows = np.diff(stack.ends) * sum(int(np.prod(shape)) for shape, _ in lane.moved)
@@ -113,34 +114,21 @@ class Together:
             return False
         self._parts = [replace(stack, experiments=stack.experiments[k::count]) for k in range(count)]
         self._fills = [
-            (leaf, *found) for root, leaves in (("y0", y), ("p", p)) for k, leaf in enumerate(leaves)
-            if len((found := self._filled(root, k))[0])
-        ]  # fmt: skip
+            ((y if column.of_state else p)[column.leaf].reshape(len(self.odes), -1)[:, column.place], *np.array(pairs).T)
+            for column, pairs in self.places.items()
+        ]
         return True
 
     @staticmethod
     def _stacked(sides: Sequence[Side | None]) -> Leaves:
-        return [np.stack(leaves) for leaves in zip(*(side.leaves for side in sides if side is not None), strict=True)]
-
-    def _filled(self, root: str, leaf: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places in all experiments' leaves, which are stacked, and the unknowns that go there."""
-        places: list[np.ndarray] = [np.empty(0, np.int64)]
-        unknowns: list[np.ndarray] = [np.empty(0, np.int64)]
-        for e, own in enumerate(self.unknowns.placements):
-            side = self.unknowns.sides[e][root == "y0"]
-            assert side is not None
-            for placement in own:
-                if (placement.root, placement.leaf) == (root, leaf):
-                    places.append(e * side.leaves[leaf].size + placement.places)
-                    unknowns.append(placement.unknowns)
-        return np.concatenate(places), np.concatenate(unknowns)
+        return [np.array(leaves) for leaves in zip(*(side.leaves for side in sides if side is not None), strict=True)]
 
     def run(self, x: np.ndarray) -> bool:
         """Find all observations and their derivatives at x; False where that is not possible, or does not go well."""
         if not self._ready() or not np.all(np.isfinite(x)):
             return False
-        for leaf, places, unknowns in self._fills:
-            leaf.reshape(-1)[places] = x[unknowns]
+        for numbers, experiments, unknowns in self._fills:
+            numbers[experiments] = x[unknowns]
         began, compiled = time.perf_counter(), self._lanes[0].compiled
         if self.pool is None or len(self._lanes) == 1:
             well = all(lane.run(part) for lane, part in zip(self._lanes, self._parts, strict=True))
@@ -178,21 +166,19 @@ class Together:
         leaf = np.concatenate([own.leaf_of_all for own in self._measured])
         experiment = np.repeat(np.arange(len(self.odes)), [own.n for own in self._measured])
         self._n = len(whole)
-        to = np.full((len(self.odes), len(self.columns)), -1)  # the unknown of a column in an experiment
-        which = {column: c for c, column in enumerate(self.columns)}
-        for e, own in enumerate(self.unknowns.placements):
-            for placement in own:
-                for place, unknown in zip(placement.places.tolist(), placement.unknowns.tolist(), strict=True):
-                    to[e, which[Column(placement.root == "y0", placement.leaf, place)]] = unknown
+        to = np.full((len(self.columns), len(self.odes)), -1)  # the unknown of a column in an experiment
+        for c, pairs in enumerate(self.places.values()):
+            experiments, unknowns = np.array(pairs).T
+            to[c, experiments] = unknowns
         j = 0
         for k, numbers in enumerate(leaves):
             rows = np.flatnonzero(leaf == k)
             of = experiment[rows]
-            places = ends[of] * numbers[:1].size + whole[rows]
+            places = ends[of] * int(np.prod(numbers.shape[1:])) + whole[rows]
             self._picks.append((rows, places))
             if numbers.dtype.kind == "f":
                 for c in range(len(self.columns)):
-                    unknowns = to[of, c]
+                    unknowns = to[c, of]
                     on = unknowns >= 0
                     if np.any(on):
                         self._columns.append((j, c, rows[on] * self.unknowns.n + unknowns[on], places[on]))

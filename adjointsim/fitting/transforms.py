@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,6 +31,11 @@ class Transforms:
     def of(cls, kinds: Sequence[str], low: np.ndarray, high: np.ndarray) -> Transforms:
         """From the names of kinds."""
         return cls(np.array([k == "log" for k in kinds], bool), np.array([k == "logit" for k in kinds], bool), low, high)
+
+    @cached_property
+    def _some(self) -> tuple[bool, bool]:
+        """Whether there are logarithms, and logits."""
+        return bool(self.logs.any()), bool(self.logits.any())
 
     def check(self, x: np.ndarray, names: Sequence[str]) -> None:
         """ArgumentError if a start x is where it cannot be."""
@@ -58,20 +64,24 @@ class Transforms:
     def to_x(self, z: np.ndarray) -> np.ndarray:
         """What the model sees; within the bounds."""
         x = z.astype(np.float64)
-        log, logit = self.logs, self.logits
-        with np.errstate(over="ignore"):  # a trial that goes too far fails as a model does
-            x[log] = np.exp(z[log])
-        x[logit] = self.low[logit] + (self.high[logit] - self.low[logit]) * _expit(z[logit])
-        return np.clip(x, self.low, self.high)
+        (logs, logits), log, logit = self._some, self.logs, self.logits
+        if logs:
+            with np.errstate(over="ignore"):  # a trial that goes too far fails as a model does
+                x[log] = np.exp(z[log])
+        if logits:
+            x[logit] = self.low[logit] + (self.high[logit] - self.low[logit]) * _expit(z[logit])
+        return np.minimum(np.maximum(x, self.low), self.high)
 
     def slope(self, z: np.ndarray) -> np.ndarray:
         """dx/dz at z."""
         slope = np.ones_like(z)
-        log, logit = self.logs, self.logits
-        with np.errstate(over="ignore"):
-            slope[log] = np.exp(z[log])
-        s = _expit(z[logit])
-        slope[logit] = (self.high[logit] - self.low[logit]) * s * (1.0 - s)
+        (logs, logits), log, logit = self._some, self.logs, self.logits
+        if logs:
+            with np.errstate(over="ignore"):
+                slope[log] = np.exp(z[log])
+        if logits:
+            s = _expit(z[logit])
+            slope[logit] = (self.high[logit] - self.low[logit]) * s * (1.0 - s)
         return slope
 
     def curvature(self, z: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ class Stack:
         own = [ode.knots for ode in odes]
         controls = [ode.control(ode.rtol, ode.atol).leaves for ode in odes]
         knots = tuple(np.concatenate([leaves[k] for leaves in controls]) for k in range(5))
-        bounds = tuple(np.stack([leaves[k] for leaves in controls]) for k in range(5, 9))
+        bounds = tuple(np.array([leaves[k] for leaves in controls]) for k in range(5, 9))
         known = np.concatenate([k.observed for k in own])
         ends = np.cumsum([0, *(len(k.observed) for k in own)])
         return cls(
