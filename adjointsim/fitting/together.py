@@ -22,6 +22,8 @@ from .workers import Threads, Workers
 
 __all__ = ["Together"]
 
+Places = dict[Column, list[tuple[int, int]]]  # experiments, and unknowns of theirs
+
 _MOST = 8  # derivatives of an experiment: from there on a run without them is much cheaper
 _SMALL = 2**12  # bytes of a state, and of p: what is larger takes so long by itself that calls are cheap
 _WORTH = 0.05  # seconds that calls one by one have taken, from which on it is worth compiling what does without
@@ -31,9 +33,7 @@ _LONG = 0.2  # seconds of one call, which cannot be interrupted
 class Together:
     """Values and derivatives at any x: those that calls one by one give, to the bit."""
 
-    def __init__(
-        self, odes: Sequence[ODE], unknowns: Unknowns, places: dict[Column, list[tuple[int, int]]], pool: ThreadPoolExecutor | None
-    ) -> None:
+    def __init__(self, odes: Sequence[ODE], unknowns: Unknowns, places: Places, pool: ThreadPoolExecutor | None) -> None:
         """``places`` are the experiments that have an unknown there, with the unknown."""
         self.odes, self.unknowns, self.places, self.columns, self.pool = odes, unknowns, places, [*places], pool
         self.wrt = tuple(dict.fromkeys(path for own in unknowns.placements for _, _, path, _, _ in own))
@@ -62,7 +62,7 @@ class Together:
             if first_y0 is None or y0 is None or (p.form, y0.form) != (first_p.form, first_y0.form):
                 return None
         small = all(0 < form.nbytes <= _SMALL for form in (first_p.form, first_y0.form))  # type: ignore[union-attr]
-        places: dict[Column, list[tuple[int, int]]] = {}
+        places: Places = {}
         for e, own in enumerate(unknowns.placements):
             for root, leaf, _, elements, numbers in own:
                 for place, unknown in zip(elements.tolist(), numbers.tolist(), strict=True):

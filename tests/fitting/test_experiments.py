@@ -285,6 +285,7 @@ def test_initial_states_by_different_functions(workers):
 @pytest.mark.parametrize("workers", [None, 2])
 def test_steps_are_found_once_for_a_run_and_its_jacobian(monkeypatch, workers):
     """Of an integration with adaptive steps: what is fitted does not depend on that."""
+    monkeypatch.setattr("adjointsim.fitting.together._WORTH", np.inf)
     model = adj.ODE(fading, [0.5, 1.0, 3.0], t0=0.0, rtol=1e-9, atol=1e-9)
     data = [np.exp(-0.7 * model.t_eval), 2.0 * np.exp(-0.7 * model.t_eval)]
     experiments = [adj.Experiment(model, d, y0) for d, y0 in zip(data, (1.1, 1.9), strict=True)]
@@ -299,6 +300,7 @@ def test_steps_are_found_once_for_a_run_and_its_jacobian(monkeypatch, workers):
 
 def test_values_and_jacobian_are_found_together_while_steps_are_accepted(monkeypatch):
     """The first run is by itself; where a trial is rejected the next one is run without its Jacobian; what fails is run again."""
+    monkeypatch.setattr("adjointsim.fitting.together._WORTH", np.inf)
     p = nist.PROBLEMS["BoxBOD"]
     runs, pairs = [], []
     for name, calls in (("observations", runs), ("linearised", pairs)):
