@@ -109,6 +109,44 @@ def reused(n, u, p):
     return out
 
 
+def branched(n, u, p):
+    """Arrays inside of a branch, which is not looked through: one of them is overwritten there."""
+    m = len(u)
+    out = u.copy()
+    if n % 2 == 0:
+        c = np.empty(m)
+        c[0] = p.slope
+        for i in range(1, m):
+            c[i] = p.k[i] / (2.0 + c[i - 1])
+        for i in range(m):
+            out[i] = u[i] * c[i] * c[i]
+        for i in range(1, m):
+            c[i] = p.k[i] / (3.0 + out[i] * c[i - 1])
+        for i in range(m):
+            out[i] = out[i] + 0.1 * c[i] * c[i]
+    return out
+
+
+def beside(n, u, p):
+    """One outside of it, which is kept, and one inside, which is not."""
+    m = len(u)
+    g = np.empty(m)
+    g[0] = p.slope
+    for i in range(1, m):
+        g[i] = p.k[i] / (2.0 + g[i - 1] * u[i])
+    out = u * g
+    if n % 3 != 1:
+        c = out.copy()
+        for i in range(1, m):
+            c[i] = c[i] * out[i - 1]
+        for i in range(m):
+            out[i] = c[i] * c[i] + g[i]
+            c[i] = out[i] * 0.5
+        for i in range(m):
+            out[i] += c[i] * c[i]
+    return out
+
+
 class Pair(NamedTuple):
     now: np.ndarray
     before: np.ndarray
@@ -152,8 +190,8 @@ def product(k, seen, p):
 
 U0 = 1.0 + 0.5 * np.sin(1.3 * np.arange(M))
 ROD = Rod(1.0 + 0.3 * np.cos(0.9 * np.arange(M)), 0.2)
-KEPT = {"thomas": 2, "cholesky": 1, "turned": 1, "handed": 1}
-STEPS = [thomas, cholesky, turned, inexact, plain, reused, handed]
+KEPT = {"thomas": 2, "cholesky": 1, "turned": 1, "handed": 1, "beside": 1}
+STEPS = [thomas, cholesky, turned, inexact, plain, reused, handed, branched, beside]
 
 
 def start(fn):

@@ -72,9 +72,12 @@ def kept_arrays(entry: Entry, kernel: Kernel) -> tuple[Base, ...]:
 def kept_memory(entry: Entry, kept: Collection[Base]) -> Scratch:
     """How long these arrays are; those whose lengths do not follow from the shapes of the inputs alone are left out."""
     allocs = [s for s in entry.fn.body if isinstance(s, Alloc) and s.base in kept]
-    body = (*(s for s in entry.fn.body if not isinstance(s, (Alloc, For, While))), *allocs)
+    others = [s for s in entry.fn.body if not any(isinstance(x, (Alloc, For, While)) for x in walk((s,)))]
     helpers = [x.fn for x in (*entry.opaques, *entry.helpers)]
-    return scratch_of(Fn(entry.fn.name, tuple(p for p in entry.fn.params if p not in kept), body), (), helpers)
+    params = tuple(p for p in entry.fn.params if p not in kept)
+    found = scratch_of(Fn(entry.fn.name, params, (*others, *allocs)), (), helpers)
+    assert {*found.bases} <= {*kept}, "what nobody looked through is kept"
+    return found
 
 
 def given_kept(kernel: Kernel, kept: Collection[Base]) -> Kernel:
