@@ -109,6 +109,21 @@ def reused(n, u, p):
     return out
 
 
+def cleared(n, u, p):
+    """What the way back reads is overwritten with numbers at the end."""
+    m = len(u)
+    c, out = np.empty(m), np.empty(m)
+    c[0] = p.slope
+    for i in range(1, m):
+        c[i] = p.k[i] / (2.0 + c[i - 1])
+    for i in range(m):
+        out[i] = u[i] * c[i] * c[i]
+    for i in range(m):
+        c[i] = 0.0
+    c[2] = 1.0
+    return out
+
+
 def branched(n, u, p):
     """Arrays inside of a branch, which is not looked through: one of them is overwritten there."""
     m = len(u)
@@ -191,7 +206,7 @@ def product(k, seen, p):
 U0 = 1.0 + 0.5 * np.sin(1.3 * np.arange(M))
 ROD = Rod(1.0 + 0.3 * np.cos(0.9 * np.arange(M)), 0.2)
 KEPT = {"thomas": 2, "cholesky": 1, "turned": 1, "handed": 1, "beside": 1}
-STEPS = [thomas, cholesky, turned, inexact, plain, reused, handed, branched, beside]
+STEPS = [thomas, cholesky, turned, inexact, plain, reused, handed, cleared, branched, beside]
 
 
 def start(fn):

@@ -45,20 +45,20 @@ from .kernel import Kernel, prepared, unstored
 from .outline import reachable
 from .scratch import Scratch, scratch_of
 
-__all__ = ["given_kept", "kept_arrays", "kept_memory"]
+__all__ = ["given_kept", "kept_arrays", "kept_memory", "readable_arrays"]
 
 _WAITING = frozenset(["div", "sqrt"])  # what takes some fifteen cycles, where the next one waits for it
 
 
 def kept_arrays(entry: Entry, kernel: Kernel) -> tuple[Base, ...]:
-    """The arrays that spare the adjoint ``kernel`` of a step all recurrences of divisions that it can be spared; no others."""
+    """The arrays that spare the adjoint ``kernel`` of a step all recurrences of divisions that it can be spared; no others.
+
+    They may be kept if the adjoint in which they are lasting says the same: else they may be overwritten at the end.
+    """
     before = _recurrences(kernel.fn.body)
     if not before:
         return ()
-    made = {s.base for s in entry.fn.body if isinstance(s, Alloc)}
-    own = [s.base for s in kernel.fn.body if isinstance(s, Alloc) and s.base in made and s.base.role == "local"]
-    known = set(kept_memory(entry, own).bases)
-    found = _readable(kernel, [b for b in own if b in known])
+    found = readable_arrays(entry, kernel)
     least = _recurrences(_without(kernel, found))
     if least == before:
         return ()
@@ -67,6 +67,14 @@ def kept_arrays(entry: Entry, kernel: Kernel) -> tuple[Base, ...]:
         if _recurrences(_without(kernel, fewer)) == least:
             found = fewer
     return tuple(found) if _exact(remove_dead(prepared(entry, 1), found)) else ()
+
+
+def readable_arrays(entry: Entry, kernel: Kernel) -> list[Base]:
+    """The arrays that the adjoint ``kernel`` of a step could be given instead of making them, if they are lasting in it."""
+    made = {s.base for s in entry.fn.body if isinstance(s, Alloc)}
+    own = [s.base for s in kernel.fn.body if isinstance(s, Alloc) and s.base in made and s.base.role == "local"]
+    known = set(kept_memory(entry, own).bases)
+    return _readable(kernel, [b for b in own if b in known])
 
 
 def kept_memory(entry: Entry, kept: Collection[Base]) -> Scratch:

@@ -130,6 +130,7 @@ def vjp_kernel(
     valued: bool = False,
     fresh: Collection[str] = (),
     nexts: bool = False,
+    lasting: Collection[Base] = (),
 ) -> Kernel:
     """The adjoint with respect to the leaves whose paths are in ``active``, of the result leaves not at the places
     ``handed``; with ``lanes`` for many cotangents at once, along a first axis of all cotangents.  LanesError if it cannot.
@@ -137,6 +138,7 @@ def vjp_kernel(
     ``valued``: it gives the results as well, which are numbers: the way there computes them in any case.  (The way back may
     restore arrays to what they were before.)  The cotangents of the leaves at the paths ``fresh`` are zero before: those that
     it can write instead it does, whatever they hold.  With ``nexts`` it may be given results, where that saves it something.
+    Arrays of the primal that are ``lasting`` hold what they hold at its end, also where the adjoint does not need all of that.
     """
     chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
     results = [b for k, (_, b) in enumerate(entry.results) if k not in handed]
@@ -176,7 +178,7 @@ def vjp_kernel(
     covered: frozenset[Base] = frozenset()
     name = f"{entry.fn.name}_value_and_vjp" if valued else f"{entry.fn.name}_vjp"
     if level:
-        after = (*outcome, *(outer[adj.shadows[b]] for b in chosen))  # nobody looks at what is used up
+        after = (*outcome, *lasting, *(outer[adj.shadows[b]] for b in chosen))  # nobody looks at what is used up
         body = remove_dead_stores(mark_indices(hoist(body, entry.names, last=True), set(entry.counters)), after)
         body = raise_loops(set_instead(remove_dead(body, (*outcome, *given))), entry.names)
         body, functions = split_loops(body, entry.names, name, owner=True)

@@ -144,15 +144,20 @@ class CompiledModel:
                 active = {path for path, b in entry.leaves if is_float(b.dt) and (_argument(path) != "p" or path in self.active)}
                 fresh_bars = fresh if verb == "step" else ()  # of leaves whose cotangents are nobody else's
                 # (tangents would need those of the next state, too)
-                found = vjp_kernel(entry, active, handed=own, fresh=fresh_bars, nexts=verb == "step" and not self.second)
-                if verb == "step" and not self.second:
-                    rows = kept_memory(first, kept_arrays(entry, found))
-                if verb == "step" and keeping:
-                    assert rows is not None
-                    again = first.anew()
-                    primal = primal_kernel(again, handed=own, kept=rows.bases)
-                    made[verb] = self._compiled(verb, again, self._carrying(verb, again, primal))
-                    found = given_kept(found, rows.bases)
+                options: dict[str, Any] = {"handed": own, "fresh": fresh_bars, "nexts": verb == "step" and not self.second}
+                found = vjp_kernel(entry, active, **options)
+                if options["nexts"]:
+                    kept, other, lasting = kept_arrays(entry, found), entry, found
+                    if kept:
+                        other = first.anew()
+                        lasting = vjp_kernel(other, active, **options, lasting=kept)
+                        kept = kept_arrays(other, lasting)
+                    rows = kept_memory(first, kept)
+                    if keeping:
+                        again = first.anew()
+                        primal = primal_kernel(again, handed=own, kept=rows.bases)
+                        made[verb] = self._compiled(verb, again, self._carrying(verb, again, primal))
+                        entry, found = other, given_kept(lasting, rows.bases)
                 kernel = self._carrying(verb, entry, found)
                 made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel)
                 if verb == "step":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import FunctionType
@@ -18,6 +18,7 @@ from adjointsim.derive.doubled import Doubled, doubled
 from adjointsim.derive.emit import NEED
 from adjointsim.derive.entry import Entry, lower_entry
 from adjointsim.derive.ir import Base, Fn, is_float
+from adjointsim.derive.keeping import given_kept, kept_memory, readable_arrays
 from adjointsim.derive.kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, leaves_of
@@ -158,11 +159,14 @@ class Derived:
         interp.run(functions(kernel), kernel.fn.name, [*leaves, *self.captures, *results], poison=True)
         return results
 
-    def run_vjp(self, kernel: Kernel, leaves: Arrays, bars: Arrays, number: type = float, lanes: tuple[int, ...] = ()) -> Bars:
+    def run_vjp(
+        self, kernel: Kernel, leaves: Arrays, bars: Arrays, number: type = float, lanes: tuple[int, ...] = (),
+        more: Sequence[np.ndarray] = (),
+    ) -> Bars:  # fmt: skip
         """The cotangents of the inputs, by the interpreter; arenas start with one cell and grow on demand.
 
         ``bars`` are those of all result leaves (and more, for a doubled kernel), stacked if there are ``lanes``.  On complex
-        numbers, leaves and bars may be complex arrays.
+        numbers, leaves and bars may be complex arrays.  ``more`` is what was kept.
         """
         sizes = {a.name: 2 if a.name.startswith("tops") else 1 for a in kernel.arenas}
         while True:
@@ -173,12 +177,31 @@ class Derived:
                 np.full(sizes[a.name], np.nan if is_float(a.dt) else -(2**62), number if is_float(a.dt) else a.dt)
                 for a in kernel.arenas
             ]
-            arguments = [*leaves, *self.captures, *given, *(b for b in out if b is not None), *arenas]
+            arguments = [*leaves, *self.captures, *more, *given, *(b for b in out if b is not None), *arenas]
             try:
                 interp.run(functions(kernel), kernel.fn.name, arguments, poison=True, number=number)
                 return out
             except interp.NeedMore as need:
                 sizes[need.base] = 8 * need.size
+
+    def run_kept(self, bars: Arrays) -> Bars | None:
+        """The cotangents of the inputs where the primal keeps all arrays that the VJP could read; None where that is none."""
+        lasting = readable_arrays(self.entry, self.vjp(1))
+        found = vjp_kernel(self.entry, self.active, lasting=lasting)
+        rows = kept_memory(self.entry, readable_arrays(self.entry, found))
+        if not rows.bases:
+            return None
+        own, leaves = self.entry.leaves, self.leaves
+        known = {base: leaf for (_, base), leaf in zip(own, leaves, strict=True)}
+        kept = [np.full(shape, np.nan if dtype.kind == "f" else 0, dtype) for shape, dtype in rows.memory(known)]
+        primal, vjp = primal_kernel(self.entry, kept=rows.bases), given_kept(found, rows.bases)
+        for kernel in (primal, vjp):
+            for fn in functions(kernel).values():
+                verify(fn, functions(kernel))
+        results = [np.zeros_like(r) for r in self.expected]
+        interp.run(functions(primal), primal.fn.name, [*leaves, *self.captures, *results, *kept], poison=True)
+        assert_close(results, self.expected, self.single)
+        return self.run_vjp(vjp, self.leaves, bars, more=kept)
 
     # ------------------------------------------------------------------------------------------------------ second order
     @cached_property

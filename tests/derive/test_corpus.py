@@ -48,6 +48,9 @@ def test_interpreted(case):
         assert_close(found[level], theirs, derived.single)
         assert same_bits(leaves, derived.leaves), "the inputs are left alone"
     assert_close(found[1], found[0], derived.single)
+    kept = derived.run_kept(bars)
+    if kept is not None:
+        assert_close(kept, found[1], derived.single)
     assert [b is None for b in found[1]] == [leaf.dtype.kind != "f" for leaf in leaves], "None exactly for inert leaves"
     assert same_bits(found[1], derived.run_vjp(vjp, leaves, bars)), "twice the same bits"
     assert all_zero(derived.run_vjp(vjp, leaves, [np.zeros_like(b) for b in bars])), "no cotangent in, none out"

@@ -31,6 +31,9 @@ def check(program: Program) -> None:
         assert_close(derived.run_primal(primal, derived.leaves), derived.expected)
         assert_close(derived.run_vjp(vjp, derived.leaves, derived.bars), derived.reference_bars)
     assert_close(derived.run_jvp(derived.leaves, derived.dots), derived.reference_dots)
+    kept = derived.run_kept(derived.bars)
+    if kept is not None:
+        assert_close(kept, derived.reference_bars)
 
 
 def check_nest(seed: int, names: bool = False) -> None:
