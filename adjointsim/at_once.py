@@ -19,18 +19,23 @@ from adjointsim.sweep import Forward
 if TYPE_CHECKING:
     from adjointsim.engine import CompiledExecutor
 
-__all__ = ["ObservationsAtOnce", "gradient_at_once", "solution_at_once"]
+__all__ = ["SHORT", "ObservationsAtOnce", "gradient_at_once", "ledger_of", "short_gradient", "solution_at_once", "store_all"]
 
-_MOST = 2**20  # bytes of states: what takes longer than a millisecond may as well be looked at
+SHORT = 2**20  # bytes of states: what takes longer than a millisecond may as well be looked at
 _MOST_OBSERVED = 2**24  # the same for runs that are many
 
 
-_store_all = lru_cache(maxsize=64)(StoreAll)
+store_all = lru_cache(maxsize=64)(StoreAll)
+
+
+def short_gradient(call: Call) -> bool:
+    """Whether a gradient is that of such a simulation."""
+    return _short(call) and call.carefree
 
 
 def gradient_at_once(call: Call) -> tuple[float, Gradient] | None:
     """The value and the gradient; None if this is not such a simulation, or did not end well."""
-    done = _done(call, _store_all(call.problem.n_steps, call.may_keep)) if _short(call) and call.carefree else None
+    done = _done(call, store_all(call.problem.n_steps, call.may_keep)) if short_gradient(call) else None
     if done is None:
         return None
     executor, ledger = done
@@ -86,7 +91,7 @@ class ObservationsAtOnce:
             self._executor = None
 
 
-def _short(call: Call, most: int = _MOST) -> bool:
+def _short(call: Call, most: int = SHORT) -> bool:
     sim, problem = call.sim, call.problem
     few = 0 < problem.n_steps * problem.state_bytes <= most and problem.known_end
     return few and sim.progress is False and sim.step.hand_vjp is None
@@ -96,7 +101,7 @@ def _done(call: Call, schedule: Schedule) -> tuple[CompiledExecutor, Ledger] | N
     """An executor that has carried out a schedule, and what it did."""
     from adjointsim.engine import CompiledExecutor  # late: it brings the whole deriver
 
-    n, began, back = schedule.n_steps, time.perf_counter(), schedule.slots > 0
+    began, back = time.perf_counter(), schedule.slots > 0
     try:
         executor = CompiledExecutor.at_hand(call.problem, call.y0, call.p, schedule.slots, schedule.keeps)
         with executor.together():
@@ -105,8 +110,13 @@ def _done(call: Call, schedule: Schedule) -> tuple[CompiledExecutor, Ledger] | N
         return None
     if not well:
         return None
-    taken = time.perf_counter() - began
+    return executor, ledger_of(executor, call, schedule, time.perf_counter() - began)
+
+
+def ledger_of(executor: CompiledExecutor, call: Call, schedule: Schedule, taken: float) -> Ledger:
+    """What was done, in so many seconds."""
+    n, back = schedule.n_steps, schedule.slots > 0
     seconds, (planned, exact, _) = call.seconds(schedule), executor.planned
-    return executor, Ledger(
+    return Ledger(
         schedule.name, n, schedule.slots, n, 0, n * back, planned, executor.bytes_taken, taken, None, not exact, 0, seconds
     )

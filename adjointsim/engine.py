@@ -177,7 +177,7 @@ class CompiledExecutor(Executor):
 
     @property
     def measured(self) -> list[int] | None:
-        """Of which leaves of p the shapes matter for the sizes of memory; None if contents of inputs do, too."""
+        """Of which leaves of p the shapes matter for the sizes of memory but for tapes; None if contents of inputs do, too."""
         return self._kit.measured
 
     def stale(self) -> bool:
@@ -194,7 +194,7 @@ class CompiledExecutor(Executor):
     @property
     def any_numbers(self) -> bool:
         """Whether the memory is that for a run from any other numbers, too."""
-        return self._kit.measured is not None
+        return self._kit.measured is not None and not self._kit.taped
 
     def begin_again(self, y0: Leaves, p: Leaves) -> None:
         """The same run from other numbers."""
@@ -225,14 +225,27 @@ class CompiledExecutor(Executor):
     def there_and_back(self) -> bool:
         """Store every state, and come back from a seed of 1 for the value, as a sweep of the schedule "store-all" does with
         :meth:`run`, :meth:`turn` and :meth:`seed`; whether all is finite then.  There must be steps."""
-        rows = _rows_back(self.problem.n_steps)
+        self.set_out()
+        self._call(_rows_back(self.problem.n_steps), self.rows_out)
+        return self.came_back()
+
+    @property
+    def rows_out(self) -> int:
+        """How many rows of :meth:`there_and_back` need no look at y_N."""
+        return 4 if self._kit.terminal is None else 2
+
+    def set_out(self) -> None:
+        """What :meth:`there_and_back` does before the first rows."""
         self._position, self._seeds[0], self._terminal_sum = (0, 0), 1.0, 0.0
-        terminal, seen = self._kit.terminal, bool(self._obs)
-        if seen and not self._peak:  # the first time; they are only read
+        if self._obs and not self._peak:  # the first time; they are only read
             self._seed_observations(None)
         self._new_bars(keep=True)
-        self._call(rows, 4 if terminal is None else 2)
-        self.y = self._last
+
+    def came_back(self, problem: Problem | None = None) -> bool:
+        """What it does after them; they may have been those of another number of steps, of a ``problem`` that has these."""
+        if problem is not None:
+            self.problem = problem
+        terminal, seen, self.y = self._kit.terminal, bool(self._obs), self._last
         if terminal is not None:
             self._look()
             leaves = [*self.y, *self.p]
@@ -242,7 +255,7 @@ class CompiledExecutor(Executor):
             accumulate(self.p_bar, bars[len(self.y) :])
             if not self._finite_bars():
                 return False  # (what is added to p_bar stays there)
-            self._call(rows, 4, 2 if seen else 3)
+            self._call(_rows_back(self.problem.n_steps), 4, 2 if seen else 3)
         if not (math.isfinite(sum(self.totals)) and finite(self.y)):
             return False
         self._look()
@@ -330,8 +343,7 @@ class CompiledExecutor(Executor):
                     self._budget = int(min(max(self._budget * min(_SLICE / max(took, 1e-9), 8.0), 1), 2**40))
                     self._given.states.budget = self._budget  # to begin with, the next time
             elif status == NEED:
-                self._tapes, self._peak = longer(self._tapes), 0
-                self._given.grew(self._tapes)
+                self.lengthen()
             elif status > 0:
                 raise self._error(status)
             elif status == STOP:
@@ -340,6 +352,11 @@ class CompiledExecutor(Executor):
             else:
                 assert status == control.DONE, status
                 return
+
+    def lengthen(self) -> None:
+        """Give the kernels longer tapes, of which one was too short."""
+        self._tapes, self._peak = longer(self._tapes), 0
+        self._given.grew(self._tapes)
 
     def _error(self, status: int) -> BaseException:
         """The user's exception, with the step and the direction."""

@@ -143,6 +143,7 @@ class Kit:
             spec = self.kernels["observe"].entry.result_spec
             self.observed_spec = with_tangent(spec, self.second) if self.second else spec
             self.observed_leaves = leaves_of(self.observed_spec)
+        self.taped = any(k.kernel.arenas for k in self.kernels.values())  #: onto tapes, of which numbers may say how long
         self.measured = self._measured(len(problem.p.leaves))
         self.sizes: dict[Hashable, _Sizes] = {}
         self.idle: list[Any] = []  # an executor that is not in use, at most
@@ -183,11 +184,10 @@ class Kit:
         return found
 
     def _measured(self, count: int) -> list[int] | None:
-        """Of which of the ``count`` leaves of p the shapes matter for the sizes of memory; None if contents of inputs do, too."""
+        """Of which of the ``count`` leaves of p the shapes matter for the sizes of memory but for tapes; None if contents of
+        inputs do, too."""
         plans: list[tuple[Scratch, Sequence[Base | None]]] = []
         for k in self.kernels.values():
-            if k.kernel.arenas:
-                return None
             if k.scratch.bases:
                 plans += [(k.scratch, k.kernel.inputs[-count:])]
                 plans += [(k.scratch, k.kernel.leaf_bars[-count:])] * bool(k.kernel.leaf_bars)
@@ -203,7 +203,7 @@ class Kit:
 
     def sizes_of(self, given: Given) -> _Sizes:
         """What memory the kernels take for these inputs."""
-        if self.measured is None:
+        if self.measured is None or self.taped:
             return given.measure()
         key = given.problem.y, *[given.p[j].shape for j in self.measured], *given.shapes
         found = self.sizes.get(key)

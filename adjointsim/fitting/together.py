@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from adjointsim.leaves import Leaves
 from adjointsim.ode import ODE
-from adjointsim.ode.lane import Column, Lane, Stack, in_a_row
+from adjointsim.ode.lane import Column, Lane, Linearised
+from adjointsim.ode.one_call import LONG, in_a_row
 from adjointsim.ode.solve import Solve
 
 from .data import Measured
@@ -27,7 +27,6 @@ Places = dict[Column, list[tuple[int, int]]]  # experiments, and unknowns of the
 _MOST = 8  # derivatives of an experiment: from there on a run without them is much cheaper
 _SMALL = 2**12  # bytes of a state, and of p: what is larger takes so long by itself that calls are cheap
 _WORTH = 0.05  # seconds that calls one by one have taken, from which on it is worth compiling what does without
-_LONG = 0.2  # seconds of one call, which cannot be interrupted
 
 
 class Together:
@@ -38,8 +37,8 @@ class Together:
         self.odes, self.unknowns, self.places, self.columns, self.pool = odes, unknowns, places, [*places], pool
         self.wrt = tuple(dict.fromkeys(path for own in unknowns.placements for _, _, path, _, _ in own))
         self._lanes: list[Lane] = []  # one for each thread
-        self._stack: Stack | None = None
-        self._parts: list[Stack] = []  # what each of the lanes does of it
+        self._stack: Linearised | None = None
+        self._parts: list[Linearised] = []  # what each of the lanes does of it
         self._over = False  # too slow to be in one call, or not possible
         p, y0 = unknowns.sides[0]
         assert y0 is not None
@@ -107,12 +106,12 @@ class Together:
         lane = self._lanes[0]
         p, y = (self._stacked([pair[k] for pair in self.unknowns.sides]) for k in range(2))
         own = [np.zeros((len(self.odes), 1))] * bool(self._program.own)
-        self._stack = stack = Stack.of(self.odes, [*y, *own], p, lane)
+        self._stack = stack = Linearised(self.odes, [*y, *own], p, lane)
         rows = np.diff(stack.ends) * sum(int(np.prod(shape)) for shape, _ in lane.moved)
         if any(self.unknowns.columns(e) > rows[e] for e in range(len(self.odes))):  # calls one by one go back: other last bits
             self.end()
             return False
-        self._parts = [replace(stack, experiments=stack.experiments[k::count]) for k in range(count)]
+        self._parts = [stack.part(k, count) for k in range(count)]
         self._fills = [
             ((y if column.of_state else p)[column.leaf].reshape(len(self.odes), -1)[:, column.place], *np.array(pairs).T)
             for column, pairs in self.places.items()
@@ -135,7 +134,7 @@ class Together:
         else:
             futures = [self.pool.submit(lane.run, part) for lane, part in zip(self._lanes, self._parts, strict=True)]
             well = all([future.result() for future in futures])  # noqa: C419 - of each, for it writes to what the next run does
-        if compiled and time.perf_counter() - began > _LONG:
+        if compiled and time.perf_counter() - began > LONG:
             self._over = True
         return well
 
@@ -151,7 +150,7 @@ class Together:
     def observations(self) -> list[Any]:
         """Those of the last run, of each experiment in its structure."""
         assert self._stack is not None
-        return [self._stack.observations(self._lanes[0], e) for e in range(len(self.odes))]
+        return [self._stack.observations(e) for e in range(len(self.odes))]
 
     def take(self, measured: Sequence[Measured]) -> None:
         """Say which of the observations were measured."""

@@ -216,10 +216,9 @@ class ODE:
         ArgumentError for a time of these at which something else happens, too: its derivative has two sides.
         """
         self._needs_cost()
-        solve = Solve(self, y0, p)
-        with solve.named():
-            value, gradient = solve.simulation.value_and_grad(solve.y0, solve.q, solve.wrt(wrt))
-            return value, solve.gradient(gradient)
+        from .round_trip import value_and_grad  # late: it brings the whole deriver
+
+        return value_and_grad(self, y0, p, wrt)
 
     def vjp(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[ODESolution, Pullback]:
         """The solution, and ``pullback(value_bar=None, y_bar=None, observations_bar=None)``; see :meth:`.Simulation.vjp`.
@@ -286,6 +285,11 @@ class ODE:
     def unwatched(self) -> bool:
         """Whether runs are neither reported on nor shared by threads."""
         return self._bounds["progress"] is False and self._bounds["threads"] == 1
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether nobody says what may be stored, or where."""
+        return all(self._bounds[name] is None for name in ("memory", "checkpoints", "directory"))
 
     @cached_property
     def stops(self) -> Knots:

@@ -61,7 +61,7 @@ class Solve:
         self.own, self.timed = bool(self.program.own), self.program.timed
         if ode.mass is not None:
             check_index(self.program, ode.mass, ode.t0, [*leaves, *([np.zeros(1)] if self.own else [])], p_leaves, self.p_spec)
-        self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self._started(leaves)
+        self.y0 = self.program.initial(y0, ode.t0) if callable(y0) else self.started(leaves)
         if ode.dt is not None and not self.timed:
             steps = ode.steps()
             evaluations = steps.count * (self.program.method.evaluations + 1)
@@ -77,7 +77,7 @@ class Solve:
         if self.found.failed is not None:
             raise self._failure(p_leaves)
 
-    def _started(self, leaves: Leaves) -> Known:
+    def started(self, leaves: Leaves) -> Known:
         """The initial state of the simulation."""
         more = [np.zeros(1)] * self.own + [np.array([self.ode.t0])] * self.timed
         return Known(self.program.start, [*leaves, *more])

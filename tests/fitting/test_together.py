@@ -50,7 +50,7 @@ def experiments():
 def runs(monkeypatch):
     """How often lanes ran, from here on at once."""
     monkeypatch.setattr(together, "_WORTH", 0.0)
-    monkeypatch.setattr(together, "_LONG", np.inf)
+    monkeypatch.setattr(together, "LONG", np.inf)
     count, run = [0], Lane.run
     monkeypatch.setattr(Lane, "run", lambda lane, stack: (count.__setitem__(0, count[0] + 1), run(lane, stack))[1])
     return count

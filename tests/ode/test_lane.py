@@ -9,7 +9,8 @@ import pytest
 
 import adjointsim as adj
 from adjointsim.leaves import flatten, spec_of
-from adjointsim.ode.lane import Column, Lane, Stack, in_a_row
+from adjointsim.ode.lane import Column, Lane, Linearised
+from adjointsim.ode.one_call import in_a_row
 from adjointsim.ode.solve import Solve
 
 TIMES = (np.array([0.5, 1.0, 2.0]), np.array([0.0, 0.3, 1.0]), np.array([1.0, 3.0, 3.5, 4.0]))
@@ -67,7 +68,7 @@ def filled(odes, y0s, p, wrt, columns):
     assert in_a_row(odes)
     lane = Lane(Solve(odes[0], y0s[0], p), wrt, columns)
     own = [np.zeros((len(odes), 1))] * (odes[0].functions.running is not None)
-    stack = Stack.of(odes, [*stacked(y0s), *own], stacked([p] * len(odes)), lane)
+    stack = Linearised(odes, [*stacked(y0s), *own], stacked([p] * len(odes)), lane)
     return lane, stack
 
 
@@ -80,7 +81,7 @@ def check(odes, y0s, p, wrt, columns, width):
         for e, (ode, y0) in enumerate(zip(odes, y0s, strict=True)):
             first, last = stack.ends[e : e + 2]
             seen, jacobians = Solve(ode, y0, p).linearised(wrt)
-            assert str(stack.observations(lane, e)) == str(seen)
+            assert str(stack.observations(e)) == str(seen)
             for k, leaf in enumerate(leaves(seen)):
                 np.testing.assert_array_equal(stack.seen[k][first:last].reshape(leaf.shape), leaf)
             for c, (_, name, index) in enumerate(columns):
@@ -138,7 +139,7 @@ def test_what_goes_wrong_is_not_said_here():
     odes = [adj.ODE(explosive, [0.5, 0.6], t0=0.0, rtol=1e-8, max_steps=3)]
     lane, stack = filled([adj.ODE(explosive, [0.5, 0.6], t0=0.0, rtol=1e-8)], [1.0], 1.0, ("p",), [Column(False, 0, 0)])
     assert lane.run(stack)
-    assert not lane.run(Stack.of(odes, stack.y, stack.p, lane))
+    assert not lane.run(Linearised(odes, stack.y, stack.p, lane))
 
 
 @pytest.mark.parametrize(

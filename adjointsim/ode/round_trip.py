@@ -1,0 +1,152 @@
+"""The value and the gradient of a short integration, again and again: from then on in one call of compiled code.
+
+A call in Python finds the steps, makes a simulation of them and has it run there and back, which for a small system takes longer
+than all of its steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjointsim.at_once import SHORT, ledger_of, short_gradient, store_all
+from adjointsim.call import Call
+from adjointsim.engine import CompiledExecutor
+from adjointsim.forms import Known
+from adjointsim.leaves import Leaves
+from adjointsim.nonfinite import given
+
+from .moments import NAMES
+from .one_call import LONG, TAPE, OneCall, Stack, in_a_row
+from .solution import ODEGradient
+from .solve import Solve
+
+if TYPE_CHECKING:
+    from .ode import ODE
+
+__all__ = ["value_and_grad"]
+
+_WORTH = 0.05  # seconds that such calls have taken, from which on it is worth compiling what takes less
+_IDLE = 4  # round trips that are kept for threads
+
+Wrt = str | Sequence[str]
+
+
+def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradient]:
+    """What the verb of an ODE gives."""
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    if callable(y0) or not in_a_row([ode]) or any(name in NAMES for name in names) or not ode.unbounded:
+        return _one_by_one(ode, y0, p, names)[1:]
+    p = given(p, "p", True)
+    y0 = given(np.array(y0, dtype=np.float64) if isinstance(y0, list) else y0, "y0", True)
+    if not y0.form.nbytes:
+        return _one_by_one(ode, y0, p, names)[1:]  # which says what is wrong with it
+    program = ode.program(y0.form, y0.leaves, p.form, p.leaves, (False, False))
+    key = "round trip", y0.form, p.form, names, len(ode.t_eval)
+    idle = program.lanes.setdefault(key, [])
+    trip: RoundTrip | None = None
+    with suppress(IndexError):
+        trip = idle.pop()  # which is atomic
+    if trip is not None:
+        done = trip.run(ode, y0, p)
+        if not trip.over and len(idle) < _IDLE:
+            idle.append(trip)
+        if done is not None:
+            return done
+    began = time.perf_counter()
+    solve, value, gradient = _one_by_one(ode, y0, p, names)
+    seconds = time.perf_counter() - began
+    if seconds < LONG and trip is None:  # what takes longer is compiled then, or does without this
+        program.spent += seconds
+        if program.spent >= _WORTH:
+            made = RoundTrip.of(solve, names)
+            if made is not None:
+                idle.append(made)
+            else:
+                program.spent = -math.inf
+    return value, gradient
+
+
+def _one_by_one(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[Solve, float, ODEGradient]:
+    solve = Solve(ode, y0, p)
+    with solve.named():
+        value, gradient = solve.simulation.value_and_grad(solve.y0, solve.q, solve.wrt(wrt))
+        return solve, value, solve.gradient(gradient)
+
+
+class RoundTrip(OneCall):
+    """One integration there and back, for one caller at a time."""
+
+    def __init__(self, solve: Solve, call: Call) -> None:
+        """For integrations like that of ``solve``.  ValueError if numbers other than shapes say how much memory is needed."""
+        self.solve, self.template, self.keeps = solve, call, call.may_keep
+        n = call.problem.n_steps
+        super().__init__(solve, call, CompiledExecutor(call.problem, call.y0, call.p, n + n // 4, True, self.keeps))
+        self._stack: tuple[Known, float, int, Stack] | None = None
+        self.over = False
+
+    @classmethod
+    def of(cls, solve: Solve, wrt: Wrt) -> RoundTrip | None:
+        """One for integrations like this; None if they are not short, or cannot be made so."""
+        call = Call(solve.simulation, solve.y0, solve.q, solve.wrt(wrt))
+        if not short_gradient(call):
+            return None
+        try:
+            return cls(solve, call)
+        except Exception:
+            return None
+
+    def run(self, ode: ODE, y0: Known, p: Known) -> tuple[float, ODEGradient] | None:
+        """The value and the gradient; None where something goes wrong, and where this is of no more use: then it is ``over``."""
+        began, executor = time.perf_counter(), self.executor
+        self.over = self.stale() or not executor.looked_up(executor.problem)
+        if self.over:
+            return None
+        leaves = self.solve.started(y0.leaves).leaves
+        stack = self._stack_of(ode, leaves, p.leaves)
+        for own, leaf in zip((*stack.y, *stack.p), (*leaves, *p.leaves), strict=True):
+            own[0] = leaf
+        n = self._out_and_back(stack, leaves, p.leaves)
+        if n < -1:
+            self.over = True  # no room
+            if self.executor.problem.state_bytes * -n > SHORT:
+                return None
+            self.executor = CompiledExecutor(self.template.problem, leaves, self._given(p.leaves), 2 * -n, True, self.keeps)
+            n, self.over = self._out_and_back(stack, leaves, p.leaves), False
+        if n < 0:
+            return None
+        if not self.executor.came_back(self.template.problem.of_steps(n, self.at[: len(ode.t_eval)])):
+            return None
+        taken = time.perf_counter() - began
+        self.over = taken > LONG
+        ledger = ledger_of(self.executor, self.template, store_all(n, self.keeps), taken)
+        value, gradient = self.executor.value, self.template.gradient(self.executor, ledger, copy=self.executor.keeps_bars)
+        assert value is not None
+        return value, self.solve.gradient(gradient)
+
+    def _out_and_back(self, stack: Stack, y0: Leaves, p: Leaves) -> int:
+        executor = self.executor
+        while True:
+            executor.begin_again(y0, self._given(p))
+            executor.set_out()
+            n = self.call(stack, executor.rows_out, executor.memory.seen, ())
+            if n != TAPE:
+                return n
+            executor.lengthen()
+
+    def _given(self, p: Leaves) -> Leaves:
+        """The parameters of the simulation."""
+        return [*p, *self.steps]
+
+    def _stack_of(self, ode: ODE, y0: Leaves, p: Leaves) -> Stack:
+        """What bounds the steps, with memory for y0 and p."""
+        control = ode.control(ode.rtol, ode.atol)
+        own = control, ode.first_step, ode.max_steps
+        if self._stack is None or self._stack[0] is not control or self._stack[1:3] != own[1:]:
+            self._stack = *own, Stack([ode], [leaf[None].copy() for leaf in y0], [leaf[None].copy() for leaf in p])
+        return self._stack[3]
