@@ -24,6 +24,7 @@ from .explicit import Explicit
 from .inputs import ACCUMULATE, DONE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
 from .rosenbrock import Rosenbrock
 from .splitting import Splitting
+from .trees import Tree
 
 __all__ = ["control_text"]
 
@@ -39,7 +40,8 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
     status = {done}
     grows = True
     at = t
-    y = {copy}
+{start}
+    y = {state}
     if knot == 0:
         at = c.begins[0]
         evaluations = 1
@@ -48,10 +50,13 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
     elif t == c.knots[knot - 1]:
         at = c.begins[knot - 1]
     k1 = rate(at, y, c.p)
+{start_rate}
 {sides_at_first}
 {first_guess}
     while status == {done} and knot < len(c.knots) and rows < len(c.room) and (tries > 0 or not grows):
         tries -= 1
+        y = {state}
+        k1 = {rates}
 {size}
 {attempt}
         evaluations += {evaluations}
@@ -75,14 +80,16 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
 {jumps}
                 knot += 1
             rows += 1
+{keep}
             if fresh:
                 k1 = rate(at, y, c.p)
                 evaluations += 1
+{keep_rate}
             else:
-                k1 = {known}
+{keep_known}
 {sides}
 {rejected}
-    return status, rows, rejected, evaluations, t, guess, before, last, knot, fired, other, y, time, length, landed
+    return status, rows, rejected, evaluations, t, guess, before, last, knot, fired, other, {state}, time, length, landed
 """
 
 #: the step to try, of a chosen size
@@ -200,6 +207,8 @@ def control_text(
     an event before it.
     """
     tree = method.tree
+    state, rates = _Held("y", tree), _Held("k1", tree)
+    keep = state.taken("y")
     pieces = _fixed(method) if fixed else _chosen(method)  # type: ignore[arg-type]
     noticed = cut = happens = remembered = ""
     if events:
@@ -210,12 +219,32 @@ def control_text(
             happens += f"if hit == {e} and status == {DONE}:\n{indent(_lines(lines), '    ')}\n" if lines else ""
     blocks = {"sides_at_first": (4, remembered), "sides": (12, remembered), "notice": (12, noticed), "cut": (12, cut)}
     later = with_jumps(len(events), jumps, own)
-    blocks |= {"happens": (12, happens), "jumps_at_0": (8, _lines(jumps)), "jumps": (16, _lines(later))}
+    at_0 = [*jumps, *keep] if jumps else []
+    blocks |= {"happens": (12, happens), "jumps_at_0": (8, _lines(at_0)), "jumps": (16, _lines(later))}
+    blocks |= {"start": (4, _lines(state.start)), "keep": (12, _lines(keep)), "start_rate": (4, _lines(rates.start))}
+    known = "k1" if fixed else method.last or "k1"
+    same = [f"k1 = {known}"] * bool(events)  # which look at it
+    blocks |= {"keep_rate": (16, _lines(rates.taken("k1"))), "keep_known": (16, _lines([*rates.taken(known), *same]))}
     texts = {name: indent(text.strip("\n"), " " * by) for name, (by, text) in (blocks | pieces).items()}
-    known = None if fixed else method.last
     return _TEXT.format(
-        done=DONE, copy=tree.copy("y"), evaluations=method.evaluations + fixed, fresh=known is None, known=known or "k1", **texts
-    )
+        done=DONE, state=state.value, rates=rates.value, evaluations=method.evaluations + fixed,
+        fresh=fixed or method.last is None, **texts,
+    )  # fmt: skip
+
+
+class _Held:
+    """Something of the state's structure between steps: numbers are variables, which a compiler keeps in registers, and arrays
+    stay where they are.  (One of several arrays, as a branch has it, would be copied behind each branch.)"""
+
+    def __init__(self, name: str, tree: Tree) -> None:
+        self.parts = [(path, number, f"{name}_{k}") for k, (path, number, _) in enumerate(tree.parts())]
+        self.start = [f"{own} = {name}{path} * 1.0" for path, _, own in self.parts]
+        held = {path: own for path, _, own in self.parts}
+        self.value = tree.of(lambda path: held[path])
+
+    def taken(self, value: str) -> list[str]:
+        """Lines that take over another value."""
+        return [f"{own} = {value}{path} * 1.0" if number else f"{own}[:] = {value}{path}" for path, number, own in self.parts]
 
 
 def _chosen(method: Explicit | Rosenbrock | Dirk) -> dict[str, tuple[int, str]]:

@@ -21,7 +21,7 @@ from .tableaus import DirkTableau
 
 __all__ = ["Dirk"]
 
-#: the simplified Newton iteration: the stage, and whether it was found
+#: the simplified Newton iteration, in place: whether the stage was found
 _FOUND = """
 def found(x, t, base, weight, matrix, factors, y, c):
     size = 0.0
@@ -30,7 +30,7 @@ def found(x, t, base, weight, matrix, factors, y, c):
     for iteration in range(8):
         r = stage(x, t, base, weight, y, c.p)
         dx = {solution}
-        x = {moved}
+{moved}
         change = unpacked(dx, y)
 {norm}
         rate_of_change = size / before if before > 0.0 else 0.5
@@ -40,7 +40,7 @@ def found(x, t, base, weight, matrix, factors, y, c):
             good = True
             break
         before = size
-    return x, good
+    return good
 """
 
 
@@ -71,8 +71,10 @@ class Dirk:
         lines = ["rates = flat_rate(t, x, y, p)", f"change = {vector.of(lambda path: f'x{path} - base{path}')}"]
         lines += ["change = massed(change)"] if self.flat.mass else []
         stage = "\n    ".join(["\ndef stage(x, t, base, weight, y, p):", *lines, f"return {residual}\n"])
+        count = self.flat.count
+        moved = ["x[:] = x - dx"] if count is None else [f"x[{k}] = x[{k}] - dx[{k}]" for k in range(count)]
         found = _FOUND.format(
-            solution=self.flat.matrices.solve("matrix", "factors", "r"), moved=vector.of(lambda path: f"x{path} - dx{path}"),
+            solution=self.flat.matrices.solve("matrix", "factors", "r"), moved="\n".join(f"        {line}" for line in moved),
             norm="\n".join(f"        {line}" for line in self.norm.lines("size", lambda path: f"change{path}", "y")),
         )  # fmt: skip
         return summed_text(self.flat.count) + stage + found
@@ -88,7 +90,7 @@ class Dirk:
         t, flat = self.tableau, self.flat
         first = [f"matrix = shifted(1.0, weight * jacobian({begin}, v, y, {p}))",
                  f"factors = {flat.matrices.factor('matrix')}", "good = True"]  # fmt: skip
-        solved = ["if good:", "    x, good = found(x, moment, base, weight, matrix, factors, y, c)"]
+        solved = ["if good:", "    good = found(x, moment, base, weight, matrix, factors, y, c)"]
         return [
             *self._lines(begin, end, first, ["k = packed(k1)"], solved),
             f"raw = summed(stage_errors, s, {t.stages})", *(["raw = massed(raw)"] if flat.mass else []),
