@@ -61,6 +61,7 @@ __all__ = ["STUBS", "Program", "native", "needs_text"]
 STUBS = HEADER + "from adjointsim.derive.native import native\n"
 
 _NO_MEMORY = -2
+_FEW = 8  # iterations
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 
 
@@ -186,6 +187,7 @@ class _Builder(Values):
         self.arrays: dict[Base, _Array] = {}
         self.frames: dict[Base, tuple[Any, Any]] = {}  # of arrays that the function makes: they change
         self.owned: dict[Base, Any] = {}  # where the memory is that the function has to free
+        self.few: set[Atom] = set()  # variables of loops that count to few
         for p, kind, value in zip(program.params, kinds, values, strict=True):
             if isinstance(p, Base):
                 self.arrays[p] = _Array(context, builder, kind, value)
@@ -456,9 +458,19 @@ class _Builder(Values):
         builder.cbranch(builder.icmp_signed("<" if up else ">", k, last), body, end)
         builder.position_at_end(body)
         self.values[s.var] = k if unit else builder.add(lo, builder.mul(k, step))
+        short = self._short(s)
         self._body(s, end)
         builder.store(builder.add(k, self.const(1 if up else -1, "i8"), flags=("nsw",)), place)
-        builder.branch(head)
+        _hinted(builder.branch(head), builder.module, short)
+
+    def _short(self, s: For) -> list[str]:
+        """What LLVM had better not try with a loop of few iterations, such as one over the stages of a method: it takes long."""
+        few = isinstance(s.count, Const) and s.count.value <= _FEW
+        if few and isinstance(s.lo, Const) and s.lo.value <= _FEW and s.step == Const(1, "i8"):
+            self.few.add(s.var)  # the count of others
+        if not few and s.count not in self.few:
+            return []
+        return ["vectorize.width"] if not _loops(s.body) else ["unroll.disable"]
 
     def _body(self, s: For | While, end: Any) -> None:
         builder = self.builder
@@ -471,6 +483,16 @@ class _Builder(Values):
             go_on = builder.append_basic_block("next")
             builder.cbranch(stop, end, go_on)
             builder.position_at_end(go_on)
+
+
+def _hinted(branch: Any, module: Any, hints: Sequence[str]) -> None:
+    """Say of the loop that ends in a branch what is not to be done with it."""
+    if hints:
+        one = ll.Constant(ll.IntType(32), 1)
+        said = [module.add_metadata([f"llvm.loop.{hint}", *[one] * hint.endswith("width")]) for hint in hints]
+        loop = ll.MDValue(module, said, str(len(module.metadata)))
+        loop.operands = (loop, *loop.operands)  # which makes it one of its own
+        branch.set_metadata("llvm.loop", loop)
 
 
 def _wrapped(builder: Any, index: Any, length: Any) -> Any:
