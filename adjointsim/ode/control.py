@@ -82,7 +82,7 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
             rows += 1
 {keep}
             if fresh:
-                k1 = rate(at, y, c.p)
+                new = rate(at, y, c.p)
                 evaluations += 1
 {keep_rate}
             else:
@@ -206,25 +206,25 @@ def control_text(
     ``c.knots[knot]``; ``own`` is the path of the user's y in the state.  ``fixed``: each step goes as far as that knot is, or to
     an event before it.
     """
-    tree = method.tree
-    state, rates = _Held("y", tree), _Held("k1", tree)
+    state, rates = _Held("y", method.tree), _Held("k1", method.tree)
     keep = state.taken("y")
     pieces = _fixed(method) if fixed else _chosen(method)  # type: ignore[arg-type]
-    noticed = cut = happens = remembered = ""
+    noticed = cut = happens = at_first = remembered = ""
     if events:
-        noticed, remembered = notice([event.direction for event in events], own), sides(len(events), own)
+        noticed = notice([event.direction for event in events], own)
+        at_first = sides(len(events), own)
+        remembered = f"k1 = {rates.value}\n{at_first}"
         cut, happens = _CUT, _HAPPENS
         for e, event in enumerate(events):
             lines = [*with_effect(e, event.effect, own), *([f"status = {STOPPED}"] if event.stop else [])]
             happens += f"if hit == {e} and status == {DONE}:\n{indent(_lines(lines), '    ')}\n" if lines else ""
-    blocks = {"sides_at_first": (4, remembered), "sides": (12, remembered), "notice": (12, noticed), "cut": (12, cut)}
+    blocks = {"sides_at_first": (4, at_first), "sides": (12, remembered), "notice": (12, noticed), "cut": (12, cut)}
     later = with_jumps(len(events), jumps, own)
     at_0 = [*jumps, *keep] if jumps else []
     blocks |= {"happens": (12, happens), "jumps_at_0": (8, _lines(at_0)), "jumps": (16, _lines(later))}
     blocks |= {"start": (4, _lines(state.start)), "keep": (12, _lines(keep)), "start_rate": (4, _lines(rates.start))}
     known = "k1" if fixed else method.last or "k1"
-    same = [f"k1 = {known}"] * bool(events)  # which look at it
-    blocks |= {"keep_rate": (16, _lines(rates.taken("k1"))), "keep_known": (16, _lines([*rates.taken(known), *same]))}
+    blocks |= {"keep_rate": (16, _lines(rates.taken("new"))), "keep_known": (16, _lines(rates.taken(known)))}
     texts = {name: indent(text.strip("\n"), " " * by) for name, (by, text) in (blocks | pieces).items()}
     return _TEXT.format(
         done=DONE, state=state.value, rates=rates.value, evaluations=method.evaluations + fixed,
