@@ -14,7 +14,10 @@ HEAVY = {
     "fitting/test_losses.py": ["test_hubers_covariance_by_simulation"],
     "fitting/test_nist.py": ["test_certified_values[Misra1b]", "test_certified_values[Rat42]", "test_steps_that_adapt"],
     "fitting/test_repeats.py": ["test_pictures", "test_predictions_of_experiments_and_structures"],
-    "fitting/test_together.py": ["test_fewer_observations_than_numbers", "test_the_bits_of_calls_one_by_one[initial]", "test_the_bits_of_calls_one_by_one[one]"],
+    "fitting/test_together.py": [
+        "test_fewer_observations_than_numbers", "test_the_bits_of_calls_one_by_one[initial]",
+        "test_the_bits_of_calls_one_by_one[one]",
+    ],
     "ode/test_event_times.py": [
         "test_in_the_first_step_after_a_discontinuity",
         "test_a_ball_that_does_not_bounce_does_not_fall_through[chosen--1]", "test_at_the_end_and_at_the_beginning[bosh3]",
@@ -39,8 +42,12 @@ HEAVY = {
         "test_a_condition_that_is_not_a_number[chosen]", "test_an_end_at_an_event", "test_implicit_steps[crank_nicolson]",
         "test_implicit_steps[rodas5p]", "test_values_and_gradients_are_those_of_the_steps[leapfrog]",
     ],
-    "ode/test_lane.py": ["test_a_stiff_method_whose_stages_have_a_rule_of_their_own", "test_a_right_hand_side_that_jumps_and_a_running_cost"],
-    "ode/test_functions.py": ["test_lists_of_numbers_stand_for_vectors", "test_problems_that_differ_by_times_and_bounds_share_what_is_generated"],
+    "ode/test_lane.py": [
+        "test_a_stiff_method_whose_stages_have_a_rule_of_their_own", "test_a_right_hand_side_that_jumps_and_a_running_cost",
+    ],
+    "ode/test_functions.py": [
+        "test_lists_of_numbers_stand_for_vectors", "test_problems_that_differ_by_times_and_bounds_share_what_is_generated",
+    ],
     "ode/test_implicit.py": [
         "test_adaptive_gradients_are_those_of_the_steps_taken",
         "test_entries_outside_of_the_bands_are_an_error_with_a_rosenbrock_method",
@@ -54,7 +61,9 @@ HEAVY = {
         "test_value_and_gradient_against_complex_steps_of_the_discrete_map[heun-9]",
         "test_without_diffusion_it_is_the_method_of_the_drift",
     ],
-    "ode/test_sparse_lu.py": ["test_derivatives[implicit_euler]", "test_entries_elsewhere_are_an_error", "test_mass_vectors[implicit_euler]"],
+    "ode/test_sparse_lu.py": [
+        "test_derivatives[implicit_euler]", "test_entries_elsewhere_are_an_error", "test_mass_vectors[implicit_euler]",
+    ],
     "ode/test_verbs.py": [
         "test_complex_states", "test_programs_of_many_structures_are_not_all_kept", "test_several_threads",
         "test_tolerances_for_each_component",
