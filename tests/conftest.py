@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items):
         marked = item.get_closest_marker("heavy") and not file.startswith("schedules/")  # what is heavy there takes seconds
         if marked or item.name in listed or name in listed:
             item.add_marker(pytest.mark.skip(reason="compiles for ten seconds and more: CORPUS=all"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_came_before():
+    """What files before this one have left behind is not looked through again and again for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(params=MODELS)

@@ -39,10 +39,12 @@ HEAVY = {
         "test_a_stage_that_is_not_found_says_when", "test_entries_elsewhere_are_an_error_with_newton[jac_sparsity]",
     ],
     "ode/test_fixed_events.py": [
+        "test_implicit_steps[implicit_euler]",
         "test_a_condition_that_is_not_a_number[chosen]", "test_an_end_at_an_event", "test_implicit_steps[crank_nicolson]",
         "test_implicit_steps[rodas5p]", "test_values_and_gradients_are_those_of_the_steps[leapfrog]",
     ],
     "ode/test_lane.py": [
+        "test_doses",
         "test_a_stiff_method_whose_stages_have_a_rule_of_their_own", "test_a_right_hand_side_that_jumps_and_a_running_cost",
     ],
     "ode/test_functions.py": [
@@ -62,6 +64,7 @@ HEAVY = {
         "test_without_diffusion_it_is_the_method_of_the_drift",
     ],
     "ode/test_sparse_lu.py": [
+        "test_the_same_bits_whatever_is_stored_and_forgotten",
         "test_derivatives[implicit_euler]", "test_entries_elsewhere_are_an_error", "test_mass_vectors[implicit_euler]",
     ],
     "ode/test_verbs.py": [
@@ -78,10 +81,17 @@ HEAVY = {
         "test_theophylline_fits_the_first_subject",
     ],
     "test_resume.py": ["test_what_a_vjp_reads_of_the_next_state_is_had_again[all]", "test_killed[1]"],
-    "test_simulation_second.py": ["test_short_runs"],
-    "test_threads.py": ["test_the_same_bits_of_second_order", "test_an_ode", "test_the_same_bits_from_other_verbs"],
+    "test_simulation_second.py": [
+        "test_leaves_that_change_hands_and_tapes_of_unknown_length[swaps]",
+        "test_short_runs",
+    ],
+    "test_threads.py": [
+        "test_the_same_bits[react-2]",
+        "test_the_same_bits_of_second_order", "test_an_ode", "test_the_same_bits_from_other_verbs",
+    ],
     "test_until.py": ["test_other_verbs[numbers]"],
     "test_until_resume.py": [
+        "test_the_same_bits[numbers-1]",
         "test_killed[0]",
         "test_killed[1]", *(f"test_interrupted_after_any_record[{kind}-few]" for kind in ("array", "numbers", "python")),
     ],
@@ -96,6 +106,21 @@ HEAVY = {
     "ode/test_dae.py": ["test_events_of_an_algebraic_variable"],
     "test_disk.py": ["test_all_verbs"],
     "derive/test_forward.py": ["test_in_a_sweep"],
+    "test_simulation_routes.py": [
+        "test_the_same_as_with_copies[saturated]",
+        "test_the_same_as_from_python[swaps]",
+    ],
+    "derive/test_arrays.py": [
+        "test_random_array_nests[65]",
+    ],
+    "derive/test_dependence.py": [
+        "test_triangular_nests[1]",
+        "test_triangular_nests[2]",
+        "test_triangular_nests[3]",
+    ],
+    "derive/test_opaque.py": [
+        "test_compiled_linear_algebra[march]",
+    ],
 }  # fmt: skip
 
 

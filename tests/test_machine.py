@@ -19,6 +19,7 @@ def system(tmp_path, monkeypatch):
     for name in ("_PROC", "_CGROUPS", "_CPU"):
         monkeypatch.setattr(machine, name, tmp_path / name.strip("_").lower())
     monkeypatch.setattr(arena, "_pool", arena._Pool())
+    monkeypatch.setattr(heap, "_idle", [])
     machine.total_memory.cache_clear()
     machine.cache_bytes.cache_clear()
 
