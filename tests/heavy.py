@@ -39,7 +39,6 @@ HEAVY = {
         "test_a_stage_that_is_not_found_says_when", "test_entries_elsewhere_are_an_error_with_newton[jac_sparsity]",
     ],
     "ode/test_fixed_events.py": [
-        "test_implicit_steps[implicit_euler]",
         "test_a_condition_that_is_not_a_number[chosen]", "test_an_end_at_an_event", "test_implicit_steps[crank_nicolson]",
         "test_implicit_steps[rodas5p]", "test_values_and_gradients_are_those_of_the_steps[leapfrog]",
     ],
