@@ -40,8 +40,8 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
     status = {done}
     grows = True
     at = t
+    y = {copy}
 {start}
-    y = {state}
     if knot == 0:
         at = c.begins[0]
         evaluations = 1
@@ -49,6 +49,7 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
         knot = 1
     elif t == c.knots[knot - 1]:
         at = c.begins[knot - 1]
+    y = {state}
     k1 = rate(at, y, c.p)
 {start_rate}
 {sides_at_first}
@@ -227,7 +228,7 @@ def control_text(
     blocks |= {"keep_rate": (16, _lines(rates.taken("new"))), "keep_known": (16, _lines(rates.taken(known)))}
     texts = {name: indent(text.strip("\n"), " " * by) for name, (by, text) in (blocks | pieces).items()}
     return _TEXT.format(
-        done=DONE, state=state.value, rates=rates.value, evaluations=method.evaluations + fixed,
+        done=DONE, copy=method.tree.copy("y"), state=state.value, rates=rates.value, evaluations=method.evaluations + fixed,
         fresh=fixed or method.last is None, **texts,
     )  # fmt: skip
 

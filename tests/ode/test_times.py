@@ -26,6 +26,18 @@ def double(t, y, p):
     return 2.0 * y
 
 
+def fading(t, y, p):
+    return -p[0] * y
+
+
+def several(t, y, p):
+    return y + p[1]
+
+
+def first_and_last(y, p):
+    return y[0] + 2.0 * y[-1]
+
+
 def misfit(k, seen, p):
     return (k + 1) * seen
 
@@ -54,6 +66,20 @@ def test_doses(how):
     h = 1e-6
     expected = [(exact(*(x + h * e)) - exact(*(x - h * e))) / (2.0 * h) for e in np.eye(3)]
     np.testing.assert_allclose([grad.y0, *grad.p], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", ["bosh3", pytest.param("rodas5p", marks=pytest.mark.heavy)])
+def test_doses_of_an_array(method):
+    """A state that is too long to be written out as numbers."""
+    times, y0, k, d = [0.0, 0.7, 1.0, 2.5], np.linspace(0.5, 1.5, 12), 0.8, np.sin(np.arange(12.0))
+    ode = adj.ODE(fading, times, jumps=(adj.Jump(DOSES, several),), terminal=first_and_last, method=method, rtol=1e-9, atol=1e-12)
+    solution = ode.run(y0, (k, d))
+    for t, seen in zip(times, solution.observations, strict=True):
+        np.testing.assert_allclose(seen, doses_exact(t, y0, k, d), rtol=1e-7)
+    _, grad = ode.value_and_grad(y0, (k, d))
+    np.testing.assert_allclose(grad.y0[[0, 5, -1]], np.exp(-2.5 * k) * np.array([1.0, 0.0, 2.0]), rtol=1e-7, atol=1e-12)
+    each = sum(math.exp(-k * (2.5 - s)) for s in DOSES)
+    np.testing.assert_allclose(grad.p[1][[0, 5, -1]], each * np.array([1.0, 0.0, 2.0]), rtol=1e-7, atol=1e-12)
 
 
 def test_effects_at_one_time_happen_in_order():
