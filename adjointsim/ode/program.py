@@ -100,6 +100,7 @@ class Program:
         """``y`` and ``p`` are values of these structures.  ``each``: whether rtol and atol have the structure of y.  ``broken``:
         whether the right-hand side may jump in time.  ``fixed``: whether steps have a given size."""
         self.lanes: dict[Any, list[Any]] = {}  #: idle ones, see .lane
+        self.trips: dict[Any, list[Any] | None] = {}  #: the same of .round_trip; None where there are to be none
         self.spent = 0.0  #: seconds of integrations that a lane could have done
         self.functions, self.y_spec, self.p_spec, self.broken, self.fixed = functions, y_spec, p_spec, broken, fixed
         inert = [path for path, leaf in paths(y_spec) if not all(map(differentiable, leaves_of(leaf)))]

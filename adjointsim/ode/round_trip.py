@@ -6,7 +6,6 @@ than all of its steps.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,8 +46,10 @@ def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradi
     if not y0.form.nbytes:
         return _one_by_one(ode, y0, p, names)[1:]  # which says what is wrong with it
     program = ode.program(y0.form, y0.leaves, p.form, p.leaves, (False, False))
-    key = "round trip", y0.form, p.form, names, len(ode.t_eval)
-    idle = program.lanes.setdefault(key, [])
+    key = y0.form, p.form, names, len(ode.t_eval)
+    idle = program.trips.setdefault(key, [])
+    if idle is None:
+        return _one_by_one(ode, y0, p, names)[1:]
     trip: RoundTrip | None = None
     with suppress(IndexError):
         trip = idle.pop()  # which is atomic
@@ -61,14 +62,16 @@ def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradi
     began = time.perf_counter()
     solve, value, gradient = _one_by_one(ode, y0, p, names)
     seconds = time.perf_counter() - began
-    if seconds < LONG and trip is None:  # what takes longer is compiled then, or does without this
+    if trip is not None and not trip.over:  # what goes well by itself does not there: too many steps
+        program.trips[key] = None
+    elif seconds < LONG:  # what takes longer is compiled then, or does without this
         program.spent += seconds
         if program.spent >= _WORTH:
             made = RoundTrip.of(solve, names)
-            if made is not None:
-                idle.append(made)
+            if made is None:
+                program.trips[key] = None
             else:
-                program.spent = -math.inf
+                idle.append(made)
     return value, gradient
 
 

@@ -219,3 +219,19 @@ def test_long_calls_are_left_alone(monkeypatch, trips):
     for _ in range(3):
         ode.value_and_grad(Y0, P, wrt=("p", "y0"))  # as in no other test
     assert not trips
+
+
+def test_more_steps_than_a_call_takes(soon, trips):
+    """They are taken by calls by themselves, and the next ones do not try again."""
+    few = adj.ODE(picky, [1.0], t0=0.0, terminal=itself, method="bosh3", rtol=1e-3, atol=1e-3)
+    few.value_and_grad(1.0, 0.5)
+    many = adj.ODE(picky, [1.0], t0=0.0, terminal=itself, method="bosh3", rtol=1e-3, atol=1e-3, max_step=1.0 / 5000.0)
+    for _ in range(3):
+        assert many.value_and_grad(1.0, 0.5)[1].ledger.forward_steps == 5000
+    assert trips == [None]
+
+
+def test_no_parameters(soon, trips):
+    ode = adj.ODE(lambda t, y, p: -y, [1.0], t0=0.0, terminal=itself)
+    first, second = ode.value_and_grad(1.0), ode.value_and_grad(1.0)
+    assert told(*first) == told(*second) and trips[-1] is not None and second[1].p is None
