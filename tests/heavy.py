@@ -102,7 +102,9 @@ HEAVY = {
     "test_root.py": ["test_compiled"],
     "ode/test_sparsity.py": ["test_the_same_as_dense[detected-{'method': 'implicit_euler', 'dt': 0.05}]"],
     "derive/test_factored.py": ["test_compiled"],
-    "ode/test_dae.py": ["test_events_of_an_algebraic_variable"],
+    "ode/test_dae.py": [
+        "test_events_of_an_algebraic_variable",
+    ],
     "test_disk.py": ["test_all_verbs"],
     "derive/test_forward.py": ["test_in_a_sweep"],
     "test_simulation_routes.py": [
@@ -126,5 +128,6 @@ HEAVY = {
 #: sweeps over the whole corpus of which every third case runs, beginning with these: so that each sees other cases
 THIRDS = {
     "test_adjoints_with_each": 0, "test_callers": 1, "test_layouts": 2, "test_many_cotangents_through_one_recording": 1,
-    "test_some_leaves_active": 2, "test_tangent_of_the_adjoint": 0,
+    "test_some_leaves_active": 2, "test_tangent": 2, "test_tangent_of_the_adjoint": 0, "test_python_and_reference_agree": 0,
+    "test_reference_against_finite_differences": 1,
 }  # fmt: skip
