@@ -124,24 +124,6 @@ def cleared(n, u, p):
     return out
 
 
-def branched(n, u, p):
-    """Arrays inside of a branch, which is not looked through: one of them is overwritten there."""
-    m = len(u)
-    out = u.copy()
-    if n % 2 == 0:
-        c = np.empty(m)
-        c[0] = p.slope
-        for i in range(1, m):
-            c[i] = p.k[i] / (2.0 + c[i - 1])
-        for i in range(m):
-            out[i] = u[i] * c[i] * c[i]
-        for i in range(1, m):
-            c[i] = p.k[i] / (3.0 + out[i] * c[i - 1])
-        for i in range(m):
-            out[i] = out[i] + 0.1 * c[i] * c[i]
-    return out
-
-
 def beside(n, u, p):
     """One outside of it, which is kept, and one inside, which is not."""
     m = len(u)
@@ -159,6 +141,14 @@ def beside(n, u, p):
             c[i] = out[i] * 0.5
         for i in range(m):
             out[i] += c[i] * c[i]
+    return out
+
+
+def branched(n, u, p):
+    """The same inside of a branch, which is not looked through."""
+    out = u.copy()
+    if n % 2 == 0:
+        out = reused(n, u, p)
     return out
 
 

@@ -458,19 +458,19 @@ class _Builder(Values):
         builder.cbranch(builder.icmp_signed("<" if up else ">", k, last), body, end)
         builder.position_at_end(body)
         self.values[s.var] = k if unit else builder.add(lo, builder.mul(k, step))
-        short = self._short(s)
+        hint = self._hint(s)
         self._body(s, end)
         builder.store(builder.add(k, self.const(1 if up else -1, "i8"), flags=("nsw",)), place)
-        _hinted(builder.branch(head), builder.module, short)
+        _hinted(builder.branch(head), builder.module, hint)
 
-    def _short(self, s: For) -> list[str]:
+    def _hint(self, s: For) -> list[Any]:
         """What LLVM had better not try with a loop of few iterations, such as one over the stages of a method: it takes long."""
         few = isinstance(s.count, Const) and s.count.value <= _FEW
         if few and isinstance(s.lo, Const) and s.lo.value <= _FEW and s.step == Const(1, "i8"):
             self.few.add(s.var)  # the count of others
         if not few and s.count not in self.few:
             return []
-        return ["vectorize.width"] if not _loops(s.body) else ["unroll.disable"]
+        return ["llvm.loop.unroll.disable"] if _loops(s.body) else ["llvm.loop.vectorize.width", ll.Constant(ll.IntType(32), 1)]
 
     def _body(self, s: For | While, end: Any) -> None:
         builder = self.builder
@@ -485,12 +485,11 @@ class _Builder(Values):
             builder.position_at_end(go_on)
 
 
-def _hinted(branch: Any, module: Any, hints: Sequence[str]) -> None:
-    """Say of the loop that ends in a branch what is not to be done with it."""
-    if hints:
-        one = ll.Constant(ll.IntType(32), 1)
-        said = [module.add_metadata([f"llvm.loop.{hint}", *[one] * hint.endswith("width")]) for hint in hints]
-        loop = ll.MDValue(module, said, str(len(module.metadata)))
+def _hinted(branch: Any, module: Any, hint: list[Any]) -> None:
+    """Say of the loop that ends in a branch what is not to be done with it, if anything."""
+    if hint:
+        said = module.add_metadata(hint)
+        loop = ll.MDValue(module, [said], str(len(module.metadata)))
         loop.operands = (loop, *loop.operands)  # which makes it one of its own
         branch.set_metadata("llvm.loop", loop)
 
