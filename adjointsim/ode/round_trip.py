@@ -39,12 +39,12 @@ Wrt = str | Sequence[str]
 def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradient]:
     """What the verb of an ODE gives."""
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-    if callable(y0) or not in_a_row([ode]) or any(name in NAMES for name in names) or not ode.unbounded:
+    alike = not callable(y0) and in_a_row([ode]) and ode.unbounded and not any(name in NAMES for name in names)
+    if alike:
+        p = given(p, "p", True)
+        y0 = given(np.array(y0, dtype=np.float64) if isinstance(y0, list) else y0, "y0", True)
+    if not alike or not y0.form.nbytes:
         return _one_by_one(ode, y0, p, names)[1:]
-    p = given(p, "p", True)
-    y0 = given(np.array(y0, dtype=np.float64) if isinstance(y0, list) else y0, "y0", True)
-    if not y0.form.nbytes:
-        return _one_by_one(ode, y0, p, names)[1:]  # which says what is wrong with it
     program = ode.program(y0.form, y0.leaves, p.form, p.leaves, (False, False))
     key = y0.form, p.form, names, len(ode.t_eval)
     idle = program.trips.setdefault(key, [])
@@ -106,7 +106,13 @@ class RoundTrip(OneCall):
 
     def run(self, ode: ODE, y0: Known, p: Known) -> tuple[float, ODEGradient] | None:
         """The value and the gradient; None where something goes wrong, and where this is of no more use: then it is ``over``."""
-        began, executor = time.perf_counter(), self.executor
+        try:
+            return self._run(ode, y0, p)
+        except Exception:  # of the user's terminal cost: a call by itself says what, and where
+            return None
+
+    def _run(self, ode: ODE, y0: Known, p: Known) -> tuple[float, ODEGradient] | None:
+        began, compiled, executor = time.perf_counter(), self.compiled, self.executor
         self.over = self.stale() or not executor.looked_up(executor.problem)
         if self.over:
             return None
@@ -126,7 +132,7 @@ class RoundTrip(OneCall):
         if not self.executor.came_back(self.template.problem.of_steps(n, self.at[: len(ode.t_eval)])):
             return None
         taken = time.perf_counter() - began
-        self.over = taken > LONG
+        self.over = compiled and taken > LONG
         ledger = ledger_of(self.executor, self.template, store_all(n, self.keeps), taken)
         value, gradient = self.executor.value, self.template.gradient(self.executor, ledger, copy=self.executor.keeps_bars)
         assert value is not None

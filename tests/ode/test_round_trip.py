@@ -67,6 +67,12 @@ def picky(t, y, p):
     return -p * y
 
 
+def picky_at_the_end(y, p):
+    if p < 0.0:
+        raise ValueError("p below 0 at the end")
+    return y
+
+
 @pytest.fixture
 def soon(monkeypatch):
     """From the second call on."""
@@ -188,6 +194,11 @@ def test_what_goes_wrong_is_said_as_before(soon, trips):
     ode.value_and_grad(1.0, 0.5)
     with pytest.raises(ValueError, match="p below 0"):
         ode.value_and_grad(1.0, -1.0)
+    for function in (ode, adj.ODE(explosive, [0.5], t0=0.0, terminal=picky_at_the_end)):
+        function.value_and_grad(1.0, 0.5)
+    with pytest.raises(ValueError, match="p below 0 at the end") as found:
+        function.value_and_grad(1.0, -1.0)
+    assert trips[-1] is None and "terminal cost" in "".join(found.value.__notes__)
     value, gradient = ode.value_and_grad(1.0, 0.5)
     assert trips[-1] is not None and gradient.y0 == pytest.approx(value) == pytest.approx(np.exp(-0.5), rel=1e-5)
 
