@@ -176,6 +176,12 @@ class CompiledExecutor(Executor):
         return self._driver
 
     @property
+    def takes_states(self) -> bool:
+        """Whether states in slots may be those that the same operations gave elsewhere: they have the same bits, and there is
+        nothing beside them."""
+        return self._kit.kernels["step"].ordered and not self._keeps
+
+    @property
     def measured(self) -> list[int] | None:
         """Of which leaves of p the shapes matter for the sizes of memory but for tapes; None if contents of inputs do, too."""
         return self._kit.measured

@@ -138,6 +138,11 @@ class Compiled:
         env.update((v, env[b]) for v, b in self.values.items())
         return env
 
+    @property
+    def ordered(self) -> bool:
+        """Whether no sum is in an order that a compiler chooses."""
+        return all(f.name in self.kernel.lines for f in self.kernel.functions)
+
     @cached_property
     def preallocated(self) -> bool:
         """Whether the kernel allocates nothing while it runs."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 __all__ = [
-    "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "KEPT", "MOST_THREADS", "MOVED", "MOVED_BARS", "N", "OBSERVED",
-    "PAUSE", "PLACE", "PLACES", "REVERSED", "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION",
+    "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "KEPT", "LOOK_ACTION", "MOST_THREADS", "MOVED", "MOVED_BARS", "N",
+    "OBSERVED", "PAUSE", "PLACE", "PLACES", "REVERSED", "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION",
     "UNOBSERVED",
     "VJPS", "WATCHED",
 ]  # fmt: skip
 
 DONE, TURN, PAUSE, STOP = 0, -2, -3, -4
+LOOK_ACTION = 8  #: a row (LOOK_ACTION, a, b, slot): what RECORD does, where slots hold the states already
 SEED_ACTION = 7  #: a row (SEED_ACTION, N, N, slot): add the cotangents of the observations at y_N; y_{N-1} is as at the turn
 TURN_ACTION = 6  #: a row (TURN_ACTION, n, n + 1, slot): from y_n in the slot (-1: current), run the last step, keep both states
 

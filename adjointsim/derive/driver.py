@@ -24,6 +24,7 @@ from .control import (
     FORWARD,
     HIGH,
     KEPT,
+    LOOK_ACTION,
     MOVED,
     MOVED_BARS,
     OBSERVED,
@@ -86,6 +87,7 @@ class _Driver:
         self._moves()
         self._record()
         if self.reverse:
+            self._look()
             self._seed()
             self._reverse()
         self.put(2, f"n = -1\nrow += 1\nif left <= 0 and row < count:\n    status = {PAUSE}\n    break")
@@ -253,6 +255,17 @@ class _Driver:
         self.put(4, "n += 1\nj += 1\nforward += 1\nleft -= 1")
         self._pause(3, "n < hi - 1")
         w.copies(3, w.y("a"), w.y("s", "j"), w.arrays(range(len(m.y))))
+
+    def _look(self) -> None:
+        """The costs and observations of states that are in slots."""
+        w = self.w
+        self.put(2, f"elif kind == {LOOK_ACTION}:")
+        self.put(3, "if n < 0:\n    n = lo")
+        self.put(3, "end = min(hi - 1, n + max(left, 1))\nj = slot + n - lo\nwhile n < end:")
+        self.visit(4, w.y("s", "j"))
+        self.put(4, "n += 1\nj += 1\nforward += 1\nleft -= 1")
+        self._pause(3, "n < hi - 1")
+        w.copies(3, w.y("a"), w.y("s", "j"))
 
     # --------------------------------------------------------------------------------------------------- the way back
     def _seed(self) -> None:

@@ -24,7 +24,7 @@ from .explicit import Explicit
 from .inputs import ACCUMULATE, DONE, NOT_FINITE, STOPPED, TOGETHER, TOO_SMALL
 from .rosenbrock import Rosenbrock
 from .splitting import Splitting
-from .trees import Tree
+from .trees import Tree, paths
 
 __all__ = ["control_text"]
 
@@ -41,11 +41,13 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
     grows = True
     at = t
     y = {copy}
+{logs}
 {start}
     if knot == 0:
         at = c.begins[0]
         evaluations = 1
 {jumps_at_0}
+{log_at_0}
         knot = 1
     elif t == c.knots[knot - 1]:
         at = c.begins[knot - 1]
@@ -69,6 +71,7 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
             length[rows] = h
             landed[rows] = -1
             y = y_next
+{log}
             t = landing
             at = t
             fresh = {fresh}
@@ -79,6 +82,7 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
                 if c.fresh[knot] != 0:
                     fresh = True
 {jumps}
+{log_jump}
                 knot += 1
             rows += 1
 {keep}
@@ -90,7 +94,7 @@ def control(t, guess, before, last, knot, tries, fired, y, c):
 {keep_known}
 {sides}
 {rejected}
-    return status, rows, rejected, evaluations, t, guess, before, last, knot, fired, other, {state}, time, length, landed
+    return status, rows, rejected, evaluations, t, guess, before, last, knot, fired, other, {logged}{state}, time, length, landed
 """
 
 #: the step to try, of a chosen size
@@ -197,7 +201,7 @@ if guess == 0.0 and knot < len(c.knots):
 
 def control_text(
     method: Explicit | Rosenbrock | Dirk | Splitting, jumps: Sequence[str], events: Sequence[EventText] = (), own: str = "",
-    fixed: bool = False,
+    fixed: bool = False, logged: bool = False,
 ) -> str:  # fmt: skip
     """The text of ``control``.
 
@@ -205,7 +209,7 @@ def control_text(
     until one is accepted, so that the steps do not depend on how many are tried in a call; it returns how it ended, what it
     recorded and where it is, and of events at one time the ``other``.  ``jumps`` are lines for what happens at
     ``c.knots[knot]``; ``own`` is the path of the user's y in the state.  ``fixed``: each step goes as far as that knot is, or to
-    an event before it.
+    an event before it.  With ``logged`` it writes down the states, too, as far as there is room.
     """
     state, rates = _Held("y", method.tree), _Held("k1", method.tree)
     keep = state.taken("y")
@@ -221,15 +225,22 @@ def control_text(
             happens += f"if hit == {e} and status == {DONE}:\n{indent(_lines(lines), '    ')}\n" if lines else ""
     blocks = {"sides_at_first": (4, at_first), "sides": (12, remembered), "notice": (12, noticed), "cut": (12, cut)}
     later = with_jumps(len(events), jumps, own)
+    log = _Log(method.tree) if logged else None
+    if log is not None:
+        blocks |= {"logs": (4, _lines(log.start)), "log": (12, _lines(log.next("y")))}
+    if log is not None and jumps:
+        blocks["log_at_0"] = (8, "if c.fire[0] != 0:\n" + indent(_lines(log.next("y")), "    "))
+        blocks["log_jump"] = (16, "if c.fire[knot] != 0:\n" + indent(_lines(log.next("y")), "    "))
     at_0 = [*jumps, *keep] if jumps else []
     blocks |= {"happens": (12, happens), "jumps_at_0": (8, _lines(at_0)), "jumps": (16, _lines(later))}
     blocks |= {"start": (4, _lines(state.start)), "keep": (12, _lines(keep)), "start_rate": (4, _lines(rates.start))}
     known = "k1" if fixed else method.last or "k1"
     blocks |= {"keep_rate": (16, _lines(rates.taken("new"))), "keep_known": (16, _lines(rates.taken(known)))}
+    blocks = {"logs": (4, ""), "log": (12, ""), "log_at_0": (8, ""), "log_jump": (16, "")} | blocks
     texts = {name: indent(text.strip("\n"), " " * by) for name, (by, text) in (blocks | pieces).items()}
     return _TEXT.format(
         done=DONE, copy=method.tree.copy("y"), state=state.value, rates=rates.value, evaluations=method.evaluations + fixed,
-        fresh=fixed or method.last is None, **texts,
+        fresh=fixed or method.last is None, logged="" if log is None else log.values, **texts,
     )  # fmt: skip
 
 
@@ -246,6 +257,28 @@ class _Held:
     def taken(self, value: str) -> list[str]:
         """Lines that take over another value."""
         return [f"{own} = {value}{path} * 1.0" if number else f"{own}[:] = {value}{path}" for path, number, own in self.parts]
+
+
+class _Log:
+    """Rows of states, a leaf each."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.rows: dict[str, str] = {}  # where a part of the state goes, by its path
+        self.start = ["filled = -1"]
+        for k, (path, leaf) in enumerate(paths(tree.spec)):
+            shape, count = [f"y{path}.shape[{axis}]" for axis in range(getattr(leaf, "rank", 0))], tree.lengths.get(path)
+            if count is not None:
+                shape = [str(count)]
+            self.start.append(f"log_{k} = np.empty((len(c.logged), {', '.join(shape)}))")
+            places = {path: ""} if count is None else {f"{path}[{j}]": f", {j}" for j in range(count)}
+            self.rows.update({part: f"log_{k}[filled{place}]" for part, place in places.items()})
+        self.values = "".join(f"log_{k}, " for k, _ in enumerate(paths(tree.spec)))
+        self.start += self.next("y")
+
+    def next(self, value: str) -> list[str]:
+        """Lines that write down another state."""
+        stores = [f"    {row} = {value}{path}" for path, row in self.rows.items()]
+        return ["filled += 1", "if filled < len(c.logged):", *stores]
 
 
 def _chosen(method: Explicit | Rosenbrock | Dirk) -> dict[str, tuple[int, str]]:

@@ -111,7 +111,7 @@ def integrate(
             failed = f"max_steps={most} steps were tried"
         if failed is None and (stopped or knot >= len(knots.times)):
             break
-        y = [leaf.copy() for leaf in out[11:-3]]
+        y = [leaf.copy() for leaf in out[-3 - len(y) : -3]]
         if failed is not None:
             break
         records.append([log.copy() for log in logs])
@@ -132,6 +132,6 @@ def _event(program: Program, k: int) -> str:
     return f"events[{k}] ({getattr(condition, '__name__', type(condition).__name__)})"
 
 
-def room() -> tuple[np.ndarray, np.ndarray]:
-    """What says how many steps are recorded in one call."""
-    return np.zeros(_ROOM), np.zeros(_ROOM, np.int64)
+def room() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What says how many steps are recorded in one call; no states are."""
+    return np.zeros(_ROOM), np.zeros(_ROOM, np.int64), np.zeros(0)

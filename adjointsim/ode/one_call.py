@@ -16,7 +16,7 @@ import numpy as np
 
 from adjointsim.call import Call
 from adjointsim.derive.address import address_of
-from adjointsim.derive.control import BUDGET, OBSERVED, SEED_ACTION, SHARED, TURN_ACTION, TURNED, UNOBSERVED, WATCHED, N
+from adjointsim.derive.control import BUDGET, LOOK_ACTION, OBSERVED, SEED_ACTION, SHARED, TURN_ACTION, TURNED, UNOBSERVED, WATCHED, N
 from adjointsim.derive.emit import NEED
 from adjointsim.derive.module import load_module
 from adjointsim.engine import CompiledExecutor
@@ -36,6 +36,7 @@ Arrays = tuple[np.ndarray, ...]
 TAPE = -(2**40)  # a tape of the driver was too short
 LONG = 0.2  # seconds of one call, which cannot be interrupted
 _ROOM = 4096  # steps of an integration, at most
+_LOGS = 11  # the first result of an integration that is one of states written down
 _TRIES = 2 * _ROOM  # steps that are tried: so that Ctrl-C gets through
 
 
@@ -94,7 +95,8 @@ class OneCall:
         measured = executor.measured
         if self.kept.looks is None or measured is None or steps & {*measured} or known & {*self.kernel.measured}:
             raise ValueError("sizes of memory follow from numbers")
-        self.room, self.marks = control.leaves[-2:]
+        self.room, self.marks, self.logged = control.leaves[-3:]
+        self.logs = program.logs and not columns and executor.takes_states
         most = 2 * len(self.room) + 1  # each step may be followed by one that stands still
         self.numbers, self.results, self.scratch = map(tuple, (self.kept.numbers, self.kept.results, self.kept.scratch))
         self.steps = tuple(np.zeros(most, leaf.dtype) for leaf in solve.q.leaves[self.p_count :])
@@ -118,7 +120,7 @@ class OneCall:
             tuple(leaf.ndim for leaf in solve.y0.leaves), tuple(leaf.ndim for leaf in p), floats, len(self.kernel.captured()),
             len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), seen,
             (len(memory.seen) - seen) // max(width, 1), len(memory.tapes), len(memory.own), width, columns // max(width, 1),
-            solve.program.broken, bool(solve.ode.functions.effects),
+            solve.program.broken, bool(solve.ode.functions.effects), self.logs,
         )  # fmt: skip
         return load_module(_text(counts, control, sweep)).one_call
 
@@ -135,10 +137,12 @@ class OneCall:
         """Carry out so many rows of each, with what the executor looked up; the number of the steps of the last one, or
         below 0: -1 where something went wrong, TAPE, and -1 - n for n steps that are more than there is room for."""
         m = self.executor.memory
+        if self.logs and len(self.logged) != len(m.slots[0]):
+            self.logged = np.zeros(len(m.slots[0]))
         try:
             found: int = self.function(
                 *self.addresses, rows, s.experiments, s.starts, s.tries, self.numbers, s.y, s.p, s.knots, s.knot_ends, s.bounds,
-                self.room, self.marks, tuple(self.kernel.captured()), self.results, self.scratch, s.known, s.ends, self.at,
+                self.room, self.marks, self.logged, tuple(self.kernel.captured()), self.results, self.scratch, s.known, s.ends, self.at,
                 self.steps, self.still, self.y_dots, self.p_dots, self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots,
                 seen, moved, m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
             )  # fmt: skip
@@ -151,7 +155,7 @@ class _Counts(NamedTuple):
     """How many arrays there are of each kind, and of how many axes: leaves of the state and of p, and which of the latter are
     floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its
     tangent; tapes, and what the driver's kernels capture and need; tangents at once (0: there and back), and how often there are
-    so many; whether the right-hand side may jump in time, and whether the state does."""
+    so many; whether the right-hand side may jump in time, and whether the state does; whether the integration writes down the states."""
 
     y_ranks: tuple[int, ...]
     p_ranks: tuple[int, ...]
@@ -168,6 +172,7 @@ class _Counts(NamedTuple):
     parts: int
     broken: bool
     jumps: bool
+    logs: bool
 
     @property
     def y(self) -> int:
@@ -205,7 +210,7 @@ def set_off(e, part, Y, DY, A):
 {{helpers}}
 @njit(error_model='numpy', nogil=True, cache=True, _nrt=False)
 def one_call(
-    control, sweep, count, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, C, R, W, known, oo, at, steps, still, DY,
+    control, sweep, count, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, logged, C, R, W, known, oo, at, steps, still, DY,
     DP, rows, ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
 ):
     n = 0
@@ -271,7 +276,7 @@ def finite(A, B):
 #: the actions: kind, from, to, slot; one leads to the last but one state, from where a turn keeps that and the last
 _THERE = ((str(ADVANCE), "0", "n - 1", "-1"), (str(TURN_ACTION), "n - 1", "n", "-1"))
 _AND_BACK = (
-    (str(RECORD), "0", "n", "0"), (str(TURN_ACTION), "n - 1", "n", "n - 1"), (str(SEED_ACTION), "n", "n", "n - 1"),
+    ("{record}", "0", "n", "0"), (str(TURN_ACTION), "n - 1", "n", "n - 1"), (str(SEED_ACTION), "n", "n", "n - 1"),
     (str(REVERSE), "0", "n", "0"),
 )  # fmt: skip
 
@@ -280,7 +285,8 @@ def _text(c: _Counts, control: str, sweep: str) -> str:
     """The text of the function, with the marks of the types of the integration and of the driver."""
     integrated = "".join([
         _each("G", 7), _each("Y", c.y, "[e]"), _each("P", c.p, "[e]"), _each("K", 5, "[ko[e]:ko[e + 1]]"), _each("Q", 4, "[e]"),
-        "room, marks, ", _each("C", c.captures), _each("R", c.results), _each("W", c.scratch),
+        "room, marks, logged, ", _each("C", c.captures), _each("R", _LOGS), _each("S", c.y * c.logs),
+        "".join(f"R[{k}], " for k in range(_LOGS + c.y * c.logs, c.results)), _each("W", c.scratch),
     ])  # fmt: skip
     ranks, at = c.y_ranks, f"part * {c.width} + " if c.parts > 1 else ""
     begun = [line for k in range(c.y) for line in _loops(ranks[k], f"A[{k}]", f"{{a}}[{{i}}] = Y[{k}][e, {{i}}]")]
@@ -299,7 +305,8 @@ def _text(c: _Counts, control: str, sweep: str) -> str:
         body += [*["begin[n] = end[n] = time[n]"] * c.broken, "n += 1"]
         stands = ["if K[3][ko[e] + knot] != 0:", *(f"    {line}" for line in body)]
     back = not c.width
-    actions = [f"rows[{r}, {k}] = {what}" for r, row in enumerate(_AND_BACK if back else _THERE) for k, what in enumerate(row)]
+    kind = LOOK_ACTION if c.logs else RECORD
+    actions = [f"rows[{r}, {k}] = {what.format(record=kind)}" for r, row in enumerate(_AND_BACK if back else _THERE) for k, what in enumerate(row)]
     room = ["if n >= S[0].shape[0]:", "    return -1 - n"] * back  # a row is spare
     looked = [(f"A[{k}]", ranks[k % c.y]) for k in range((c.width + 1) * c.y)]
     looked += [(f"B[{k}]", rank) for k, rank in enumerate(c.spare_ranks)]

@@ -249,7 +249,14 @@ class Program:
             for k, event in enumerate(self.functions.events)
         ]
         jumps = self._jumps("c.fire[knot]", "c.knots[knot]", "c.p")
-        return self._define(control_text(self.method, jumps, events, self.own, self.fixed))  # type: ignore[arg-type]
+        text = control_text(self.method, jumps, events, self.own, self.fixed, self.logs)  # type: ignore[arg-type]
+        return self._define(text)
+
+    @cached_property
+    def logs(self) -> bool:
+        """Whether the integration can write down the states."""
+        plain = not any(is_complex for _, _, is_complex in self.tree.parts())
+        return plain and not self.fixed and not self.functions.events
 
     def integration(self, control: Form) -> FunctionKernel:
         """The kernel of :attr:`control` for a Control of this form, but for p, which is None there."""
