@@ -176,10 +176,11 @@ class CompiledExecutor(Executor):
         return self._driver
 
     @property
-    def takes_states(self) -> bool:
-        """Whether states in slots may be those that the same operations gave elsewhere: they have the same bits, and there is
-        nothing beside them."""
-        return self._kit.kernels["step"].ordered and not self._keeps
+    def noted(self) -> int | None:
+        """How many numbers are beside each state in the slots, if those may be what the same operations gave elsewhere: they have
+        the same bits, and there are no arrays of the step's beside them.  Else None."""
+        step = self._kit.step
+        return step.noted if self._kit.kernels["step"].ordered and step.kept <= bool(step.noted) else None
 
     @property
     def measured(self) -> list[int] | None:

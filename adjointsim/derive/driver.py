@@ -263,6 +263,8 @@ class _Driver:
         self.put(3, "if n < 0:\n    n = lo")
         self.put(3, "end = min(hi - 1, n + max(left, 1))\nj = slot + n - lo\nwhile n < end:")
         self.visit(4, w.y("s", "j"))
+        if self.m.kept:
+            self.put(4, "keeps[j] = n")
         self.put(4, "n += 1\nj += 1\nforward += 1\nleft -= 1")
         self._pause(3, "n < hi - 1")
         w.copies(3, w.y("a"), w.y("s", "j"))

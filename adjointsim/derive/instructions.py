@@ -77,7 +77,7 @@ class Values:
             self.define(v, value)
 
     def let(self, s: Let) -> None:
-        if s.op == "cast" or s.op == "copy":
+        if s.op in ("cast", "copy", rules.NOTED):
             value = self.cast(s.args[0], s.var.dt)
         else:
             value = self._instructions(s)

@@ -401,7 +401,7 @@ def _minimum(a: Number, b: Number, keep: Callable[[Number, Number], bool]) -> Nu
 _OPS: dict[str, Callable[..., Number]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": _div, "neg": operator.neg, "pos": operator.pos,
     "floordiv": _floordiv, "mod": _mod, "fmod": _fmod, "pow": _pow, "fpow": _pow, "powi": _powi, "square": lambda x: x * x,
-    "reciprocal": lambda x: _div(1.0, x), "copy": lambda x: x, "select": lambda c, a, b: a if c else b,
+    "reciprocal": lambda x: _div(1.0, x), "copy": lambda x: x, "noted": lambda x, k: x, "select": lambda c, a, b: a if c else b,
     "mulz": lambda c, k: c * 0 if c == 0 else c * k,
     "lt": lambda a, b: _re(a) < _re(b), "le": lambda a, b: _re(a) <= _re(b), "gt": lambda a, b: _re(a) > _re(b),
     "ge": lambda a, b: _re(a) >= _re(b), "eq": lambda a, b: _re(a) == _re(b), "ne": lambda a, b: _re(a) != _re(b),

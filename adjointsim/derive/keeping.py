@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from .analysis import EXACT
+from .build import const
 from .deadcode import remove_dead
 from .entry import Entry
 from .ir import (
@@ -42,10 +43,11 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .kernel import Kernel, prepared, unstored
+from .notes import Notes, read_back, straight
 from .outline import reachable
 from .scratch import Scratch, scratch_of
 
-__all__ = ["given_kept", "kept_arrays", "kept_memory", "readable_arrays"]
+__all__ = ["given_kept", "kept_arrays", "kept_memory", "needed_notes", "readable_arrays"]
 
 _WAITING = frozenset(["div", "sqrt"])  # what takes some fifteen cycles, where the next one waits for it
 
@@ -77,9 +79,13 @@ def readable_arrays(entry: Entry, kernel: Kernel) -> list[Base]:
     return _readable(kernel, [b for b in own if b in known])
 
 
-def kept_memory(entry: Entry, kept: Collection[Base]) -> Scratch:
-    """How long these arrays are; those whose lengths do not follow from the shapes of the inputs alone are left out."""
+def kept_memory(entry: Entry, kept: Collection[Base], notes: Notes | None = None) -> Scratch:
+    """How long these arrays are, and the row of ``notes`` behind them; those whose lengths do not follow from the shapes of the
+    inputs alone are left out."""
     allocs = [s for s in entry.fn.body if isinstance(s, Alloc) and s.base in kept]
+    if notes is not None:
+        kept = [*kept, notes.row]
+        allocs.append(Alloc(notes.row, (const(notes.many, "i8"),), "none"))
     others = [s for s in entry.fn.body if not any(isinstance(x, (Alloc, For, While)) for x in walk((s,)))]
     helpers = [x.fn for x in (*entry.opaques, *entry.helpers)]
     params = tuple(p for p in entry.fn.params if p not in kept)
@@ -88,20 +94,31 @@ def kept_memory(entry: Entry, kept: Collection[Base]) -> Scratch:
     return found
 
 
-def given_kept(kernel: Kernel, kept: Collection[Base]) -> Kernel:
-    """The adjoint that is given these arrays, after what it is given of the next state."""
+def needed_notes(kernel: Kernel, notes: Notes | None) -> Notes | None:
+    """Those of the notes that the adjoint ``kernel`` of a step would read; None if there are none."""
+    if notes is None:
+        return None
+    body = _without(kernel, (), notes)
+    read = {s.var for s in walk(body) if isinstance(s, Load) and s.base == notes.row}
+    return notes._replace(places={v: k for v, k in notes.places.items() if v in read}) if read else None
+
+
+def given_kept(kernel: Kernel, kept: Collection[Base], notes: Notes | None = None) -> Kernel:
+    """The adjoint that is given these arrays, after what it is given of the next state; the last of them may be the row of
+    ``notes``."""
     rows = {b: replace(b, role="result") for b in kept}
-    body = substitute(_without(kernel, kept), lambda a: a, lambda b: rows.get(b, b))
+    body = substitute(_without(kernel, kept, notes), lambda a: a, lambda b: rows.get(b, b))
     first = len(kernel.fn.params) - len(kernel.arenas) - sum(b is not None for b in (*kernel.result_bars, *kernel.leaf_bars))
     params = (*kernel.fn.params[:first], *rows.values(), *kernel.fn.params[first:])
     functions = tuple(reachable(body, kernel.functions))
     return replace(kernel, fn=replace(kernel.fn, params=params, body=body), functions=functions)
 
 
-def _without(kernel: Kernel, kept: Collection[Base]) -> Block:
-    """What is left of a kernel that does not make these arrays."""
+def _without(kernel: Kernel, kept: Collection[Base], notes: Notes | None = None) -> Block:
+    """What is left of a kernel that does not make these arrays, nor compute what it finds in ``notes``."""
     seen = [p for p in kernel.fn.params if isinstance(p, Base) and p.role not in READ_ONLY]
-    return remove_dead(unstored(kernel.fn.body, kept), seen, kernel.fn.results)
+    body = unstored(kernel.fn.body, kept)
+    return remove_dead(body if notes is None else read_back(body, notes), seen, kernel.fn.results)
 
 
 def _readable(kernel: Kernel, arrays: Iterable[Base]) -> list[Base]:
@@ -134,7 +151,7 @@ def _waits(loop: For) -> bool:
     size = -1
     while size != len(late):
         size = len(late)
-        for s in _straight(loop.body):
+        for s in straight(loop.body):
             if isinstance(s, Load) and s.base in written:
                 late.add(s.var)
             elif isinstance(s, Let) and any(a in late for a in s.args) and is_float(s.var.dt):
@@ -144,15 +161,6 @@ def _waits(loop: For) -> bool:
             elif isinstance(s, If):
                 late.update(v for v, *values in s.phis if any(a in late for a in values))
     return False
-
-
-def _straight(block: Block) -> Iterator[Stmt]:
-    """The statements of a block outside of loops in it, in which iterations may overlap."""
-    for s in block:
-        yield s
-        if isinstance(s, If):
-            yield from _straight(s.then)
-            yield from _straight(s.orelse)
 
 
 def _exact(block: Block) -> bool:

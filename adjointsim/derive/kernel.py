@@ -47,6 +47,7 @@ from .ir import (
 from .joining import joined
 from .lanes import in_lanes, with_lanes
 from .loops import each_to_loops
+from .notes import Notes, forgotten, written_down
 from .opaque import Opaque
 from .outline import reachable
 from .promote import promote
@@ -80,13 +81,17 @@ class Kernel:
     covered: frozenset[Base] = frozenset()  # leaf bars that it writes everywhere, whatever they hold before
 
 
-def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = (), kept: Collection[Base] = ()) -> Kernel:
+def primal_kernel(
+    entry: Entry, level: int = 1, handed: Collection[int] = (), kept: Collection[Base] = (), notes: Notes | None = None
+) -> Kernel:
     """The primal, writing its result leaves, but for those at the places ``handed``; and after them arrays of its own that
-    its caller ``kept`` memory for."""
+    its caller ``kept`` memory for, of which the last may be the row of ``notes``."""
     results = tuple(None if k in handed else b for k, (_, b) in enumerate(entry.results))
     rows = {b: replace(b, role="result") for b in kept}
     written = [*(b for b in results if b is not None), *rows.values()]
-    body = prepared(entry, level)
+    body = prepared(entry, level, notes is not None)
+    if notes is not None:
+        body = written_down(body, notes)
     if rows:
         body = substitute(body, lambda a: a, lambda b: rows.get(b, b))
     body = remove_dead(body, written)
@@ -108,12 +113,13 @@ def primal_kernel(entry: Entry, level: int = 1, handed: Collection[int] = (), ke
     )
 
 
-def prepared(entry: Entry, level: int) -> Block:
-    """The primal body as the reverse pass takes it."""
+def prepared(entry: Entry, level: int, noted: bool = False) -> Block:
+    """The primal body as the reverse pass takes it; what it says is worth keeping is marked only if it is ``noted``."""
+    body = entry.fn.body if noted else forgotten(entry.fn.body)
     if not level:
-        return each_to_loops(entry.fn.body, entry.names)
+        return each_to_loops(body, entry.names)
     kept = {a for _, b in entry.results for a in entry.dims.get(b, ()) if isinstance(a, Var)}
-    body = scalarised(entry.fn.body, entry.names, kept)
+    body = scalarised(body, entry.names, kept)
     results = [b for _, b in entry.results]
     body = remove_dead(hoist(body, entry.names), results)
     body = raise_loops(mark_indices(body, set(entry.counters)), entry.names)
@@ -131,6 +137,7 @@ def vjp_kernel(
     fresh: Collection[str] = (),
     nexts: bool = False,
     lasting: Collection[Base] = (),
+    noted: bool = False,
 ) -> Kernel:
     """The adjoint with respect to the leaves whose paths are in ``active``, of the result leaves not at the places
     ``handed``; with ``lanes`` for many cotangents at once, along a first axis of all cotangents.  LanesError if it cannot.
@@ -139,10 +146,11 @@ def vjp_kernel(
     restore arrays to what they were before.)  The cotangents of the leaves at the paths ``fresh`` are zero before: those that
     it can write instead it does, whatever they hold.  With ``nexts`` it may be given results, where that saves it something.
     Arrays of the primal that are ``lasting`` hold what they hold at its end, also where the adjoint does not need all of that.
+    If they are ``noted``, numbers that are worth keeping are marked.
     """
     chosen = [b for path, b in entry.leaves if path in active and is_float(b.dt)]
     results = [b for k, (_, b) in enumerate(entry.results) if k not in handed]
-    body = prepared(entry, level)
+    body = prepared(entry, level, noted)
     if handed:
         body = remove_dead(body, results)
     calls = Calls(entry, level)

@@ -16,10 +16,11 @@ from .doubled import Doubled, doubled, padded
 from .driver import driver_text
 from .entry import Entry, lower_entry, outside_of
 from .ir import Base, is_float
-from .keeping import given_kept, kept_arrays, kept_memory
+from .keeping import given_kept, kept_arrays, kept_memory, needed_notes
 from .kernel import Kernel, primal_kernel, vjp_kernel
 from .module import load_module
 from .native import STUBS
+from .notes import notes_of
 from .outside import Outside
 from .scratch import Scratch
 from .spec import ScalarSpec, Spec, leaf_specs, leaves_of
@@ -136,6 +137,7 @@ class CompiledModel:
         y_paths = [path for path, _ in self.entries["step"].leaves if _argument(path) == "y"]
         fresh = [path for k, path in enumerate(y_paths) if k not in step.heirs and not y_leaves[k].scalar]
         rows: Scratch | None = None
+        noted = 0
         for verb, first in self.entries.items():
             entry = first.anew()  # its own names: the text must not depend on what was derived before
             own = handed if verb == "step" else ()
@@ -147,17 +149,18 @@ class CompiledModel:
                 options: dict[str, Any] = {"handed": own, "fresh": fresh_bars, "nexts": verb == "step" and not self.second}
                 found = vjp_kernel(entry, active, **options)
                 if options["nexts"]:
-                    kept, other, lasting = kept_arrays(entry, found), entry, found
-                    if kept:
+                    kept, notes, other, lasting = kept_arrays(entry, found), notes_of(first), entry, found
+                    if kept or notes:
                         other = first.anew()
-                        lasting = vjp_kernel(other, active, **options, lasting=kept)
-                        kept = kept_arrays(other, lasting)
-                    rows = kept_memory(first, kept)
+                        lasting = vjp_kernel(other, active, **options, lasting=kept, noted=notes is not None)
+                        kept, notes = kept_arrays(other, lasting), needed_notes(lasting, notes)
+                    rows = kept_memory(first, kept, notes)
                     if keeping:
                         again = first.anew()
-                        primal = primal_kernel(again, handed=own, kept=rows.bases)
+                        primal = primal_kernel(again, handed=own, kept=rows.bases, notes=notes)
                         made[verb] = self._compiled(verb, again, self._carrying(verb, again, primal))
-                        entry, found = other, given_kept(lasting, rows.bases)
+                        entry, found = other, given_kept(lasting, rows.bases, notes)
+                        noted = 0 if notes is None else notes.many
                 kernel = self._carrying(verb, entry, found)
                 made[f"{verb}_vjp"] = self._compiled(verb, entry, kernel)
                 if verb == "step":
@@ -166,7 +169,7 @@ class CompiledModel:
                     bars = bar_modes(kernel.kernel, (*y, *(dot for b in y if b in kernel.dots for dot in kernel.dots[b])))
         keepable = rows is not None and bool(rows.bases)
         kept = len(rows.bases) if rows is not None and keeping else 0
-        step = replace(step, bars=bars, nexts=nexts, kept=kept, keepable=keepable)
+        step = replace(step, bars=bars, nexts=nexts, kept=kept, keepable=keepable, noted=noted)
         calls = {verb: calling(*pair) for verb, pair in made.items()}
         summary = SweepSummary(step, calls, self._observed())
         return Model({verb: compiled for verb, (compiled, _) in made.items()}, summary, rows if kept else None)

@@ -41,8 +41,8 @@ from .ir import Atom, Const
 from .typing_table import DTYPES, RESULTS
 
 __all__ = [
-    "BINARY", "BOOLEAN", "CASTS", "COMPARE", "CONSTANTS", "FIXED", "FUNCTIONS", "OPS", "TYPED", "UNARY", "Build", "Op", "Term",
-    "apply_term", "result_dtype", "text",
+    "BINARY", "BOOLEAN", "CASTS", "COMPARE", "CONSTANTS", "FIXED", "FUNCTIONS", "NOTED", "OPS", "TYPED", "UNARY", "Build", "Op", "Term",
+    "apply_term", "noted", "result_dtype", "text",
 ]  # fmt: skip
 
 #: makes a statement ``op(atoms)`` and gives its result; see :func:`apply_term`
@@ -54,6 +54,14 @@ CONSTANTS = {
     "pi": 3.141592653589793238,
     "two_over_sqrtpi": 1.128379167095512574,
 }
+
+NOTED = "noted"
+
+
+def noted(x: float, k: int) -> float:
+    """``x``, the k-th number that is worth keeping of a step."""
+    return x
+
 
 #: Python's operators, by the class of their node in ``ast``; ``and``, ``or`` and ``not`` act on booleans here
 BINARY = {
@@ -135,6 +143,7 @@ rule("reciprocal", "x", "np.reciprocal({0})", x=strong("-y * y"))
 
 # bookkeeping: mulz(c, k) is c * k, and 0 where c is 0; the text keeps the dtype of its arguments and vectorises
 rule("copy", "x", "{0}", x="1")
+rule("noted", "x k", "{0}", x="1")  # see .notes; k is a literal integer
 rule("cast", "x", "", x="1")  # see CASTS; a derivative only where both dtypes are floats
 rule("select", "c a b", "({1} if {0} else {2})", a=selector("c"), b=selector("not c"))
 rule("mulz", "c k", "({0} * {1} if {0} != 0.0 else {0})", c=strong("k"), k="mulz(c, t)")
@@ -227,7 +236,7 @@ rule("uniform", "seed n i", "special.uniform({0}, {1}, {2})")
 #: where the second argument is a literal that keeps a ``strong`` coefficient finite, the plain product is as good
 _FINITE: dict[str, Callable[[float], bool]] = {"div": bool, "powi": lambda n: n >= 0, "pow": lambda e: e == 0 or e >= 1}
 #: arguments of one dtype only: (which, dtype).  Those that are not the condition of ``select`` must be literal integers
-FIXED = {"powi": (1, "i8"), "polygamma": (0, "i8"), "roundn": (1, "i8"), "select": (0, "b1")}
+FIXED = {"powi": (1, "i8"), "polygamma": (0, "i8"), "roundn": (1, "i8"), "noted": (1, "i8"), "select": (0, "b1")}
 #: operations of arguments of one kind: (dtypes, dtype of the result)
 TYPED = dict.fromkeys(("normal", "uniform"), (("i8", "i8", "i8"), "f8"))
 
@@ -246,7 +255,7 @@ FUNCTIONS: dict[object, str] = {
     np.sign: "sign", np.abs: "abs", np.minimum: "minimum", np.maximum: "maximum", np.fmin: "fmin", np.fmax: "fmax",
     np.logaddexp: "logaddexp", np.logaddexp2: "logaddexp2", np.arcsin: "asin", np.arccos: "acos", np.arctan: "atan",
     np.arctan2: "atan2", np.arcsinh: "asinh", np.arccosh: "acosh", np.arctanh: "atanh", np.deg2rad: "radians",
-    np.rad2deg: "degrees",
+    np.rad2deg: "degrees", noted: NOTED,
 }  # fmt: skip
 _SAME_NAME = (
     "isnan isinf isfinite fabs copysign fmod sqrt cbrt hypot exp expm1 exp2 log log1p log2 log10 sin cos tan asin acos atan"
@@ -263,7 +272,7 @@ def text(op: str, args: Sequence[str], dt: str) -> str:
 
 def result_dtype(op: str, dts: tuple[str, ...]) -> str:
     """The dtype that Numba gives to ``op`` of arguments of dtypes ``dts``; a literal integer is an "i8"."""
-    if op == "copy":
+    if op in ("copy", NOTED):
         return dts[0]
     if op in TYPED and dts == TYPED[op][0]:
         return TYPED[op][1]

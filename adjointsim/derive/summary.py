@@ -103,7 +103,7 @@ class StepSummary:
     A cotangent that is handed over must be added to.  ``nexts`` are the leaves of y_{n+1} that it is given, arrays.
 
     ``kept`` counts the arrays that the primal writes beside the state and the VJP reads there; ``keepable`` says whether there
-    could be such.
+    could be such.  The last of them is a row of numbers if ``noted``, which says how long it is, is not 0.
     """
 
     y: tuple[Leaf, ...]
@@ -114,6 +114,7 @@ class StepSummary:
     nexts: tuple[int, ...] = ()
     kept: int = 0
     keepable: bool = False
+    noted: int = 0
 
     def __post_init__(self) -> None:
         assert not any(bar == "set" and k in self.heirs for k, bar in enumerate(self.bars))

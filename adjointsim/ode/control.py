@@ -225,9 +225,9 @@ def control_text(
             happens += f"if hit == {e} and status == {DONE}:\n{indent(_lines(lines), '    ')}\n" if lines else ""
     blocks = {"sides_at_first": (4, at_first), "sides": (12, remembered), "notice": (12, noticed), "cut": (12, cut)}
     later = with_jumps(len(events), jumps, own)
-    log = _Log(method.tree) if logged else None
+    log = _Log(method.tree, method.notes) if logged else None
     if log is not None:
-        blocks |= {"logs": (4, _lines(log.start)), "log": (12, _lines(log.next("y")))}
+        blocks |= {"logs": (4, _lines(log.start)), "log": (12, _lines([*log.beside(), *log.next("y")]))}
     if log is not None and jumps:
         blocks["log_at_0"] = (8, "if c.fire[0] != 0:\n" + indent(_lines(log.next("y")), "    "))
         blocks["log_jump"] = (16, "if c.fire[knot] != 0:\n" + indent(_lines(log.next("y")), "    "))
@@ -260,9 +260,10 @@ class _Held:
 
 
 class _Log:
-    """Rows of states, a leaf each."""
+    """Rows of states, a leaf each, and of what is worth keeping of the steps that start from them."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, notes: Sequence[str]) -> None:
+        self.notes = notes
         self.rows: dict[str, str] = {}  # where a part of the state goes, by its path
         self.start = ["filled = -1"]
         for k, (path, leaf) in enumerate(paths(tree.spec)):
@@ -273,7 +274,16 @@ class _Log:
             places = {path: ""} if count is None else {f"{path}[{j}]": f", {j}" for j in range(count)}
             self.rows.update({part: f"log_{k}[filled{place}]" for part, place in places.items()})
         self.values = "".join(f"log_{k}, " for k, _ in enumerate(paths(tree.spec)))
+        if notes:
+            self.start.append(f"noted_numbers = np.empty((len(c.logged), {len(notes)}))")
+            self.values += "noted_numbers, "
         self.start += self.next("y")
+
+    def beside(self) -> list[str]:
+        """Lines that write down what is worth keeping of a step from the last state."""
+        if not self.notes:
+            return []
+        return ["if filled < len(c.logged):", *(f"    noted_numbers[filled, {k}] = {x}" for k, x in enumerate(self.notes))]
 
     def next(self, value: str) -> list[str]:
         """Lines that write down another state."""

@@ -50,6 +50,7 @@ class Dirk:
 
     factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
     last: str | None = None
+    notes: tuple[str, ...] = ()  # nothing is marked as worth keeping
 
     def __init__(self, tableau: DirkTableau, norm: Norm, flat: Flat) -> None:
         self.tableau, self.norm, self.tree, self.flat = tableau, norm, norm.tree, flat

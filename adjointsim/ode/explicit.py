@@ -16,6 +16,10 @@ from .tableaus import ExplicitTableau
 __all__ = ["Explicit"]
 
 
+_FEW = 3  # stages, below which nothing is kept
+_MANY = 64  # numbers that are kept of a step, at most
+
+
 class Explicit:
     """Writes the formulas of a tableau for states of one structure.
 
@@ -24,6 +28,18 @@ class Explicit:
 
     def __init__(self, tableau: ExplicitTableau, norm: Norm) -> None:
         self.tableau, self.norm, self.tree = tableau, norm, norm.tree
+        parts = [*self.tree.parts()]
+        many = len(parts) * (self._used - 1)
+        plain = all(number and not is_complex for _, number, is_complex in parts)
+        worth = plain and self._used >= _FEW and many <= _MANY
+        #: what the right-hand side is given at the stages, where that is worth keeping: to make it again takes longer than to read it
+        self.notes = [f"s{i + 1}{path}" for i in range(1, self._used) for path, *_ in parts] if worth else []
+        self._places = {name: k for k, name in enumerate(self.notes)}
+
+    @property
+    def _used(self) -> int:
+        """The stages that y_next is made of; some last ones may be for the error only."""
+        return max((k + 1 for k, w in enumerate(self.tableau.b) if w), default=0)
 
     factorisations = 0  #: of matrices, and as many Jacobians, in an attempt
 
@@ -34,8 +50,8 @@ class Explicit:
 
     def step(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next``."""
-        count = max((k + 1 for k, w in enumerate(self.tableau.b) if w), default=0)  # some last stages are for the error only
-        return [f"k1 = rate({begin}, y, {p})", *self._stages(count, begin, end, p), f"y_next = {self._sum(self.tableau.b)}"]
+        stages = self._stages(self._used, begin, end, p)
+        return [f"k1 = rate({begin}, y, {p})", *stages, f"y_next = {self._sum(self.tableau.b)}"]
 
     def attempt(self, begin: str, end: str, p: str) -> list[str]:
         """Lines that give ``y_next`` and the ``norm`` of its error, from k1."""
@@ -54,12 +70,18 @@ class Explicit:
         """Stages from the second on."""
         t, lines = self.tableau, []
         for i in range(1, count):
-            lines.append(f"k{i + 1} = rate({stage_time(t.c[i], begin, end)}, {self._sum(t.a[i])}, {p})")
+            lines.append(f"s{i + 1} = {self._sum(t.a[i], f's{i + 1}')}")
+            lines.append(f"k{i + 1} = rate({stage_time(t.c[i], begin, end)}, s{i + 1}, {p})")
         return lines
 
-    def _sum(self, weights: Iterable[object]) -> str:
-        """y + h sum_i w_i k_i."""
-        return self.tree.of(lambda path: f"y{path} + h * ({weighted(weights, 'k', path)})")
+    def _sum(self, weights: Iterable[object], name: str = "") -> str:
+        """y + h sum_i w_i k_i; what of ``name`` is worth keeping is marked."""
+
+        def part(path: str) -> str:
+            value = f"y{path} + h * ({weighted(weights, 'k', path)})"
+            return f"noted({value}, {self._places[name + path]})" if name + path in self._places else value
+
+        return self.tree.of(part)
 
     def _error(self) -> list[str]:
         """The norm of the error.

@@ -96,7 +96,8 @@ class OneCall:
         if self.kept.looks is None or measured is None or steps & {*measured} or known & {*self.kernel.measured}:
             raise ValueError("sizes of memory follow from numbers")
         self.room, self.marks, self.logged = control.leaves[-3:]
-        self.logs = program.logs and not columns and executor.takes_states
+        self.logs = program.logs and not columns and executor.noted in (0, len(program.method.notes))
+        self.notes = self.logs and bool(executor.noted)
         most = 2 * len(self.room) + 1  # each step may be followed by one that stands still
         self.numbers, self.results, self.scratch = map(tuple, (self.kept.numbers, self.kept.results, self.kept.scratch))
         self.steps = tuple(np.zeros(most, leaf.dtype) for leaf in solve.q.leaves[self.p_count :])
@@ -120,7 +121,7 @@ class OneCall:
             tuple(leaf.ndim for leaf in solve.y0.leaves), tuple(leaf.ndim for leaf in p), floats, len(self.kernel.captured()),
             len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), seen,
             (len(memory.seen) - seen) // max(width, 1), len(memory.tapes), len(memory.own), width, columns // max(width, 1),
-            solve.program.broken, bool(solve.ode.functions.effects), self.logs,
+            solve.program.broken, bool(solve.ode.functions.effects), self.logs, self.notes,
         )  # fmt: skip
         return load_module(_text(counts, control, sweep)).one_call
 
@@ -155,7 +156,8 @@ class _Counts(NamedTuple):
     """How many arrays there are of each kind, and of how many axes: leaves of the state and of p, and which of the latter are
     floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its
     tangent; tapes, and what the driver's kernels capture and need; tangents at once (0: there and back), and how often there are
-    so many; whether the right-hand side may jump in time, and whether the state does; whether the integration writes down the states."""
+    so many; whether the right-hand side may jump in time, and whether the state does; whether the integration writes down the states, and
+    numbers beside them."""
 
     y_ranks: tuple[int, ...]
     p_ranks: tuple[int, ...]
@@ -173,6 +175,7 @@ class _Counts(NamedTuple):
     broken: bool
     jumps: bool
     logs: bool
+    notes: bool
 
     @property
     def y(self) -> int:
@@ -285,8 +288,8 @@ def _text(c: _Counts, control: str, sweep: str) -> str:
     """The text of the function, with the marks of the types of the integration and of the driver."""
     integrated = "".join([
         _each("G", 7), _each("Y", c.y, "[e]"), _each("P", c.p, "[e]"), _each("K", 5, "[ko[e]:ko[e + 1]]"), _each("Q", 4, "[e]"),
-        "room, marks, logged, ", _each("C", c.captures), _each("R", _LOGS), _each("S", c.y * c.logs),
-        "".join(f"R[{k}], " for k in range(_LOGS + c.y * c.logs, c.results)), _each("W", c.scratch),
+        "room, marks, logged, ", _each("C", c.captures), _each("R", _LOGS), _each("S", (c.y + c.notes) * c.logs),
+        "".join(f"R[{k}], " for k in range(_LOGS + (c.y + c.notes) * c.logs, c.results)), _each("W", c.scratch),
     ])  # fmt: skip
     ranks, at = c.y_ranks, f"part * {c.width} + " if c.parts > 1 else ""
     begun = [line for k in range(c.y) for line in _loops(ranks[k], f"A[{k}]", f"{{a}}[{{i}}] = Y[{k}][e, {{i}}]")]

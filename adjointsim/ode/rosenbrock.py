@@ -30,6 +30,7 @@ class Rosenbrock:
 
     factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
     last: str | None = None  # the derivative at y_next is not computed
+    notes: tuple[str, ...] = ()  # nothing is marked as worth keeping
 
     def __init__(self, tableau: RosenbrockTableau, norm: Norm, flat: Flat) -> None:
         self.tableau, self.norm, self.tree, self.flat = tableau, norm, norm.tree, flat
