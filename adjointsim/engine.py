@@ -193,10 +193,17 @@ class CompiledExecutor(Executor):
 
     def looked_up(self, problem: Problem) -> bool:
         """Look captures up again, for a problem like the one at hand; whether the memory is that for these, too."""
+        before = self._given.captures
         if not self._given.renewed(problem):
             return False
-        self._own[::2] = self._given.captures.values()
+        if self._given.captures is not before:
+            self._own[::2] = self._given.captures.values()
         return True
+
+    @property
+    def captures(self) -> object:
+        """What the kernels captured when that was looked up last: the same object as long as it is the same."""
+        return self._given.captures
 
     @property
     def any_numbers(self) -> bool:
@@ -269,6 +276,11 @@ class CompiledExecutor(Executor):
         if not self._peak:  # as long as it is used
             self._peak = self._held() + max(self._given.terminal_bytes[0] - nbytes(self._obs_bar), 0)
         return self._finite_bars()
+
+    def has_come_back(self, problem: Problem) -> None:
+        """The same where there is no terminal cost, after a run that came back before: if all is known to be finite."""
+        self.problem = problem
+        self._look()
 
     def _finite_bars(self) -> bool:
         """Whether the cotangents are finite."""

@@ -6,10 +6,11 @@ else; what follows from shapes, once for some shapes.  Numbers are looked at in 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,16 @@ _KEPT = 16  # shapes that a kit remembers
 _P_BARS = "p_bars"  # the note that holds the memory of the cotangents of p
 
 Arrays = tuple[np.ndarray, ...]
+_NUMBERS = (float, int, bool)
+
+
+class _Captured(NamedTuple):
+    """Objects that were captured, of which arrays are leaves themselves, the leaves and their shapes, and those of each kernel."""
+
+    objects: list[Any]
+    values: list[np.ndarray]
+    shapes: list[tuple[int, ...]]
+    by_verb: dict[str, Arrays]
 
 
 def model_of(problem: Problem) -> CompiledModel:
@@ -152,16 +163,25 @@ class Kit:
         places = {identity: j for j, identity in enumerate(distinct)}
         self._captured = [(capture, capture.getter()) for capture in distinct.values()]
         self._captures = {verb: [places[identity] for identity in own] for verb, own in captures.items()}
+        self._same_captures: _Captured | None = None
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
 
     def looked_up(self) -> tuple[list[tuple[int, ...]], dict[str, Arrays]]:
-        """What each kernel captures, as it is now, and the shapes of that; what several capture is looked up once."""
+        """What each kernel captures, as it is now, and the shapes of that; what several capture is looked up once.  Where all are
+        the objects that they were it is the very same that was given before."""
         if not self._captured:
             return [], dict.fromkeys(self.kernels, ())
-        values = [capture.leaf(get()) for capture, get in self._captured]
+        objects = [get() for _, get in self._captured]
+        same = self._same_captures
+        if same is not None and all(map(operator.is_, objects, same.objects)) and [a.shape for a in same.values] == same.shapes:
+            return same.shapes, same.by_verb
+        values = [capture.leaf(obj) for (capture, _), obj in zip(self._captured, objects, strict=True)]
         captures = {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
-        return [value.shape for value in values], captures
+        shapes = [value.shape for value in values]
+        lasting = all(value is obj or type(obj) in _NUMBERS for value, obj in zip(values, objects, strict=True))
+        self._same_captures = _Captured(objects, values, shapes, captures) if lasting else None
+        return shapes, captures
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when this was made."""

@@ -6,7 +6,8 @@ becomes, where the first that happens to x is such a nest of loops that stores t
 
     for j outside of [lo, lo + m): x[j] = 0;  for j in [lo, lo + m): x[j] = c[j];  ...
 
-which spares a pass over the memory, and an addition its load.
+which spares a pass over the memory, and an addition its load.  Of memory that is known to have a few cells these may be stored to
+one by one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .ir import (
     If,
     Let,
     Load,
+    Raise,
     Stmt,
     Store,
     Var,
@@ -85,6 +87,8 @@ def _covered(
     first is none.  ``dims`` are the memory's lengths, or other memory with the same ones."""
     at = next((k for k in range(start, len(block)) if touches(block[k], base)), None)
     s = None if at is None else block[at]
+    if at is not None and isinstance(s, Store):
+        return _cell_by_cell(block, base, start, at, dims, names)
     box = _box(s, base, {}, s) if isinstance(s, For) else None
     if at is None or box is None:
         return None
@@ -93,6 +97,51 @@ def _covered(
     before, within = _outside(box, base, dims, made, names, s)
     loop = _set(s, base, names)
     return [*block[start:at], *before, replace(loop, body=(*within, *loop.body)), *block[at + 1 :]]
+
+
+def _cell_by_cell(
+    block: Sequence[Stmt], base: Base, start: int, at: int, dims: Sequence[Atom] | Base, names: Names
+) -> list[Stmt] | None:  # fmt: skip
+    """The same for memory of one axis that is known to have a few cells, of which each is stored to on its own."""
+    length = _length(block[:at], dims) if base.rank == 1 else None
+    out, found = [*block[start:at]], set[Atom]()
+    for k, s in enumerate(block[at:], at):
+        if length is not None and len(found) == length:
+            return [*out, *block[k:]]
+        if not touches(s, base):
+            out.append(s)
+            continue
+        if not isinstance(s, Store) or not isinstance(s.index[0], Const) or not 0 <= s.index[0].value < (length or 0):  # type: ignore[operator]
+            return None
+        out += [s] if s.index[0] in found else _stored(s, names)
+        found.add(s.index[0])
+    return out if len(found) == length else None
+
+
+def _length(before: Sequence[Stmt], dims: Sequence[Atom] | Base) -> int | None:
+    """The length along the first axis, if it is a literal, or all is left where it is not what a literal says."""
+    made = {x.var: x for x in before if isinstance(x, (Let, Dim))}
+    known = dims[0] if not isinstance(dims, Base) else None
+    if known is not None:
+        return int(known.value) if isinstance(known, Const) else None  # type: ignore[arg-type]
+    for s in before:
+        if not isinstance(s, If) or not s.then or not isinstance(s.then[-1], Raise):
+            continue
+        test = made.get(s.test)  # type: ignore[arg-type]
+        if isinstance(test, Let) and test.op == "ne":
+            for one, other in (test.args, test.args[::-1]):
+                dim = made.get(other)  # type: ignore[arg-type]
+                if isinstance(one, Const) and isinstance(dim, Dim) and (dim.base, dim.axis) == (dims, 0):
+                    return int(one.value)  # type: ignore[arg-type]
+    return None
+
+
+def _stored(s: Store, names: Names) -> list[Stmt]:
+    """A store in place of an addition: of the sum with 0, so that the bits are the same (0 and -0 are not)."""
+    if s.mode != "add":
+        return [s]
+    total = names.var(s.base.name, s.base.dt)
+    return [Let(total, "add", (zero(s.base.dt), s.value), s.line, s.part), replace(s, value=total, mode="set")]
 
 
 def _box(s: For, base: Base, ranges: dict[Var, tuple[Atom, Atom]], outer: For) -> _Box | None:
@@ -140,8 +189,7 @@ def _shifted(a: Atom, made: Mapping[Var, Let]) -> tuple[Atom, int]:
 
 
 def _set(s: For, base: Base, names: Names) -> For:
-    """The nest with a store in place of the first addition: of the sum with 0, so that the bits are the same (0 and -0 are
-    not)."""
+    """The nest with a store in place of the first addition."""
     body: list[Stmt] = []
     first = True
     for x in s.body:
@@ -150,12 +198,9 @@ def _set(s: For, base: Base, names: Names) -> For:
             continue
         first = False
         if isinstance(x, For):
-            x = _set(x, base, names)
-        elif isinstance(x, Store) and x.base == base and x.mode == "add":
-            total = names.var(base.name, base.dt)
-            body.append(Let(total, "add", (zero(base.dt), x.value), x.line, x.part))
-            x = replace(x, value=total, mode="set")
-        body.append(x)
+            body.append(_set(x, base, names))
+        else:
+            body += _stored(x, names) if isinstance(x, Store) and x.base == base else [x]
     return replace(s, body=tuple(body))
 
 

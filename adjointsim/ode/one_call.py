@@ -29,7 +29,7 @@ from .solve import Solve
 if TYPE_CHECKING:
     from .ode import ODE
 
-__all__ = ["LONG", "TAPE", "OneCall", "Stack", "in_a_row"]
+__all__ = ["LONG", "TAPE", "OneCall", "Stack", "alone", "in_a_row"]
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -43,11 +43,14 @@ _TRIES = 2 * _ROOM  # steps that are tried: so that Ctrl-C gets through
 def in_a_row(odes: Sequence[ODE]) -> bool:
     """Whether these may be integrated in one call: their steps are to be found, and no event changes them."""
     first = odes[0]
-    return all(
-        type(ode) is type(first) and ode.dt is None and ode.mass is None and ode.jac_sparsity is None and not ode.events
-        and ode.seed is None and ode.unwatched
-        and type(ode.rtol) is float and type(ode.atol) is float
-        for ode in odes
+    return all(type(ode) is type(first) and alone(ode) for ode in odes)
+
+
+def alone(ode: ODE) -> bool:
+    """Whether one may."""
+    return (
+        ode.dt is None and ode.mass is None and ode.jac_sparsity is None and not ode.events and ode.seed is None
+        and ode.unwatched and type(ode.rtol) is float and type(ode.atol) is float
     )  # fmt: skip
 
 
@@ -112,6 +115,7 @@ class OneCall:
         executor.there() if columns else executor.there_and_back()  # so that its driver is compiled
         found = [address_of(f) for f in (self.kernel.compiled_value, executor.driver)]
         self.addresses, marks = zip(*found, strict=True)
+        self.whole = executor.rows_out == len(_AND_BACK)  # nothing is left to do when the function has been called
         self.function = self._function(solve, width, columns, *marks)
 
     def _function(self, solve: Solve, width: int, columns: int, control: str, sweep: str) -> Any:
@@ -122,6 +126,8 @@ class OneCall:
             len(self.kept.results), len(self.kept.scratch), tuple(b.ndim for b in memory.spares), seen,
             (len(memory.seen) - seen) // max(width, 1), len(memory.tapes), len(memory.own), width, columns // max(width, 1),
             solve.program.broken, bool(solve.ode.functions.effects), self.logs, self.notes,
+            *(tuple(b.ndim for b in bars) for bars in (memory.bars, memory.bar_spares, memory.p_bars)),
+            self.whole,
         )  # fmt: skip
         return load_module(_text(counts, control, sweep)).one_call
 
@@ -137,19 +143,23 @@ class OneCall:
     def call(self, s: Stack, rows: int, seen: Arrays, moved: Arrays) -> int:
         """Carry out so many rows of each, with what the executor looked up; the number of the steps of the last one, or
         below 0: -1 where something went wrong, TAPE, and -1 - n for n steps that are more than there is room for."""
-        m = self.executor.memory
-        if self.logs and len(self.logged) != len(m.slots[0]):
-            self.logged = np.zeros(len(m.slots[0]))
         try:
-            found: int = self.function(
-                *self.addresses, rows, s.experiments, s.starts, s.tries, self.numbers, s.y, s.p, s.knots, s.knot_ends, s.bounds,
-                self.room, self.marks, self.logged, tuple(self.kernel.captured()), self.results, self.scratch, s.known, s.ends, self.at,
-                self.steps, self.still, self.y_dots, self.p_dots, self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares, m.slots,
-                seen, moved, m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
-            )  # fmt: skip
+            found: int = self.function(*self.arguments(s, rows, seen, moved))
         except Exception:  # of the user's functions, or a singular matrix
             return -1
         return found
+
+    def arguments(self, s: Stack, rows: int, seen: Arrays, moved: Arrays) -> tuple[Any, ...]:
+        """What the function is given for that."""
+        m = self.executor.memory
+        if self.logs and len(self.logged) != len(m.slots[0]):
+            self.logged = np.zeros(len(m.slots[0]))
+        return (
+            *self.addresses, rows, s.experiments, s.starts, s.tries, self.numbers, s.y, s.p, s.knots, s.knot_ends, s.bounds,
+            self.room, self.marks, self.logged, tuple(self.kernel.captured()), self.results, self.scratch, s.known, s.ends,
+            self.at, self.steps, self.still, self.y_dots, self.p_dots, self.rows, m.ctl, m.sums, m.seeds, m.state, m.spares,
+            m.slots, seen, moved, m.seen_bars, m.seen_work, m.bars, m.bar_spares, m.p_bars, m.tapes, m.own,
+        )  # fmt: skip
 
 
 class _Counts(NamedTuple):
@@ -157,7 +167,8 @@ class _Counts(NamedTuple):
     floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its
     tangent; tapes, and what the driver's kernels capture and need; tangents at once (0: there and back), and how often there are
     so many; whether the right-hand side may jump in time, and whether the state does; whether the integration writes down the states, and
-    numbers beside them."""
+    numbers beside them.  Then of the cotangents of the state, their spare places, and those of p of how many axes they are; and
+    whether the driver goes all of the way back."""
 
     y_ranks: tuple[int, ...]
     p_ranks: tuple[int, ...]
@@ -176,6 +187,10 @@ class _Counts(NamedTuple):
     jumps: bool
     logs: bool
     notes: bool
+    bar_ranks: tuple[int, ...]
+    bar_spare_ranks: tuple[int, ...]
+    p_bar_ranks: tuple[int, ...]
+    whole: bool
 
     @property
     def y(self) -> int:
@@ -207,7 +222,7 @@ from adjointsim.derive.address import called
 
 
 @njit(error_model='numpy', nogil=True, _nrt=False)
-def set_off(e, part, Y, DY, A):
+def set_off(e, part, Y, DY, A, BA, BB, PB):
 {{set_off}}
 
 {{helpers}}
@@ -251,7 +266,7 @@ def one_call(
             return -1
 {{rows}}
         for part in range({{parts}}):
-            set_off(e, part, Y, DY, A)
+            set_off(e, part, Y, DY, A, BA, BB, PB)
             for k in range({SHARED}):
                 ctl[k] = 0
             sums[0] = sums[1] = 0.0
@@ -270,7 +285,7 @@ def one_call(
 
 _FINITE = """
 @njit(error_model='numpy', nogil=True, _nrt=False)
-def finite(A, B):
+def finite(A, B, BA, BB, PB):
 {tests}
     return True
 
@@ -313,10 +328,15 @@ def _text(c: _Counts, control: str, sweep: str) -> str:
     room = ["if n >= S[0].shape[0]:", "    return -1 - n"] * back  # a row is spare
     looked = [(f"A[{k}]", ranks[k % c.y]) for k in range((c.width + 1) * c.y)]
     looked += [(f"B[{k}]", rank) for k, rank in enumerate(c.spare_ranks)]
+    bars = zip(("BA", "BB", "PB"), (c.bar_ranks, c.bar_spare_ranks, c.p_bar_ranks), strict=True)
+    bar_arrays = [(f"{name}[{k}]", rank) for name, own in bars for k, rank in enumerate(own)] * back
+    begun += [line for name, rank in bar_arrays for line in _loops(rank, name, "{a}[{i}] = 0.0")]
+    looked += bar_arrays
     tests = [line for name, rank in looked for line in _loops(rank, name, "if not math.isfinite({a}[{i}]):\n    return False")]
     return _TEXT.format(
         control=control, sweep=sweep, integrated=integrated, parts=max(c.parts, 1), set_off="\n".join(begun),
-        helpers="" if back else _FINITE.format(tests="\n".join(tests)), ends="" if back else " or not finite(A, B)",
+        helpers=_FINITE.format(tests="\n".join(tests)),
+        ends=" or not math.isfinite(sums[0] + sums[1]) or not finite(A, B, BA, BB, PB)" if c.whole else "",
         time=c.results - 3, length=c.results - 2, landed=c.results - 1, turned=-1 if back else "n",
         numbers=f"{_each('P', c.p, '[e]')}{own}{moving}", rows=indent("\n".join([*room, *actions]), " " * 8),
         unpack="\n".join(f"    {name} = steps[{k}]" for k, name in enumerate(names)),

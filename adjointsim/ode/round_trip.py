@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from adjointsim.leaves import Leaves
 from adjointsim.nonfinite import given
 
 from .moments import NAMES
-from .one_call import LONG, TAPE, OneCall, Stack, in_a_row
+from .one_call import LONG, TAPE, OneCall, Stack, alone
 from .solution import ODEGradient
 from .solve import Solve
 
@@ -39,7 +38,7 @@ Wrt = str | Sequence[str]
 def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradient]:
     """What the verb of an ODE gives."""
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-    alike = not callable(y0) and in_a_row([ode]) and ode.unbounded and not any(name in NAMES for name in names)
+    alike = not callable(y0) and alone(ode) and ode.unbounded and not any(name in NAMES for name in names)
     if alike:
         p = given(p, "p", True)
         y0 = given(np.array(y0, dtype=np.float64) if isinstance(y0, list) else y0, "y0", True)
@@ -50,9 +49,10 @@ def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradi
     idle = program.trips.setdefault(key, [])
     if idle is None:
         return _one_by_one(ode, y0, p, names)[1:]
-    trip: RoundTrip | None = None
-    with suppress(IndexError):
+    try:
         trip = idle.pop()  # which is atomic
+    except IndexError:
+        trip = None
     if trip is not None:
         done = trip.run(ode, y0, p)
         if not trip.over and len(idle) < _IDLE:
@@ -82,6 +82,23 @@ def _one_by_one(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[Solve, float, ODEG
         return solve, value, solve.gradient(gradient)
 
 
+class _Bound(NamedTuple):
+    """A compiled function with what it was given: of arguments that it was given before it need not look at the types."""
+
+    stack: Stack
+    captures: object
+    function: Any
+    arguments: tuple[Any, ...]
+
+    def again(self) -> int:
+        """Call it once more; see :meth:`.OneCall.call`."""
+        try:
+            found: int = self.function(*self.arguments)
+        except Exception:
+            return -1
+        return found
+
+
 class RoundTrip(OneCall):
     """One integration there and back, for one caller at a time."""
 
@@ -91,6 +108,7 @@ class RoundTrip(OneCall):
         n = call.problem.n_steps
         super().__init__(solve, call, CompiledExecutor(call.problem, call.y0, call.p, n + n // 4, True, self.keeps))
         self._stack: tuple[Known, float, int, Stack] | None = None
+        self._bound: _Bound | None = None
         self.over = False
 
     @classmethod
@@ -120,7 +138,11 @@ class RoundTrip(OneCall):
         stack = self._stack_of(ode, leaves, p.leaves)
         for own, leaf in zip((*stack.y, *stack.p), (*leaves, *p.leaves), strict=True):
             own[0] = leaf
-        n = self._out_and_back(stack, leaves, p.leaves)
+        bound = self._bound
+        same = bound is not None and bound.stack is stack and bound.captures is executor.captures
+        n = bound.again() if same else TAPE
+        if n == TAPE:
+            n = self._out_and_back(stack, leaves, p.leaves)
         if n < -1:
             self.over = True  # no room
             if self.executor.problem.state_bytes * -n > SHORT:
@@ -129,24 +151,38 @@ class RoundTrip(OneCall):
             n, self.over = self._out_and_back(stack, leaves, p.leaves), False
         if n < 0:
             return None
-        if not self.executor.came_back(self.template.problem.of_steps(n, self.at[: len(ode.t_eval)])):
+        executor, problem = self.executor, self.template.problem.of_steps(n, self.at[: len(ode.t_eval)])
+        if self._bound is not None:
+            executor.has_come_back(problem)
+        elif not executor.came_back(problem):
             return None
         taken = time.perf_counter() - began
         self.over = compiled and taken > LONG
-        ledger = ledger_of(self.executor, self.template, store_all(n, self.keeps), taken)
-        value, gradient = self.executor.value, self.template.gradient(self.executor, ledger, copy=self.executor.keeps_bars)
+        ledger = ledger_of(executor, self.template, store_all(n, self.keeps), taken)
+        value, gradient = executor.value, self.template.gradient(executor, ledger, copy=executor.keeps_bars)
         assert value is not None
         return value, self.solve.gradient(gradient)
 
     def _out_and_back(self, stack: Stack, y0: Leaves, p: Leaves) -> int:
-        executor = self.executor
+        executor, self._bound = self.executor, None
         while True:
             executor.begin_again(y0, self._given(p))
             executor.set_out()
-            n = self.call(stack, executor.rows_out, executor.memory.seen, ())
+            given = stack, executor.rows_out, executor.memory.seen, ()
+            n = self.call(*given)
             if n != TAPE:
-                return n
+                break
             executor.lengthen()
+        if n > 0 and self.whole and executor.keeps_bars and not self.kernel.captured():
+            self._bound = self._bind(*given)
+        return n
+
+    def _bind(self, stack: Stack, *given: Any) -> _Bound | None:
+        """What goes there and back again in the same memory."""
+        found = [*self.function.overloads.values()]
+        if len(found) != 1:
+            return None
+        return _Bound(stack, self.executor.captures, found[0].entry_point, self.arguments(stack, *given))
 
     def _given(self, p: Leaves) -> Leaves:
         """The parameters of the simulation."""
