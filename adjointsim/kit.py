@@ -42,7 +42,7 @@ _NUMBERS = (float, int, bool)
 
 
 class _Captured(NamedTuple):
-    """Objects that were captured, of which arrays are leaves themselves, the leaves and their shapes, and those of each kernel."""
+    """Objects that were captured, of which arrays are leaves themselves, the leaves, their shapes, and those of each kernel."""
 
     objects: list[Any]
     values: list[np.ndarray]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __all__ = [
     "BUDGET", "DONE", "DRIVER_VERBS", "FORWARD", "HIGH", "KEPT", "LOOK_ACTION", "MOST_THREADS", "MOVED", "MOVED_BARS", "N",
-    "OBSERVED", "PAUSE", "PLACE", "PLACES", "REVERSED", "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION",
+    "OBSERVED",
+    "PAUSE", "PLACE", "PLACES", "REVERSED", "ROW", "SEED_ACTION", "SHARED", "STAGE", "STOP", "TURN", "TURNED", "TURN_ACTION",
     "UNOBSERVED",
     "VJPS", "WATCHED",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ was, and an array is kept only if all that it is made of is exact arithmetic, in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from .analysis import EXACT
@@ -33,7 +33,6 @@ from .ir import (
     If,
     Let,
     Load,
-    Stmt,
     Store,
     Var,
     While,

@@ -1,4 +1,4 @@
-"""Numbers that a step says are worth keeping: where every state is stored they are written beside it, and the way back reads them.
+"""Numbers that a step says are worth keeping: where every state is stored they are beside it, and the way back reads them.
 
 ``noted(x, k)`` is x.  In a step of many operations on few numbers, such as one of a Runge-Kutta method, what is computed from the
 k-th one on does not wait then for all that it was computed from.

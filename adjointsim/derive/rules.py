@@ -41,7 +41,8 @@ from .ir import Atom, Const
 from .typing_table import DTYPES, RESULTS
 
 __all__ = [
-    "BINARY", "BOOLEAN", "CASTS", "COMPARE", "CONSTANTS", "FIXED", "FUNCTIONS", "NOTED", "OPS", "TYPED", "UNARY", "Build", "Op", "Term",
+    "BINARY", "BOOLEAN", "CASTS", "COMPARE", "CONSTANTS", "FIXED", "FUNCTIONS", "NOTED", "OPS", "TYPED", "UNARY", "Build", "Op",
+    "Term",
     "apply_term", "noted", "result_dtype", "text",
 ]  # fmt: skip
 

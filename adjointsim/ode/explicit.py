@@ -32,7 +32,7 @@ class Explicit:
         many = len(parts) * (self._used - 1)
         plain = all(number and not is_complex for _, number, is_complex in parts)
         worth = plain and self._used >= _FEW and many <= _MANY
-        #: what the right-hand side is given at the stages, where that is worth keeping: to make it again takes longer than to read it
+        #: what the right-hand side is given at the stages, where that is worth keeping: to make it takes longer than to read it
         self.notes = [f"s{i + 1}{path}" for i in range(1, self._used) for path, *_ in parts] if worth else []
         self._places = {name: k for k, name in enumerate(self.notes)}
 

@@ -78,8 +78,8 @@ def inputs_of(p: Known, arrays: Sequence[np.ndarray | None], seed: int | None) -
 class Control(NamedTuple):
     """What an integration is given that finds its steps: the user's p, the times to step onto, and what bounds a step.
 
-    ``room`` and ``marks`` say by their lengths how many steps may be recorded in one call, ``logged`` for how many states there is
-    room: from the first one on, before jumps and after them.
+    ``room`` and ``marks`` say by their lengths how many steps may be recorded in one call, ``logged`` for how many states there
+    is room: from the first one on, before jumps and after them.
     """
 
     p: Any

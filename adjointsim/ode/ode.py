@@ -289,7 +289,8 @@ class ODE:
     @property
     def unbounded(self) -> bool:
         """Whether nobody says what may be stored, or where."""
-        return all(self._bounds[name] is None for name in ("memory", "checkpoints", "directory"))
+        bounds = self._bounds
+        return bounds["memory"] is None and bounds["checkpoints"] is None and bounds["directory"] is None
 
     @cached_property
     def stops(self) -> Knots:

@@ -16,7 +16,18 @@ import numpy as np
 
 from adjointsim.call import Call
 from adjointsim.derive.address import address_of
-from adjointsim.derive.control import BUDGET, LOOK_ACTION, OBSERVED, SEED_ACTION, SHARED, TURN_ACTION, TURNED, UNOBSERVED, WATCHED, N
+from adjointsim.derive.control import (
+    BUDGET,
+    LOOK_ACTION,
+    OBSERVED,
+    SEED_ACTION,
+    SHARED,
+    TURN_ACTION,
+    TURNED,
+    UNOBSERVED,
+    WATCHED,
+    N,
+)
 from adjointsim.derive.emit import NEED
 from adjointsim.derive.module import load_module
 from adjointsim.engine import CompiledExecutor
@@ -166,9 +177,12 @@ class _Counts(NamedTuple):
     """How many arrays there are of each kind, and of how many axes: leaves of the state and of p, and which of the latter are
     floats; what the integration captures, gives and needs; spare places of the driver; leaves of an observation, and of its
     tangent; tapes, and what the driver's kernels capture and need; tangents at once (0: there and back), and how often there are
-    so many; whether the right-hand side may jump in time, and whether the state does; whether the integration writes down the states, and
-    numbers beside them.  Then of the cotangents of the state, their spare places, and those of p of how many axes they are; and
-    whether the driver goes all of the way back."""
+    so many.
+
+    ``broken``: whether the right-hand side may jump in time, ``jumps``: whether the state does; ``logs``: whether the integration
+    writes down the states, ``notes``: and numbers beside them.  ``bar_ranks`` and so on are those of the cotangents of the state,
+    of their spare places and of those of p; ``whole``: whether the driver goes all of the way back.
+    """
 
     y_ranks: tuple[int, ...]
     p_ranks: tuple[int, ...]
@@ -228,8 +242,8 @@ def set_off(e, part, Y, DY, A, BA, BB, PB):
 {{helpers}}
 @njit(error_model='numpy', nogil=True, cache=True, _nrt=False)
 def one_call(
-    control, sweep, count, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, logged, C, R, W, known, oo, at, steps, still, DY,
-    DP, rows, ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
+    control, sweep, count, experiments, starts, tries, G, Y, P, K, ko, Q, room, marks, logged, C, R, W, known, oo, at, steps,
+    still, DY, DP, rows, ctl, sums, seeds, A, B, S, O, J, OB, OG, BA, BB, PB, T, D,
 ):
     n = 0
 {{unpack}}
@@ -324,7 +338,8 @@ def _text(c: _Counts, control: str, sweep: str) -> str:
         stands = ["if K[3][ko[e] + knot] != 0:", *(f"    {line}" for line in body)]
     back = not c.width
     kind = LOOK_ACTION if c.logs else RECORD
-    actions = [f"rows[{r}, {k}] = {what.format(record=kind)}" for r, row in enumerate(_AND_BACK if back else _THERE) for k, what in enumerate(row)]
+    table = _AND_BACK if back else _THERE
+    actions = [f"rows[{r}, {k}] = {what.format(record=kind)}" for r, row in enumerate(table) for k, what in enumerate(row)]
     room = ["if n >= S[0].shape[0]:", "    return -1 - n"] * back  # a row is spare
     looked = [(f"A[{k}]", ranks[k % c.y]) for k in range((c.width + 1) * c.y)]
     looked += [(f"B[{k}]", rank) for k, rank in enumerate(c.spare_ranks)]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adjointsim.derive.rules import noted
 from adjointsim.derive.factored import banded_factor, banded_solve, lu_factor, lu_solve
+from adjointsim.derive.rules import noted
 from adjointsim.derive.source import Namespace, from_text
 from adjointsim.derive.sparselu import sparse_factor, sparse_solve
 from adjointsim.derive.spec import ArraySpec, ScalarSpec, Spec, TupleSpec, differentiable, leaves_of
@@ -112,8 +112,8 @@ class Program:
         self.specs = specs = (_F8, y_spec, p_spec)
         arguments = [np.zeros(1), *y, *p]
         self.namespace = Namespace({
-            "__name__": "adjointsim.ode.generated", "np": np, "math": math, "jvp": jvp, "noted": noted, "root": root, "WithCost": WithCost,
-            "Timed": Timed, "running": functions.running,
+            "__name__": "adjointsim.ode.generated", "np": np, "math": math, "jvp": jvp, "noted": noted, "root": root,
+            "WithCost": WithCost, "Timed": Timed, "running": functions.running,
         })  # fmt: skip
         self.rhs = self.namespace["rhs"] = self._unlisted(functions.rhs)
         whose = f"the {'drift' if functions.diffusion is not None else 'right-hand side'} {_name(functions.rhs)}"

@@ -159,9 +159,10 @@ class RoundTrip(OneCall):
         taken = time.perf_counter() - began
         self.over = compiled and taken > LONG
         ledger = ledger_of(executor, self.template, store_all(n, self.keeps), taken)
-        value, gradient = executor.value, self.template.gradient(executor, ledger, copy=executor.keeps_bars)
+        value, (y_bar, p_bar), copy = executor.value, self.template.bars(executor), executor.keeps_bars
         assert value is not None
-        return value, self.solve.gradient(gradient)
+        own = y0.form.kind.bar(y_bar[: len(y0.leaves)], copy), p.form.kind.bar(p_bar[: len(p.leaves)], copy)
+        return value, ODEGradient(*own, ledger)
 
     def _out_and_back(self, stack: Stack, y0: Leaves, p: Leaves) -> int:
         executor, self._bound = self.executor, None

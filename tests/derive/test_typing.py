@@ -19,7 +19,7 @@ from adjointsim.derive.rules import FIXED, FUNCTIONS, OPS, TYPED, result_dtype
 NUMBA = {"b1": numba.boolean, "i4": numba.int32, "i8": numba.int64, "u8": numba.uint64, "f4": numba.float32, "f8": numba.float64}
 DTYPES = tuple(NUMBA)
 #: operations whose type is not asked for: an identity, the type of its target, and what takes arguments of one kind only
-UNTYPED = {"copy", "cast", *TYPED}
+UNTYPED = {"copy", "cast", "noted", *TYPED}
 FILE = pathlib.Path(typing_table.__file__)
 
 
