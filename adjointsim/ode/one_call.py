@@ -112,6 +112,7 @@ class OneCall:
         self.room, self.marks, self.logged = control.leaves[-3:]
         self.logs = program.logs and not columns and executor.noted in (0, len(program.method.notes))
         self.notes = self.logs and bool(executor.noted)
+        self.unread = _LOGS + self.y_count if self.logs and program.method.notes and not self.notes else None
         most = 2 * len(self.room) + 1  # each step may be followed by one that stands still
         self.numbers, self.results, self.scratch = map(tuple, (self.kept.numbers, self.kept.results, self.kept.scratch))
         self.steps = tuple(np.zeros(most, leaf.dtype) for leaf in solve.q.leaves[self.p_count :])
@@ -151,6 +152,14 @@ class OneCall:
         """Whether a name that the functions use from outside means something else than when they were derived."""
         return self.kernel.stale() or self.executor.stale()
 
+    def _make_room(self, rows: int) -> None:
+        """Let the integration write down so many states.  What is beside them goes there, too, or nobody reads it."""
+        self.logged = np.zeros(rows)
+        if self.unread is not None:
+            results = [*self.results]
+            results[self.unread] = np.zeros((rows, *results[self.unread].shape[1:]))
+            self.results = tuple(results)
+
     def call(self, s: Stack, rows: int, seen: Arrays, moved: Arrays) -> int:
         """Carry out so many rows of each, with what the executor looked up; the number of the steps of the last one, or
         below 0: -1 where something went wrong, TAPE, and -1 - n for n steps that are more than there is room for."""
@@ -164,7 +173,7 @@ class OneCall:
         """What the function is given for that."""
         m = self.executor.memory
         if self.logs and len(self.logged) != len(m.slots[0]):
-            self.logged = np.zeros(len(m.slots[0]))
+            self._make_room(len(m.slots[0]))
         return (
             *self.addresses, rows, s.experiments, s.starts, s.tries, self.numbers, s.y, s.p, s.knots, s.knot_ends, s.bounds,
             self.room, self.marks, self.logged, tuple(self.kernel.captured()), self.results, self.scratch, s.known, s.ends,

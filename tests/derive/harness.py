@@ -18,8 +18,9 @@ from adjointsim.derive.doubled import Doubled, doubled
 from adjointsim.derive.emit import NEED
 from adjointsim.derive.entry import Entry, lower_entry
 from adjointsim.derive.ir import Base, Fn, is_float
-from adjointsim.derive.keeping import given_kept, kept_memory, readable_arrays
+from adjointsim.derive.keeping import given_kept, kept_memory, needed_notes, readable_arrays
 from adjointsim.derive.kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kernel
+from adjointsim.derive.notes import notes_of
 from adjointsim.derive.source import plain_function
 from adjointsim.derive.spec import NoneSpec, ScalarSpec, Spec, TupleSpec, leaves_of
 from adjointsim.derive.verify import verify
@@ -185,16 +186,19 @@ class Derived:
                 sizes[need.base] = 8 * need.size
 
     def run_kept(self, bars: Arrays) -> Bars | None:
-        """The cotangents of the inputs where the primal keeps all arrays that the VJP could read; None where that is none."""
-        lasting = readable_arrays(self.entry, self.vjp(1))
-        found = vjp_kernel(self.entry, self.active, lasting=lasting)
-        rows = kept_memory(self.entry, readable_arrays(self.entry, found))
+        """The cotangents of the inputs where the primal keeps all arrays that the VJP could read, and all numbers that it says are
+        worth keeping; None where that is none."""
+        lasting, notes = readable_arrays(self.entry, self.vjp(1)), notes_of(self.entry)
+        found = vjp_kernel(self.entry, self.active, lasting=lasting, noted=notes is not None)
+        notes = needed_notes(found, notes)
+        rows = kept_memory(self.entry, readable_arrays(self.entry, found), notes)
         if not rows.bases:
             return None
         own, leaves = self.entry.leaves, self.leaves
         known = {base: leaf for (_, base), leaf in zip(own, leaves, strict=True)}
         kept = [np.full(shape, np.nan if dtype.kind == "f" else 0, dtype) for shape, dtype in rows.memory(known)]
-        primal, vjp = primal_kernel(self.entry, kept=rows.bases), given_kept(found, rows.bases)
+        primal = primal_kernel(self.entry, kept=rows.bases, notes=notes)
+        vjp = given_kept(found, rows.bases, notes)
         for kernel in (primal, vjp):
             for fn in functions(kernel).values():
                 verify(fn, functions(kernel))

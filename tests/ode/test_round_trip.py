@@ -53,6 +53,27 @@ def dose(t, y, p):
     return Pair(y.a + p.b[0], y.b)
 
 
+class Two(NamedTuple):
+    a: float
+    b: float
+
+
+def swinging(t, y, p):
+    return Two(np.sin(y.b) * p.k, -y.a * np.exp(-p.b[0] * y.b) + p.b[1] * (1.0 if t < 1.0 else 2.0))
+
+
+def squared_too(t, y, p):
+    return y.a * y.b
+
+
+def last_of_two(y, p):
+    return y.a * p.k
+
+
+def doubled(t, y, p):
+    return Two(y.a + p.b[0], 2.0 * y.b)
+
+
 def explosive(t, y, p):
     return p * y * y
 
@@ -113,6 +134,34 @@ def mixed(**options):
     return adj.ODE(
         switched, TIMES, t0=0.0, running=squared, terminal=last, jumps=jumps, discontinuities=[1.0], rtol=1e-7, **options
     )
+
+
+NUMBERS = Two(0.3, 0.7), MIXED[1]
+
+
+def of_numbers(**options):
+    """What is kept of steps that begin or end with a jump, and of steps that do not; a cost that is integrated."""
+    jumps = (adj.Jump([0.0, 0.7, 1.0, 2.0], doubled),)
+    costs = {"running": squared_too, "terminal": last_of_two}
+    return adj.ODE(swinging, TIMES, t0=0.0, jumps=jumps, discontinuities=[1.0], rtol=1e-7, **costs, **options)
+
+
+@pytest.mark.parametrize(("method", "kept"), [("bosh3", True), ("dop853", False)])
+def test_what_methods_keep(soon, trips, method, kept):
+    """The integration writes down the states, and what is kept beside them: the bits are those of a gradient that keeps nothing.
+    (Steps of many stages are functions that steps call: of these nothing is kept.)"""
+    ode = of_numbers(method=method)
+    ode.value_and_grad(*NUMBERS)
+    trips.clear()
+    for k in (0.5, 0.9):
+        p = NUMBERS[1]._replace(k=k)
+        found = ode.value_and_grad(NUMBERS[0], p)
+        for checkpoints in (3, 10_000):
+            assert numbers(*of_numbers(method=method, checkpoints=checkpoints).value_and_grad(NUMBERS[0], p)) == numbers(*found)
+    assert len(trips) == 2 and None not in trips
+    (program,) = ode._programs.values()
+    ((trip,),) = program.trips.values()
+    assert trip.logs and trip.notes == kept and trip.executor.noted == len(program.method.notes) * kept
 
 
 @pytest.mark.parametrize("method", ["tsit5", pytest.param("rodas5p", marks=pytest.mark.heavy)])
