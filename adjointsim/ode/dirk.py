@@ -49,6 +49,7 @@ class Dirk:
     method the stages are turns of a loop."""
 
     factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
+    exact = False  # an attempt goes no closer to the stages than the tolerances ask for
     last: str | None = None
     notes: tuple[str, ...] = ()  # nothing is marked as worth keeping
 

@@ -42,6 +42,7 @@ class Explicit:
         return max((k + 1 for k, w in enumerate(self.tableau.b) if w), default=0)
 
     factorisations = 0  #: of matrices, and as many Jacobians, in an attempt
+    exact = True  #: whether an attempt gives the bits of a step
 
     @property
     def evaluations(self) -> int:

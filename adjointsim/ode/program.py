@@ -257,7 +257,7 @@ class Program:
     def logs(self) -> bool:
         """Whether the integration can write down the states."""
         plain = not any(is_complex for _, _, is_complex in self.tree.parts())
-        return plain and not self.fixed and not self.functions.events
+        return plain and self.method.exact and not self.fixed and not self.functions.events
 
     def integration(self, control: Form) -> FunctionKernel:
         """The kernel of :attr:`control` for a Control of this form, but for p, which is None there."""

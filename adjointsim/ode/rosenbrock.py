@@ -29,6 +29,7 @@ class Rosenbrock:
     """
 
     factorisations = 1  #: of matrices, and as many Jacobians, in an attempt
+    exact = True
     last: str | None = None  # the derivative at y_next is not computed
     notes: tuple[str, ...] = ()  # nothing is marked as worth keeping
 

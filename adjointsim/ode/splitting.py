@@ -34,6 +34,7 @@ class Splitting:
         self.q, self.v = (step for step, _ in items(spec))
 
     factorisations = 0  #: of matrices, and as many Jacobians, in an attempt
+    exact = False  # there are none
     notes: tuple[str, ...] = ()  # nothing is marked as worth keeping
 
     @property

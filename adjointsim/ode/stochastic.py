@@ -69,6 +69,7 @@ class Stochastic:
             count += size
 
     factorisations = 0  #: of matrices, and as many Jacobians, in an attempt
+    exact = False  # there are none
     notes: tuple[str, ...] = ()  # nothing is marked as worth keeping
 
     @property

@@ -164,7 +164,7 @@ def test_what_methods_keep(soon, trips, method, kept):
     assert trip.logs and trip.notes == kept and trip.executor.noted == len(program.method.notes) * kept
 
 
-@pytest.mark.parametrize("method", ["tsit5", pytest.param("rodas5p", marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("method", ["tsit5", "trbdf2", pytest.param("rodas5p", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("model", [simple, mixed])
 def test_the_bits_of_calls_by_themselves(soon, trips, model, method):
     """Structures, jumps, a right-hand side that jumps, costs of every kind; in the next calls with other numbers, too."""
