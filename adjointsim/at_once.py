@@ -116,7 +116,8 @@ def _done(call: Call, schedule: Schedule) -> tuple[CompiledExecutor, Ledger] | N
 def ledger_of(executor: CompiledExecutor, call: Call, schedule: Schedule, taken: float) -> Ledger:
     """What was done, in so many seconds."""
     n, back = schedule.n_steps, schedule.slots > 0
-    seconds, (planned, exact, _) = call.seconds(schedule), executor.planned
+    seconds, planned = call.seconds(schedule), executor.planned
     return Ledger(
-        schedule.name, n, schedule.slots, n, 0, n * back, planned, executor.bytes_taken, taken, None, not exact, 0, seconds
+        schedule.name, n, schedule.slots, n, 0, n * back, planned.bytes, executor.bytes_taken, taken, None, not planned.exact, 0,
+        seconds,
     )

@@ -196,8 +196,9 @@ class Call:
     def plan(self) -> Plan:
         """What a gradient will take."""
         schedule, sizes = self.schedule(), self._sizes()
-        _, exact, row = self.needed(schedule)
-        return plan(schedule, sizes.state_bytes, self._working(schedule), not exact, self._times(sizes, schedule.keeps), row)
+        _, exact, row, beside = self.needed(schedule)
+        state = sizes.state_bytes + beside * schedule.keeps
+        return plan(schedule, state, self._working(schedule), not exact, self._times(sizes, schedule.keeps), row)
 
     def _working(self, schedule: Schedule) -> int:
         """Bytes that a gradient needs apart from its slots, those on the way to and from a disk included."""
@@ -251,15 +252,15 @@ class Call:
         """Whether steps keep what they can where every state is stored and nobody bounds the memory."""
         return self._kept(0) is not None
 
-    def _kept(self, more: int) -> tuple[int, int] | None:
-        """What a state and the working set take if steps keep what they can; None without use or, if nobody says how much there
-        may be, without room for it."""
+    def _kept(self, more: int) -> tuple[int, int, int] | None:
+        """What a state and the working set take if steps keep what they can, and what that is beside a state; None without use
+        or, if nobody says how much there may be, without room for it."""
         keeping, sim = self.keeping, self.sim
         if keeping is None or not self.problem.known_end:
             return None
         if sim.memory is None and self.problem.n_steps * keeping.row + keeping.bytes + more > sim.half_of_free:
             return None
-        return keeping.row, keeping.bytes + more
+        return keeping.row, keeping.bytes + more, keeping.beside
 
     def _check_capacity(self, schedule: Schedule) -> None:
         """ArgumentError if a storage of the user's is too small for a schedule of the user's; a disk says so itself."""
@@ -301,7 +302,8 @@ class Call:
             return None
         if isinstance(schedule, Forward):
             return schedule.n_steps * times.step
-        state = slot_bytes(schedule, self.problem.state_bytes, self.needed(schedule).row)
+        needed = self.needed(schedule)
+        state = slot_bytes(schedule, self.problem.state_bytes, needed.row, needed.beside)
         return predicted_seconds(schedule, state, self._working(schedule), times)
 
     def _tier(self, schedule: Schedule) -> Tier:

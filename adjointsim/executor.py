@@ -28,11 +28,13 @@ class Working(NamedTuple):
     """Bytes that a sweep takes; not ``exact`` if some memory is known only while it runs (tapes of loops in a step).
 
     ``row`` is what each more state takes in one run of states that are all stored: what a step hands on is there already.
+    ``beside`` is what steps keep there for their VJPs, in any slot.
     """
 
     bytes: int
     exact: bool
     row: int
+    beside: int = 0
 
 
 class Snapshot(NamedTuple):

@@ -381,4 +381,4 @@ class Given:
             total += (1 + kit.step.again) * sizes.kept_bytes
             total += max(self.terminal_bytes[0], len(problem.observe_at) * sizes.seen_bytes)
             exact = exact and self.terminal_bytes[1]
-        return Working(total, exact, self.states.row_bytes + sizes.kept_bytes)
+        return Working(total, exact, self.states.row_bytes + sizes.kept_bytes, sizes.kept_bytes)

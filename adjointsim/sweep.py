@@ -323,7 +323,7 @@ class Sweep:
             forward, recomputed = forward - since.forward_steps, recomputed - since.recomputed_steps
             vjps, seconds = vjps - since.vjp_steps, seconds - since.seconds
         executor = self.executor
-        planned, exact, _ = executor.planned
+        planned, exact, *_ = executor.planned
         peak = executor.bytes_peak
         name, slots = self.schedule.name, executor.slots
         if self._staging is not None:

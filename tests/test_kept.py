@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import adjointsim as adj
+from adjointsim import call
 from adjointsim.call import Call
 from adjointsim.derive.verify import verify
 from adjointsim.kit import kit_of
-from adjointsim.schedules import Binomial, Periodic, StoreAll
+from adjointsim.schedules import Binomial, Periodic, Segmented, StoreAll
+from adjointsim.storage import Times
 
 M = 9
 
@@ -225,10 +227,6 @@ class KeptBinomial(Binomial):
     keeps = True
 
 
-class KeptPeriodic(Periodic):
-    keeps = True
-
-
 def kept_of(sim, fn):
     return kit_of(Call(sim, start(fn), ROD).problem, True).step.keepable
 
@@ -253,7 +251,8 @@ def test_the_same_bits_whatever_is_kept(fn):
         assert all(map(np.isfinite, expected))
         several = [{}, {"memory": "1MB"}, {"checkpoints": 2}, {"checkpoints": 5}, {"progress": lambda *a: None}]
         several += [{"threads": 2}] * (fn is cholesky)
-        several += [{"schedule": s} for s in (StoreAll(n, True), _Kept(n, True), KeptBinomial(n, 3), KeptPeriodic(n, period=4))]
+        segments = Periodic(n, period=4, keeps=True), Segmented(n, 6, 4, True)
+        several += [{"schedule": s} for s in (StoreAll(n, True), _Kept(n, True), KeptBinomial(n, 3), *segments)]
         for options in several:
             assert bits(simulation(fn, n, **costs, **options).value_and_grad(start(fn), ROD)) == expected, options
 
@@ -291,6 +290,33 @@ def test_the_budget_is_kept():
         ledger = found[1].ledger
         assert ledger.bytes_planned == plan.bytes == ledger.bytes_peak <= memory
         assert bits(found) == expected
+
+
+@pytest.mark.parametrize("schedule", [Periodic(200, period=20, keeps=True), Segmented(200, 25, 15, True)])
+def test_segments_keep_what_they_can(schedule):
+    """They take what was planned, and run each step as often as without."""
+    sim = simulation(thomas, 200, schedule=schedule)
+    plan = sim.plan(U0, ROD)
+    assert plan.state_bytes == simulation(thomas, 200, schedule=StoreAll(200)).plan(U0, ROD).state_bytes + 2 * M * 8 + 8
+    found = sim.value_and_grad(U0, ROD)
+    ledger = found[1].ledger
+    assert ledger.bytes_planned == plan.bytes == ledger.bytes_peak
+    assert ledger.forward_steps == schedule.forward_steps == type(schedule)(200, schedule.slots, schedule.period).forward_steps
+    assert bits(found) == bits(simulation(thomas, 200).value_and_grad(U0, ROD))
+
+
+def test_a_budget_for_segments_that_keep(monkeypatch):
+    """Where times are known and what steps keep saves more than it costs in slots."""
+    n, asked = 20_000, []
+    monkeypatch.setattr(call.machine, "cache_bytes", lambda: 2**15)
+    monkeypatch.setattr(call, "measured_times", lambda *args: asked.append(args[-1]) or Times(1.0, 3.0, cache=2**15))
+    sim = simulation(thomas, n, memory=n * M * 8 // 20)
+    plan = sim.plan(U0, ROD)
+    assert plan.of.keeps and plan.schedule in ("periodic", "segmented") and plan.bytes <= n * M * 8 // 20
+    found = sim.value_and_grad(U0, ROD)
+    ledger = found[1].ledger
+    assert ledger.bytes_planned == plan.bytes == ledger.bytes_peak and asked
+    assert bits(found) == bits(simulation(thomas, n).value_and_grad(U0, ROD))
 
 
 def test_nothing_is_kept_without_room_for_it(monkeypatch):

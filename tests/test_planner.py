@@ -11,7 +11,7 @@ from adjointsim.errors import ArgumentError
 from adjointsim.ledger import Ledger, readable, readable_seconds
 from adjointsim.schedules import Binomial, P, Periodic, PeriodicDisk, Segmented, StoreAll, StoreAllDisk, TwoLevel
 from adjointsim.storage import Sizes, Times, budget, choose, parse_bytes, parse_memory, plan, undecided
-from adjointsim.storage.planner import candidates
+from adjointsim.storage.planner import candidates, fastest
 from adjointsim.storage.times import predicted_seconds
 
 
@@ -221,3 +221,17 @@ def test_a_ledger_reads_well():
     text = str(Ledger("binomial", 100, 5, 316, 217, 100, 4000, 3900, 0.5, seconds_planned=0.4))
     assert "time          0.4 s planned, 0.5 s used" in text
     assert "per step" not in str(Ledger("store-all", 0, 0, 0, 0, 0, 0, 0, 0.0))
+
+
+def test_segments_whose_steps_keep_what_they_can():
+    """They are candidates where not all of that fits; the faster the VJP is with it, the better they are."""
+    sizes = Sizes(10_000, 100, 500, 40_000, kept=(150, 700, 50))
+    found = candidates(sizes, sizes.slots, Times(1.0, 2.0, cache=10_000))
+    assert [s.keeps for s in found] == [False, False, True] and {s.name for s in found[1:]} <= {"periodic", "segmented"}
+    plain, keeping = found[1:]
+    assert keeping.slots * 150 + 700 <= 40_000 and plain.slots * 100 + 500 <= 40_000 and keeping.period < plain.period
+    assert fastest(sizes, found, Times(1.0, 2.0, cache=10_000)) is keeping
+    assert not any(s.keeps for s in candidates(Sizes(10_000, 100, 500, 40_000), 395, Times(1.0, 2.0, cache=10_000)))
+    assert not any(s.keeps for s in candidates(sizes, sizes.slots))
+    few = Sizes(10_000, 100, 500, 40_000, kept=(90_000, 700, 89_900))  # not one such state fits
+    assert not any(s.keeps for s in candidates(few, few.slots, Times(1.0, 2.0, cache=10_000)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isqrt
 from typing import ClassVar
 
@@ -71,6 +71,7 @@ class Periodic(Schedule):
     n_steps: int
     slots: int = 0
     period: int = 0
+    keeps: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         n, slots, period = checked_steps(self.n_steps), checked("slots", self.slots, 0), checked("period", self.period, 0)
@@ -83,8 +84,8 @@ class Periodic(Schedule):
         if 0 < slots < needed:
             at = f"period={period}" if period else "the best period"
             raise ArgumentError(f"Got slots={slots}, but expected at least {needed} for n_steps={n} and {at}")
-        for field, value in (("n_steps", n), ("slots", needed), ("period", period)):
-            object.__setattr__(self, field, value)
+        for name, value in (("n_steps", n), ("slots", needed), ("period", period)):
+            object.__setattr__(self, name, value)
 
     @property
     def forward_steps(self) -> int:

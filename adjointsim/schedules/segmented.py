@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from adjointsim.errors import ArgumentError
@@ -30,6 +30,7 @@ class Segmented(Counted):
     n_steps: int
     slots: int
     period: int
+    keeps: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         n, slots = checked_steps(self.n_steps), checked("slots", self.slots, 1)
@@ -39,8 +40,8 @@ class Segmented(Counted):
         outer = min(slots - period, max(-(-n // period) - 1, 0))
         if outer:
             checked_segments(n, outer)
-        for field, value in (("n_steps", n), ("slots", period + outer), ("period", period)):
-            object.__setattr__(self, field, value)
+        for name, value in (("n_steps", n), ("slots", period + outer), ("period", period)):
+            object.__setattr__(self, name, value)
 
     @property
     def counts(self) -> Counts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +26,8 @@ _SHARES = (1.0, 0.25, 0.0)  # of what the disk takes, which the steps may hide: 
 class Sizes:
     """What is stored and where it may be: ``memory`` None is as much as needed, ``disk`` None is no disk.
 
-    ``row_bytes`` is what each state takes where all are stored in one run, by default as much as any other; ``kept`` are the
-    same and the working bytes if steps then keep what they could.
+    ``row_bytes`` is what each state takes where all are stored in one run, by default as much as any other.  ``kept`` are the
+    same and the working bytes if steps keep what they could, and what that takes beside each state.
     """
 
     n_steps: int
@@ -36,7 +36,7 @@ class Sizes:
     memory: int | None = None
     disk: int | None = None
     row_bytes: int | None = None
-    kept: tuple[int, int] | None = None
+    kept: tuple[int, int, int] | None = None
 
     @property
     def slots(self) -> int:
@@ -64,7 +64,7 @@ class Sizes:
         """Whether every state fits with what steps could keep beside it."""
         if self.kept is None or self.disk is not None:
             return False
-        row, working = self.kept
+        row, working, _ = self.kept
         return self.memory is None or max(self.n_steps, 1) * row + working <= self.memory
 
     @property
@@ -72,9 +72,21 @@ class Sizes:
         """The states that fit on the disk; one more, y_0, is there if a run goes on."""
         return max(self.disk // self.state_bytes - 1, 0) if self.disk is not None and self.state_bytes else 0
 
+    @property
+    def wide(self) -> Sizes | None:
+        """The same where each slot has what a step keeps, too; None where that is nothing."""
+        if self.kept is None or self.disk is not None:
+            return None
+        row, working, beside = self.kept
+        return replace(self, state_bytes=self.state_bytes + beside, working_bytes=working, row_bytes=row, kept=None)
+
     def seconds(self, schedule: Schedule, times: Times) -> float:
-        row, working = self.kept if schedule.keeps and self.kept is not None else (self.row_bytes, self.working_bytes)
-        return predicted_seconds(schedule, slot_bytes(schedule, self.state_bytes, row), working, times)
+        """What a schedule takes.  With what steps keep a VJP need not run its step again: about that much less."""
+        row, working, beside = self.row_bytes, self.working_bytes, 0
+        if schedule.keeps and self.kept is not None:
+            row, working, beside = self.kept
+            times = replace(times, vjp=max(times.vjp - times.step, 0.25 * times.vjp))
+        return predicted_seconds(schedule, slot_bytes(schedule, self.state_bytes, row, beside), working, times)
 
 
 def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Schedule]:
@@ -87,19 +99,26 @@ def candidates(sizes: Sizes, slots: int, times: Times | None = None) -> list[Sch
     if count and n >= 2:
         return [StoreAllDisk(n, count)] if slots >= n else _two_tiers(sizes, slots, min(count, max(2**62 // n, 1)), times)
     found: list[Schedule] = [StoreAll(n, sizes.keeps) if slots >= n else Binomial(n, slots)]
-    return found if times is None else [*found, *_in_cache(sizes, slots, times)]
+    if times is None:
+        return found
+    found += _in_cache(sizes, slots, times)
+    if sizes.wide is not None and not sizes.keeps:
+        with contextlib.suppress(ArgumentError):  # not even one fits
+            found += _in_cache(sizes.wide, sizes.wide.slots, times, keeps=True)
+    return found
 
 
-def _in_cache(sizes: Sizes, slots: int, times: Times) -> list[Schedule]:
-    """Segments that stay in the cache from when they are recorded until they are reversed."""
+def _in_cache(sizes: Sizes, slots: int, times: Times, keeps: bool = False) -> list[Schedule]:
+    """Segments that stay in the cache from when they are recorded until they are reversed; their steps may keep what they can
+    (those of a binomial schedule are reversed one by one, so that there is nothing to keep)."""
     period = (times.cache - sizes.working_bytes) // max(sizes.state_bytes, 1)
     if not sizes.state_bytes or not 2 <= period < sizes.n_steps:  # no state fits, or all do
         return []
-    schedule = Periodic(sizes.n_steps, period=period)
+    schedule = Periodic(sizes.n_steps, period=period, keeps=keeps)
     if schedule.slots <= slots:
         return [schedule]
     with contextlib.suppress(ArgumentError):  # too few slots, or more steps than 64 bits can count with them
-        return [Segmented(sizes.n_steps, slots, period)]
+        return [Segmented(sizes.n_steps, slots, period, keeps)]
     return []
 
 
@@ -147,7 +166,7 @@ def choose(
     disk: int | None = None,
     times: Times | None = None,
     row_bytes: int | None = None,
-    kept: tuple[int, int] | None = None,
+    kept: tuple[int, int, int] | None = None,
 ) -> Schedule:
     """The schedule for what the user named: a schedule, a number of slots, a budget in bytes, or nothing (store all).
 

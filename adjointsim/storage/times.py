@@ -31,9 +31,12 @@ def forward_steps(schedule: Schedule) -> int:
     return schedule.n_steps if isinstance(schedule, (StoreAll, StoreAllDisk)) else schedule.forward_steps
 
 
-def slot_bytes(schedule: Schedule, state_bytes: int, row_bytes: int | None) -> int:
-    """What a state takes in a slot: less (``row_bytes``, if that is known) where all are stored in one run."""
-    return row_bytes if schedule.one_run and row_bytes is not None else state_bytes
+def slot_bytes(schedule: Schedule, state_bytes: int, row_bytes: int | None, beside: int = 0) -> int:
+    """What a state takes in a slot, with what its step keeps ``beside`` it: less (``row_bytes``, if that is known) where all are
+    stored in one run."""
+    if schedule.one_run and row_bytes is not None:
+        return row_bytes
+    return state_bytes + beside * schedule.keeps
 
 
 def predicted_seconds(schedule: Schedule, state_bytes: int, working_bytes: int, times: Times) -> float:

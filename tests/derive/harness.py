@@ -186,8 +186,8 @@ class Derived:
                 sizes[need.base] = 8 * need.size
 
     def run_kept(self, bars: Arrays) -> Bars | None:
-        """The cotangents of the inputs where the primal keeps all arrays that the VJP could read, and all numbers that it says are
-        worth keeping; None where that is none."""
+        """The cotangents of the inputs where the primal keeps all arrays that the VJP could read, and all numbers that it says
+        are worth keeping; None where that is none."""
         lasting, notes = readable_arrays(self.entry, self.vjp(1)), notes_of(self.entry)
         found = vjp_kernel(self.entry, self.active, lasting=lasting, noted=notes is not None)
         notes = needed_notes(found, notes)
