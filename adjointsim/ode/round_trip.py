@@ -139,20 +139,21 @@ class RoundTrip(OneCall):
         for own, leaf in zip((*stack.y, *stack.p), (*leaves, *p.leaves), strict=True):
             own[0] = leaf
         bound = self._bound
-        same = bound is not None and bound.stack is stack and bound.captures is executor.captures
-        n = bound.again() if same else TAPE
+        if bound is not None and not (bound.stack is stack and bound.captures is executor.captures):
+            bound = None
+        n = TAPE if bound is None else bound.again()
         if n == TAPE:
-            n = self._out_and_back(stack, leaves, p.leaves)
+            n, bound = self._out_and_back(stack, leaves, p.leaves), None
         if n < -1:
             self.over = True  # no room
             if self.executor.problem.state_bytes * -n > SHORT:
                 return None
             self.executor = CompiledExecutor(self.template.problem, leaves, self._given(p.leaves), 2 * -n, True, self.keeps)
-            n, self.over = self._out_and_back(stack, leaves, p.leaves), False
+            n, bound, self.over = self._out_and_back(stack, leaves, p.leaves), None, False
         if n < 0:
             return None
         executor, problem = self.executor, self.template.problem.of_steps(n, self.at[: len(ode.t_eval)])
-        if self._bound is not None:
+        if bound is not None:  # it came back before
             executor.has_come_back(problem)
         elif not executor.came_back(problem):
             return None

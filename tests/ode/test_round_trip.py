@@ -33,6 +33,14 @@ def absorbed(t, y, p):
     return np.array([-p[0] * y[0], FACTOR * (p[0] * y[0] - p[1] * y[1])])
 
 
+def slower(t, y, p):
+    return np.array([-p[0] * y[0] * y[1], p[0] * y[0] - p[1] * y[1]])
+
+
+def last_of_array(y, p):
+    return y[0] * p[1]
+
+
 def off(k, seen, p):
     return np.sum((seen - DATA[k]) ** 2)
 
@@ -205,6 +213,22 @@ def test_other_times_tolerances_and_bounds(soon, trips):
     assert len(trips) == 5 and None not in trips
     short.rtol = 1e-3
     assert short.value_and_grad(Y0, P)[1].ledger.forward_steps < 10 and trips[-1] is not None
+
+
+@pytest.mark.parametrize("costs", [{"misfit": off}, {"misfit": off, "terminal": last_of_array}])
+def test_more_steps_than_there_was_room_for(soon, trips, costs):
+    """And fewer again, in turn: what is found is in new memory then."""
+
+    def ode(rtol, **more):
+        return adj.ODE(slower, TIMES, t0=0.0, rtol=rtol, atol=1e-2 * rtol, **costs, **more)
+
+    ode(1e-3).value_and_grad(Y0, P)
+    trips.clear()
+    for rtol in (1e-3, 1e-11, 1e-3, 1e-12, 1e-12, 1e-4, 1e-13):
+        found = ode(rtol).value_and_grad(Y0, P)
+        assert numbers(*found) == numbers(*ode(rtol, checkpoints=10_000).value_and_grad(Y0, P))
+        assert told(*found) == told(*trips[-1])
+    assert len(trips) == 7
 
 
 def test_names_from_outside(soon, trips, monkeypatch):
