@@ -62,12 +62,14 @@ def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradi
     began = time.perf_counter()
     solve, value, gradient = _one_by_one(ode, y0, p, names)
     seconds = time.perf_counter() - began
-    if trip is not None and not trip.over:  # what goes well by itself does not there: too many steps
-        program.trips[key] = None
+    if trip is not None and not trip.over:  # what goes well by itself did not there: too many steps
+        if trip.misses > trip.hits:
+            program.trips[key] = None
     elif seconds < LONG:  # what takes longer is compiled then, or does without this
         program.spent += seconds
-        if program.spent >= _WORTH:
-            made = RoundTrip.of(solve, names)
+        call = Call(solve.simulation, solve.y0, solve.q, solve.wrt(names)) if program.spent >= _WORTH else None
+        if call is not None and short_gradient(call):
+            made = RoundTrip.of(solve, call)
             if made is None:
                 program.trips[key] = None
             else:
@@ -110,13 +112,11 @@ class RoundTrip(OneCall):
         self._stack: tuple[Known, float, int, Stack] | None = None
         self._bound: _Bound | None = None
         self.over = False
+        self.hits = self.misses = 0  # how often it went well
 
     @classmethod
-    def of(cls, solve: Solve, wrt: Wrt) -> RoundTrip | None:
-        """One for integrations like this; None if they are not short, or cannot be made so."""
-        call = Call(solve.simulation, solve.y0, solve.q, solve.wrt(wrt))
-        if not short_gradient(call):
-            return None
+    def of(cls, solve: Solve, call: Call) -> RoundTrip | None:
+        """One for short integrations like this; None if they cannot be made so."""
         try:
             return cls(solve, call)
         except Exception:
@@ -125,9 +125,14 @@ class RoundTrip(OneCall):
     def run(self, ode: ODE, y0: Known, p: Known) -> tuple[float, ODEGradient] | None:
         """The value and the gradient; None where something goes wrong, and where this is of no more use: then it is ``over``."""
         try:
-            return self._run(ode, y0, p)
+            done = self._run(ode, y0, p)
         except Exception:  # of the user's terminal cost: a call by itself says what, and where
-            return None
+            done = None
+        if done is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return done
 
     def _run(self, ode: ODE, y0: Known, p: Known) -> tuple[float, ODEGradient] | None:
         began, compiled, executor = time.perf_counter(), self.compiled, self.executor
@@ -144,10 +149,10 @@ class RoundTrip(OneCall):
         n = TAPE if bound is None else bound.again()
         if n == TAPE:
             n, bound = self._out_and_back(stack, leaves, p.leaves), None
-        if n < -1:
-            self.over = True  # no room
-            if self.executor.problem.state_bytes * -n > SHORT:
+        if n < -1:  # no room
+            if executor.problem.state_bytes * -n > SHORT:
                 return None
+            self.over = True
             self.executor = CompiledExecutor(self.template.problem, leaves, self._given(p.leaves), 2 * -n, True, self.keeps)
             n, bound, self.over = self._out_and_back(stack, leaves, p.leaves), None, False
         if n < 0:

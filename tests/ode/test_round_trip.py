@@ -129,6 +129,10 @@ def numbers(value, gradient):
     return repr((value, gradient.y0, gradient.p))
 
 
+def bits_of(found):
+    return found[0], found[1].y0.tobytes(), found[1].p.tobytes()
+
+
 def simple(**options):
     return adj.ODE(absorbed, TIMES, t0=0.0, **{"misfit": off, "rtol": 1e-8, "atol": 1e-10} | options)
 
@@ -229,6 +233,20 @@ def test_more_steps_than_there_was_room_for(soon, trips, costs):
         assert numbers(*found) == numbers(*ode(rtol, checkpoints=10_000).value_and_grad(Y0, P))
         assert told(*found) == told(*trips[-1])
     assert len(trips) == 7
+
+
+def test_long_ones_in_between(soon, trips, monkeypatch):
+    """What is too long for one call does not end it for others, unless nearly all are."""
+    loose, tight = (adj.ODE(slower, TIMES, t0=0.0, rtol=rtol, atol=1e-2 * rtol, misfit=off) for rtol in (1e-4, 1e-12))
+    expected = [bits_of(ode.value_and_grad(Y0, P)) for ode in (loose, tight)]
+    (program,) = loose._programs.values()
+    program.trips.clear()
+    trips.clear()
+    monkeypatch.setattr(round_trip, "SHORT", 100)
+    for ode in (loose, loose, tight, loose, tight, tight, tight):
+        assert bits_of(ode.value_and_grad(Y0, P)) == expected[ode is tight]
+    assert [trip is None for trip in trips] == [False, True, False, True, True]
+    assert [*program.trips.values()] == [None]
 
 
 def test_names_from_outside(soon, trips, monkeypatch):
