@@ -40,7 +40,7 @@ from .solve import Solve
 if TYPE_CHECKING:
     from .ode import ODE
 
-__all__ = ["LONG", "TAPE", "OneCall", "Stack", "alone", "in_a_row"]
+__all__ = ["LONG", "TAPE", "OneCall", "Stack", "alone", "fits", "in_a_row"]
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -63,6 +63,12 @@ def alone(ode: ODE) -> bool:
         ode.dt is None and ode.mass is None and ode.jac_sparsity is None and not ode.events and ode.seed is None
         and ode.unwatched and type(ode.rtol) is float and type(ode.atol) is float
     )  # fmt: skip
+
+
+def fits(solve: Solve) -> bool:
+    """Whether the steps of an integration are not too many for one call."""
+    found = solve.found
+    return found.steps.count <= _ROOM and found.steps.count + found.rejected <= _TRIES
 
 
 class Stack:

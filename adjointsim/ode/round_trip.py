@@ -20,7 +20,7 @@ from adjointsim.leaves import Leaves
 from adjointsim.nonfinite import given
 
 from .moments import NAMES
-from .one_call import LONG, TAPE, OneCall, Stack, alone
+from .one_call import LONG, TAPE, OneCall, Stack, alone, fits
 from .solution import ODEGradient
 from .solve import Solve
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["value_and_grad"]
 
 _WORTH = 0.05  # seconds that such calls have taken, from which on it is worth compiling what takes less
+_PATIENCE = 3  # calls more that did not go well than did, before there are no more
 _IDLE = 4  # round trips that are kept for threads
 
 Wrt = str | Sequence[str]
@@ -63,12 +64,12 @@ def value_and_grad(ode: ODE, y0: Any, p: Any, wrt: Wrt) -> tuple[float, ODEGradi
     solve, value, gradient = _one_by_one(ode, y0, p, names)
     seconds = time.perf_counter() - began
     if trip is not None and not trip.over:  # what goes well by itself did not there: too many steps
-        if trip.misses > trip.hits:
+        if trip.misses > trip.hits + _PATIENCE:
             program.trips[key] = None
     elif seconds < LONG:  # what takes longer is compiled then, or does without this
         program.spent += seconds
         call = Call(solve.simulation, solve.y0, solve.q, solve.wrt(names)) if program.spent >= _WORTH else None
-        if call is not None and short_gradient(call):
+        if call is not None and short_gradient(call) and fits(solve):
             made = RoundTrip.of(solve, call)
             if made is None:
                 program.trips[key] = None
