@@ -324,13 +324,13 @@ def test_long_calls_are_left_alone(monkeypatch, trips):
 
 
 def test_more_steps_than_a_call_takes(soon, trips):
-    """They are taken by calls by themselves, and the next ones do not try again."""
+    """They are taken by calls by themselves, and after some the next ones do not try again."""
     few = adj.ODE(picky, [1.0], t0=0.0, terminal=itself, method="bosh3", rtol=1e-3, atol=1e-3)
     few.value_and_grad(1.0, 0.5)
     many = adj.ODE(picky, [1.0], t0=0.0, terminal=itself, method="bosh3", rtol=1e-3, atol=1e-3, max_step=1.0 / 5000.0)
-    for _ in range(3):
+    for _ in range(6):
         assert many.value_and_grad(1.0, 0.5)[1].ledger.forward_steps == 5000
-    assert trips == [None]
+    assert trips == [None] * 4
 
 
 def test_no_parameters(soon, trips):
