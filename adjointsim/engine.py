@@ -180,7 +180,7 @@ class CompiledExecutor(Executor):
         """How many numbers are beside each state in the slots, if those may be what the same operations gave elsewhere: they have
         the same bits, and there are no arrays of the step's beside them.  Else None."""
         step = self._kit.step
-        return step.noted if self._kit.kernels["step"].ordered and step.kept <= bool(step.noted) else None
+        return step.noted if self._kit.kernels["step"].settled and step.kept <= bool(step.noted) else None
 
     @property
     def measured(self) -> list[int] | None:

@@ -25,13 +25,13 @@ from . import odes_by_hand, odes_models
 from .odes_models import Answer, Problem
 
 IN_PYTHON = "what a call does in Python, however few steps there are"
-THRICE = "each step's stages are computed three times: to find the step, to take it, and on the way back"
+TWICE = "each step's stages are computed twice: to find the step, and on the way back"
 
 #: models, rounds, and what it is that costs ours time
 MODELS = {
     "lotka_volterra": (101, IN_PYTHON),
-    "robertson": (51, THRICE),
-    "brusselator": (21, THRICE + ", with eight banded solves each"),
+    "robertson": (51, TWICE),
+    "brusselator": (21, TWICE + ", with eight banded solves each"),
     "kinetics": (51, IN_PYTHON),
     "neural": (21, "tanh is called a number at a time where JAX has vectors, and stages are computed again on the way back"),
 }

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+from numba.core import config
 
 from ..errors import StructureError
 from .cache import Cache
@@ -26,6 +27,7 @@ from .kernel import Kernel, primal_kernel, tangent_kernel, tangents_of, vjp_kern
 from .lanes import LanesError
 from .module import load_module
 from .native import STUBS, Program, needs_text
+from .notes import same_bits
 from .returned import ShapeSite
 from .roots import RootSite
 from .scratch import Memory, Scratch, scratch_of, together, zeros_of
@@ -138,10 +140,13 @@ class Compiled:
         env.update((v, env[b]) for v, b in self.values.items())
         return env
 
-    @property
-    def ordered(self) -> bool:
-        """Whether no sum is in an order that a compiler chooses."""
-        return all(f.name in self.kernel.lines for f in self.kernel.functions)
+    @cached_property
+    def settled(self) -> bool:
+        """Whether the same operations give the same bits elsewhere: no sum is in an order that a compiler chooses, and where
+        there is a library with functions of vectors nothing may call these."""
+        bodies = [f.body for f in (self.kernel.fn, *self.kernel.functions)]
+        ordered = all(f.name in self.kernel.lines for f in self.kernel.functions)
+        return ordered and (not config.USING_SVML or all(map(same_bits, bodies)))
 
     @cached_property
     def preallocated(self) -> bool:

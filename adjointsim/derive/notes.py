@@ -38,7 +38,7 @@ from .ir import (
 )
 from .rules import NOTED
 
-__all__ = ["Notes", "forgotten", "notes_of", "read_back", "straight", "written_down"]
+__all__ = ["Notes", "forgotten", "notes_of", "read_back", "same_bits", "straight", "written_down"]
 
 
 class Notes(NamedTuple):
@@ -55,7 +55,7 @@ def notes_of(entry: Entry) -> Notes | None:
     often = Counter(found.values())
     places = {v: int(k) for v, k in found.items() if often[k] == 1 and v.dt == "f8"}
     bodies = entry.fn.body, *(helper.fn.body for helper in entry.helpers)
-    if not places or entry.opaques or not all(map(_same_bits, bodies)):
+    if not places or entry.opaques or not all(map(same_bits, bodies)):
         return None
     return Notes(Base(entry.anew().names.fresh("noted"), "f8", 1, "local"), 1 + max(places.values()), places)
 
@@ -116,7 +116,7 @@ def _changed(block: Block, change: Callable[[Stmt], Block], loops: bool = False)
     return tuple(out)
 
 
-def _same_bits(block: Block, loop: bool = False) -> bool:
+def same_bits(block: Block, loop: bool = False) -> bool:
     """Whether a block gives the same bits wherever it is compiled: libraries of vectors have functions of their own for loops."""
     for s in block:
         if isinstance(s, Foreign) or (isinstance(s, Each) and s.sums) or (isinstance(s, Store) and s.free):
@@ -124,6 +124,6 @@ def _same_bits(block: Block, loop: bool = False) -> bool:
         if loop and isinstance(s, Let) and s.op not in EXACT and any(is_float(a.dt) for a in (s.var, *s.args)):
             return False
         inner = loop or isinstance(s, (For, While, Each))
-        if not all(_same_bits(own, inner) for own in blocks_of(s)):
+        if not all(same_bits(own, inner) for own in blocks_of(s)):
             return False
     return True

@@ -2,7 +2,8 @@
 
 For each of many the integration finds the steps, and a driver takes them: of a run that carries tangents to the end, or of a
 gradient there and back.  The operations are those of calls by themselves, on the same numbers in the same order, so that the bits
-are the same.  Where anything goes wrong nothing is said but that it did: a call by itself says what.
+are the same; so are the states that an integration comes through, which a gradient then takes as they are.  Where anything goes
+wrong nothing is said but that it did: a call by itself says what.
 """
 
 from __future__ import annotations
