@@ -56,6 +56,7 @@ HEAVY = {
         "test_order[trbdf2]", "test_states_of_any_structure",
     ],
     "ode/test_moments.py": ["test_beside_an_event", "test_the_derivative_of_the_steps_taken[equal]"],
+    "ode/test_round_trip.py": ["test_the_bits_of_calls_by_themselves[mixed-trbdf2]"],
     "ode/test_sde.py": [
         "test_observations_jacobian_and_tangent_against_complex_steps_of_the_discrete_map",
         "test_strong_order_against_the_exact_solution_on_the_same_path[milstein-1.0]",
