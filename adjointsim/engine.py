@@ -145,8 +145,8 @@ class CompiledExecutor(Executor):
         """Be at hand for the next one, which will write to all but what was made for this one; that is forgotten."""
         if self._kit.idle or self._peak > _AT_HAND:
             return
-        given = self._given
-        self.p, given.y0, given.p, given.captures = [], [], [], {}
+        self.p = []
+        self._given.forget()
         if self._kept is None and self._reverse:  # else they are stand-ins, whose types the driver knows
             self._ba = self._bb = self._pb = ()
         self.y, self.y_bar, self.p_bar, self._own[::2] = [], [], [], [()] * (len(self._own) // 2)

@@ -38,16 +38,18 @@ _KEPT = 16  # shapes that a kit remembers
 _P_BARS = "p_bars"  # the note that holds the memory of the cotangents of p
 
 Arrays = tuple[np.ndarray, ...]
-_NUMBERS = (float, int, bool)
+_NUMBERS = (float, int, np.number, np.bool_)  # which do not change
 
 
-class _Captured(NamedTuple):
-    """Objects that were captured, of which arrays are leaves themselves, the leaves, their shapes, and those of each kernel."""
+class Captured(NamedTuple):
+    """Objects that were captured, their leaves, the shapes of these, and the leaves for each kernel; and whether the same objects
+    have the same leaves later."""
 
     objects: list[Any]
     values: list[np.ndarray]
     shapes: list[tuple[int, ...]]
     by_verb: dict[str, Arrays]
+    lasting: bool
 
 
 def model_of(problem: Problem) -> CompiledModel:
@@ -163,25 +165,20 @@ class Kit:
         places = {identity: j for j, identity in enumerate(distinct)}
         self._captured = [(capture, capture.getter()) for capture in distinct.values()]
         self._captures = {verb: [places[identity] for identity in own] for verb, own in captures.items()}
-        self._same_captures: _Captured | None = None
         self._states: dict[Form, _States] = {}
         self._orders: dict[tuple[bool, int], tuple[list[int], list[int]]] = {}
 
-    def looked_up(self) -> tuple[list[tuple[int, ...]], dict[str, Arrays]]:
-        """What each kernel captures, as it is now, and the shapes of that; what several capture is looked up once.  Where all are
-        the objects that they were it is the very same that was given before."""
-        if not self._captured:
-            return [], dict.fromkeys(self.kernels, ())
+    def looked_up(self, before: Captured | None = None) -> Captured:
+        """What each kernel captures, as it is now; what several capture is looked up once.  It is what was found ``before`` if
+        that is still the same."""
         objects = [get() for _, get in self._captured]
-        same = self._same_captures
-        if same is not None and all(map(operator.is_, objects, same.objects)) and [a.shape for a in same.values] == same.shapes:
-            return same.shapes, same.by_verb
+        if before is not None and before.lasting and all(map(operator.is_, objects, before.objects)):
+            if [a.shape for a in before.values] == before.shapes:
+                return before
         values = [capture.leaf(obj) for (capture, _), obj in zip(self._captured, objects, strict=True)]
-        captures = {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
-        shapes = [value.shape for value in values]
-        lasting = all(value is obj or type(obj) in _NUMBERS for value, obj in zip(values, objects, strict=True))
-        self._same_captures = _Captured(objects, values, shapes, captures) if lasting else None
-        return shapes, captures
+        by_verb = {verb: tuple([values[j] for j in own]) for verb, own in self._captures.items()}
+        lasting = all(value is obj or isinstance(obj, _NUMBERS) for value, obj in zip(values, objects, strict=True))
+        return Captured(objects, values, [value.shape for value in values], by_verb, lasting)
 
     def stale(self) -> bool:
         """Whether a name that the functions use from outside means something else than when this was made."""
@@ -297,7 +294,8 @@ class Given:
 
     def __init__(self, kit: Kit, problem: Problem, y0: Leaves, p: Leaves) -> None:
         self.kit, self.problem, self.y0, self.p = kit, problem, y0, p
-        self.shapes, self.captures = kit.looked_up()
+        self._found: Captured | None = kit.looked_up()
+        self.shapes, self.captures = self._found.shapes, self._found.by_verb
         self.states = kit.states(problem.y)
         self.p_bars: Memory | None = problem.notes.get(_P_BARS)
         if self.p_bars is None:
@@ -307,11 +305,15 @@ class Given:
 
     def renewed(self, problem: Problem) -> bool:
         """Look captures up again, for a problem that is like the one at hand; whether the memory is that for these, too."""
-        shapes, captures = self.kit.looked_up()
-        if shapes != self.shapes:
+        found = self.kit.looked_up(self._found)
+        if found.shapes != self.shapes:
             return False
-        self.problem, self.captures = problem, captures
+        self.problem, self.captures, self._found = problem, found.by_verb, found
         return True
+
+    def forget(self) -> None:
+        """Let go of what belongs to a caller."""
+        self.y0, self.p, self.captures, self._found = [], [], {}, None
 
     @cached_property
     def observation(self) -> Memory:
