@@ -53,13 +53,13 @@ def of_tolerances(make: Callable[[float], adj.ODE], *rtols: float) -> Sequence[a
 
 
 # ---------------------------------------------------------------------------------------------------------- Lotka-Volterra
-def lotka_volterra() -> Problem:
+def lotka_volterra(end: float = 10.0) -> Problem:
     """Two unknowns, four parameters, forty observations of both, dopri5."""
 
     def rhs(t, y, p):
         return (p[0] - p[1] * y[1]) * y[0], (p[2] * y[0] - p[3]) * y[1]
 
-    times = np.linspace(0.0, 10.0, 41)[1:]
+    times = np.linspace(0.0, end, 41)[1:]
     y0, p = np.array([1.0, 1.0]), np.array([1.1, 0.4, 0.1, 0.4])
     truth = adj.ODE(rhs, times, t0=0.0, method="dopri5", rtol=1e-8, atol=1e-8).run(y0, 1.05 * p).observations
     data = truth * (1.0 + 0.05 * np.random.default_rng(1).standard_normal(truth.shape))
@@ -70,8 +70,13 @@ def lotka_volterra() -> Problem:
     def make(rtol):
         return adj.ODE(rhs, times, t0=0.0, method="dopri5", rtol=rtol, atol=rtol, misfit=misfit)
 
-    title = "Lotka-Volterra: 2 unknowns, 4 parameters, 40 observations, rtol = atol = 1e-8"
+    title = f"Lotka-Volterra to t = {end:g}: 2 unknowns, 4 parameters, 40 observations, rtol = atol = 1e-8"
     return Problem(title, *of_tolerances(make, 1e-8, 1e-12), y0, p, data, times)
+
+
+def lotka_volterra_long() -> Problem:
+    """The same over eight times as long."""
+    return lotka_volterra(80.0)
 
 
 # --------------------------------------------------------------------------------------------------------------- Robertson
