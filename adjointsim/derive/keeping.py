@@ -93,12 +93,13 @@ def kept_memory(entry: Entry, kept: Collection[Base], notes: Notes | None = None
     return found
 
 
-def needed_notes(kernel: Kernel, notes: Notes | None) -> Notes | None:
-    """Those of the notes that the adjoint ``kernel`` of a step would read; None if there are none."""
+def needed_notes(entry: Entry, kernel: Kernel, notes: Notes | None) -> Notes | None:
+    """Those of the notes that the primal of a step would write and its adjoint ``kernel`` read; None if there are none."""
     if notes is None:
         return None
+    written = {s.var for s in straight(prepared(entry, 1, noted=True)) if isinstance(s, Let)}
     body = _without(kernel, (), notes)
-    read = {s.var for s in walk(body) if isinstance(s, Load) and s.base == notes.row}
+    read = {s.var for s in walk(body) if isinstance(s, Load) and s.base == notes.row and s.var in written}
     return notes._replace(places={v: k for v, k in notes.places.items() if v in read}) if read else None
 
 

@@ -153,7 +153,7 @@ class CompiledModel:
                     if kept or notes:
                         other = first.anew()
                         lasting = vjp_kernel(other, active, **options, lasting=kept, noted=notes is not None)
-                        kept, notes = kept_arrays(other, lasting), needed_notes(lasting, notes)
+                        kept, notes = kept_arrays(other, lasting), needed_notes(other, lasting, notes)
                     rows = kept_memory(first, kept, notes)
                     if keeping:
                         again = first.anew()

@@ -190,7 +190,7 @@ class Derived:
         are worth keeping; None where that is none."""
         lasting, notes = readable_arrays(self.entry, self.vjp(1)), notes_of(self.entry)
         found = vjp_kernel(self.entry, self.active, lasting=lasting, noted=notes is not None)
-        notes = needed_notes(found, notes)
+        notes = needed_notes(self.entry, found, notes)
         rows = kept_memory(self.entry, readable_arrays(self.entry, found), notes)
         if not rows.bases:
             return None
