@@ -197,7 +197,7 @@ class Call:
         """What a gradient will take."""
         schedule, sizes = self.schedule(), self._sizes()
         _, exact, row, beside = self.needed(schedule)
-        state = sizes.state_bytes + beside * schedule.keeps
+        state = slot_bytes(schedule, sizes.state_bytes, row, beside)
         return plan(schedule, state, self._working(schedule), not exact, self._times(sizes, schedule.keeps), row)
 
     def _working(self, schedule: Schedule) -> int:
@@ -258,7 +258,8 @@ class Call:
         keeping, sim = self.keeping, self.sim
         if keeping is None or not self.problem.known_end:
             return None
-        if sim.memory is None and self.problem.n_steps * keeping.row + keeping.bytes + more > sim.half_of_free:
+        taken = self.problem.n_steps * keeping.row + keeping.bytes + more
+        if sim.memory is None and taken > _SMALL and taken > sim.half_of_free:  # to look takes longer than most runs
             return None
         return keeping.row, keeping.bytes + more, keeping.beside
 

@@ -15,7 +15,7 @@ from adjointsim.call import Call
 from adjointsim.derive.verify import verify
 from adjointsim.kit import kit_of
 from adjointsim.schedules import Binomial, Periodic, Segmented, StoreAll
-from adjointsim.storage import Times
+from adjointsim.storage import Times, machine
 
 M = 9
 
@@ -321,12 +321,21 @@ def test_a_budget_for_segments_that_keep(monkeypatch):
 
 def test_nothing_is_kept_without_room_for_it(monkeypatch):
     """Of a run that nobody bounds, too: what a step computes may be much more than its state."""
+    monkeypatch.setattr(call, "_SMALL", 0)  # else nobody looks how much is free
     sim = simulation(thomas, 50)
     plan = sim.plan(U0, ROD)
     for room, keeps in ((plan.bytes, True), (plan.bytes - 1, False)):
         sim = simulation(thomas, 50)
         sim.__dict__["half_of_free"] = room
         assert sim.plan(U0, ROD).of.keeps == keeps == Call(sim, U0, ROD).may_keep
+
+
+def test_small_runs_do_not_look_how_much_is_free(monkeypatch):
+    """That takes longer than they do."""
+    monkeypatch.setattr(machine, "free_memory", lambda: pytest.fail("asked"))
+    sim = simulation(thomas, 50)
+    assert Call(sim, U0, ROD).may_keep and sim.plan(U0, ROD).of.keeps
+    sim.value_and_grad(U0, ROD)
 
 
 def test_other_numbers_in_the_same_memory():

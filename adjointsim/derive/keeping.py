@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from .analysis import EXACT
 from .build import const
 from .deadcode import remove_dead
 from .entry import Entry
@@ -26,10 +25,8 @@ from .ir import (
     Base,
     Block,
     Call,
-    Each,
     Fn,
     For,
-    Foreign,
     If,
     Let,
     Load,
@@ -42,7 +39,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .kernel import Kernel, prepared, unstored
-from .notes import Notes, read_back, straight
+from .notes import Notes, read_back, same_bits, straight
 from .outline import reachable
 from .scratch import Scratch, scratch_of
 
@@ -164,10 +161,5 @@ def _waits(loop: For) -> bool:
 
 
 def _exact(block: Block) -> bool:
-    """Whether a block gives the same bits wherever it is compiled."""
-    for s in walk(block):
-        if isinstance(s, (Call, Foreign)) or (isinstance(s, Each) and s.sums) or (isinstance(s, Store) and s.free):
-            return False
-        if isinstance(s, Let) and s.op not in EXACT and any(is_float(a.dt) for a in (s.var, *s.args)):
-            return False
-    return True
+    """Whether a block gives the same bits wherever it is compiled, in loops, too; it calls nothing."""
+    return same_bits(block, loop=True) and not any(isinstance(s, Call) for s in walk(block))

@@ -110,7 +110,9 @@ def _changed(block: Block, change: Callable[[Stmt], Block], loops: bool = False)
     for s in block:
         if isinstance(s, If):
             s = replace(s, then=_changed(s.then, change, loops), orelse=_changed(s.orelse, change, loops))
-        elif loops and isinstance(s, (For, While, Each)):
+        elif loops and isinstance(s, While):
+            s = replace(s, head=_changed(s.head, change, loops), body=_changed(s.body, change, loops))
+        elif loops and isinstance(s, (For, Each)):
             s = replace(s, body=_changed(s.body, change, loops))
         out += change(s)
     return tuple(out)

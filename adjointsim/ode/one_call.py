@@ -41,7 +41,7 @@ from .solve import Solve
 if TYPE_CHECKING:
     from .ode import ODE
 
-__all__ = ["LONG", "TAPE", "OneCall", "Stack", "alone", "fits", "in_a_row"]
+__all__ = ["LONG", "TAPE", "OneCall", "Stack", "alone", "carried_out", "fits", "in_a_row"]
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -64,6 +64,15 @@ def alone(ode: ODE) -> bool:
         ode.dt is None and ode.mass is None and ode.jac_sparsity is None and not ode.events and ode.seed is None
         and ode.unwatched and type(ode.rtol) is float and type(ode.atol) is float
     )  # fmt: skip
+
+
+def carried_out(function: Any, arguments: tuple[Any, ...]) -> int:
+    """What such a function gives, see :meth:`OneCall.call`."""
+    try:
+        found: int = function(*arguments)
+    except Exception:  # of the user's functions, or a singular matrix
+        return -1
+    return found
 
 
 def fits(solve: Solve) -> bool:
@@ -170,11 +179,7 @@ class OneCall:
     def call(self, s: Stack, rows: int, seen: Arrays, moved: Arrays) -> int:
         """Carry out so many rows of each, with what the executor looked up; the number of the steps of the last one, or
         below 0: -1 where something went wrong, TAPE, and -1 - n for n steps that are more than there is room for."""
-        try:
-            found: int = self.function(*self.arguments(s, rows, seen, moved))
-        except Exception:  # of the user's functions, or a singular matrix
-            return -1
-        return found
+        return carried_out(self.function, self.arguments(s, rows, seen, moved))
 
     def arguments(self, s: Stack, rows: int, seen: Arrays, moved: Arrays) -> tuple[Any, ...]:
         """What the function is given for that."""

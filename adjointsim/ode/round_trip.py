@@ -20,7 +20,7 @@ from adjointsim.leaves import Leaves
 from adjointsim.nonfinite import given
 
 from .moments import NAMES
-from .one_call import LONG, TAPE, OneCall, Stack, alone, fits
+from .one_call import LONG, TAPE, OneCall, Stack, alone, carried_out, fits
 from .solution import ODEGradient
 from .solve import Solve
 
@@ -93,14 +93,6 @@ class _Bound(NamedTuple):
     function: Any
     arguments: tuple[Any, ...]
 
-    def again(self) -> int:
-        """Call it once more; see :meth:`.OneCall.call`."""
-        try:
-            found: int = self.function(*self.arguments)
-        except Exception:
-            return -1
-        return found
-
 
 class RoundTrip(OneCall):
     """One integration there and back, for one caller at a time."""
@@ -147,7 +139,7 @@ class RoundTrip(OneCall):
         bound = self._bound
         if bound is not None and not (bound.stack is stack and bound.captures is executor.captures):
             bound = None
-        n = TAPE if bound is None else bound.again()
+        n = TAPE if bound is None else carried_out(bound.function, bound.arguments)
         if n == TAPE:
             n, bound = self._out_and_back(stack, leaves, p.leaves), None
         if n < -1:  # no room
