@@ -28,6 +28,7 @@ from .lanes import LanesError
 from .module import load_module
 from .native import STUBS, Program, needs_text
 from .notes import same_bits
+from .registry import registered
 from .returned import ShapeSite
 from .roots import RootSite
 from .scratch import Memory, Scratch, scratch_of, together, zeros_of
@@ -153,7 +154,7 @@ class Compiled:
         """Whether the kernel allocates nothing while it runs."""
         known = {*self.kernel.fn.params, *self.scratch.bases}
         inner = (s for fn in self.kernel.functions for s in walk(fn.body) if isinstance(s, (Alloc, Foreign)))
-        if any(isinstance(s, Foreign) or s.base.role == "local" for s in inner):
+        if any(s.base.role == "local" if isinstance(s, Alloc) else not registered(s.key).made for s in inner):
             return False
         return all(s.base in known for s in walk(self.kernel.fn.body) if isinstance(s, Alloc))
 

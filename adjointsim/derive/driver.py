@@ -78,7 +78,7 @@ class _Driver:
     def text(self, name: str) -> list[str]:
         own = [ARENAS[-1]] * carries_tangents(self.w.sweep)
         own += [f"{kind}_{verb}" for verb in self.verbs for kind in ("c", "w")]
-        options = OPTIONS if any(how.raises or how.allocates for how in self.calls.values()) else UNCOUNTED
+        options = OPTIONS if any(how.raises for how in self.calls.values()) else UNCOUNTED
         self.put(0, f"{options}\ndef {name}({', '.join([*_PARAMS, *own])}):")
         self._unpack()
         self.put(1, "status = 0\nwhile row < count:")

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .lapack import factorise, factorise_bands, solve, solve_bands
+from .bits import bits, number
+from .lapack import factorise_bands, getrf, getrs, solve_bands
 from .registry import CustomFunction, Kinds
 from .spec import ArraySpec, Spec
 
-__all__ = ["banded_factor", "banded_solve", "lu_factor", "lu_solve", "reals"]
+__all__ = ["banded_factor", "banded_solve", "factorise", "lu_factor", "lu_solve", "reals", "solve"]
 
 
 def reals(kinds: Kinds, *ranks: int) -> None:
@@ -49,17 +50,104 @@ def _like_right_side(kinds: Kinds) -> Spec:
 
 
 # ------------------------------------------------------------------------------------------------------------ dense matrices
+# Code like that of a step: it is built with what calls it.  (Functions that Numba compiles by themselves took as long to compile
+# as all else of an integration.)  Up to 12 unknowns are solved by loops: a call of LAPACK costs more than their arithmetic.
+# The numbers of a file of the library are written out, for what code names from outside is looked up at every run.
+def factorise(a, factors):
+    """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
+    n = len(a)
+    if a.shape[1] != n:
+        raise ValueError("a matrix that is factorised must be square")
+    lu = np.empty((n, n))  # lu[j, i] is A[i, j]
+    for i in range(n):
+        for j in range(n):
+            lu[j, i] = a[i, j]
+    if n > 12:
+        factors[:] = getrf(lu)
+        for j in range(n):
+            for i in range(n):
+                lu[j, i] = number(factors[j, i])
+    else:
+        for k in range(n):  # Gaussian elimination with partial pivoting
+            p = k
+            for i in range(k + 1, n):
+                if abs(lu[k, i]) > abs(lu[k, p]):
+                    p = i
+            factors[n, k] = p
+            if p != k:
+                for j in range(n):
+                    kept = lu[j, k]
+                    lu[j, k] = lu[j, p]
+                    lu[j, p] = kept
+            if lu[k, k] != 0.0:
+                for i in range(k + 1, n):
+                    lu[k, i] /= lu[k, k]
+                for j in range(k + 1, n):
+                    for i in range(k + 1, n):
+                        lu[j, i] -= lu[k, i] * lu[j, k]
+        for j in range(n):
+            for i in range(n):
+                factors[j, i] = bits(lu[j, i])
+    regular = True
+    for k in range(n):  # of the terms of pivot k: row k of L times column k of U
+        total = abs(lu[k, k])
+        for m in range(k):
+            total += abs(lu[m, k] * lu[k, m])
+        regular = regular and abs(lu[k, k]) > 3.552713678800501e-15 * total  # 16 units of rounding; not if NaN
+    return regular
+
+
+def solve(factors, b, transposed, x):
+    """Write the solution for factors of a regular matrix, or of the transposed one with 1."""
+    n = len(b)
+    if factors.shape[1] != n:
+        raise ValueError("the right side of a system must be as long as its matrix")
+    work = np.empty(n)
+    for k in range(n):
+        work[k] = b[k]
+    if n > 12:
+        work[:] = getrs(factors, work, transposed)
+    elif transposed != 0:
+        for k in range(n):
+            for m in range(k):
+                work[k] -= number(factors[k, m]) * work[m]
+            work[k] /= number(factors[k, k])
+        for k in range(n - 1, -1, -1):
+            for m in range(k + 1, n):
+                work[k] -= number(factors[k, m]) * work[m]
+        for k in range(n - 1, -1, -1):
+            p = factors[n, k]
+            kept = work[k]
+            work[k] = work[p]
+            work[p] = kept
+    else:
+        for k in range(n):
+            p = factors[n, k]
+            kept = work[k]
+            work[k] = work[p]
+            work[p] = kept
+        for k in range(n):
+            for m in range(k + 1, n):
+                work[m] -= number(factors[k, m]) * work[k]
+        for k in range(n - 1, -1, -1):
+            work[k] /= number(factors[k, k])
+            for m in range(k):
+                work[m] -= number(factors[k, m]) * work[k]
+    for k in range(n):
+        x[k] = work[k]
+
+
 def _lu_factor(a, factors):
     if not factorise(a, factors):
         raise ValueError("the matrix is singular to working precision")
 
 
 def _lu_solve(a, factors, b, transposed, x):
-    solve(factors, b, transposed != 0, x)
+    solve(factors, b, transposed, x)
 
 
-lu_factor = CustomFunction(_lu_factor, lambda a: (a.shape[0] + 1, a.shape[0]), _factors, fills=True)
-lu_solve = CustomFunction(_lu_solve, lambda a, factors, b, transposed: b.shape, _like_right_side, fills=True)
+lu_factor = CustomFunction(_lu_factor, lambda a: (a.shape[0] + 1, a.shape[0]), _factors, fills=True, lowered=True)
+lu_solve = CustomFunction(_lu_solve, lambda a, factors, b, transposed: b.shape, _like_right_side, fills=True, lowered=True)
 
 
 @lu_solve.defvjp

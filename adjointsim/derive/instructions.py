@@ -105,6 +105,8 @@ class Values:
             return builder.fmul(value, value)
         if op in _BITS:
             return getattr(builder, _BITS[op])(self.cast(args[0], dt), self.cast(args[1], dt))
+        if op in ("bits", "number"):
+            return builder.bitcast(self.atom(args[0]), self.context.get_value_type(TYPES[dt]))
         if op == "lnot":
             return builder.not_(self.cast(args[0], "b1"))
         if op == "select":

@@ -407,7 +407,7 @@ _OPS: dict[str, Callable[..., Number]] = {
     "ge": lambda a, b: _re(a) >= _re(b), "eq": lambda a, b: _re(a) == _re(b), "ne": lambda a, b: _re(a) != _re(b),
     "land": operator.and_, "lor": operator.or_, "lxor": operator.xor, "lnot": lambda a: not _re(a),
     "band": operator.and_, "bor": operator.or_, "bxor": operator.xor,
-    "normal": special.normal, "uniform": special.uniform,
+    "normal": special.normal, "uniform": special.uniform, "bits": special.bits, "number": special.number,
     "isnan": lambda x: _re(x) != _re(x), "isfinite": _finite, "isinf": lambda x: not _finite(x) and _re(x) == _re(x),
     "floor": _rounded(_floor), "ceil": _rounded(lambda x: -_floor(-x)), "trunc": _rounded(_trunc), "rint": _rounded(_round),
     "around": _rounded(_round), "roundn": _roundn,

@@ -12,6 +12,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+import scipy.linalg.lapack
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -19,14 +20,18 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.extending import get_cython_function_address, intrinsic, overload
 from numba.np.arrayobj import populate_array
 
+from .registry import CustomFunction, Kinds
+from .spec import ArraySpec, Spec
+
 __all__ = [
-    "INTERNAL", "NOISE", "doubles", "factorise", "factorise_bands", "in_double", "remember", "remembered", "solve", "solve_bands",
+    "INTERNAL", "NOISE", "doubles", "factorise_bands", "getrf", "getrs", "in_double", "remembered", "report", "solve_bands",
 ]  # fmt: skip
 
 #: njit's options for what compiled code calls, and Python, but nobody by its address
 INTERNAL: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 _REAL = types.CPointer(types.float64)
+_known: set[str] = set()  # symbols of LAPACK's functions
 
 
 def _external(name: str) -> Any:
@@ -57,7 +62,77 @@ def _external(name: str) -> Any:
     return intrinsic(call)
 
 
-_dgetrf, _dgetrs, _dgbtrf, _dgbtrs = map(_external, ("dgetrf", "dgetrs", "dgbtrf", "dgbtrs"))
+_dgbtrf, _dgbtrs = map(_external, ("dgbtrf", "dgbtrs"))
+
+
+# ------------------------------------------------------------------------------------------- instructions for dense systems
+def _called(builder: Any, name: str, *given: Any) -> None:
+    """Call a function of LAPACK's; numbers go by their addresses, and what it says of its success is not looked at."""
+    symbol = f"adjointsim_{name}"
+    if symbol not in _known:
+        llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_lapack", name))
+        _known.add(symbol)
+    address, info = ir.IntType(8).as_pointer(), ir.Constant(ir.IntType(32), 0)
+    places = [x if isinstance(x.type, ir.PointerType) else cgutils.alloca_once_value(builder, x) for x in (*given, info)]
+    function = ir.FunctionType(ir.VoidType(), [address] * len(places))
+    builder.call(cgutils.get_or_insert_function(builder.module, function, symbol), [builder.bitcast(x, address) for x in places])
+
+
+@intrinsic
+def _getrf(typingctx: Any, columns: Any, factors: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        given, out = (context.make_array(kind)(context, builder, v) for kind, v in zip(signature.args, values, strict=True))
+        n = cgutils.unpack_tuple(builder, given.shape, 2)[0]
+        square = builder.mul(n, n)
+        cgutils.raw_memcpy(builder, out.data, builder.bitcast(given.data, out.data.type), square, 8)
+        size, pivots = builder.trunc(n, ir.IntType(32)), builder.gep(out.data, [square])
+        _called(builder, "dgetrf", size, size, out.data, size, pivots)
+        return context.get_dummy_value()
+
+    return types.none(columns, factors), codegen
+
+
+@intrinsic
+def _getrs(typingctx: Any, factors: Any, b: Any, transposed: Any, x: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        lu, right, out = (context.make_array(signature.args[k])(context, builder, values[k]) for k in (0, 1, 3))
+        (n,) = cgutils.unpack_tuple(builder, out.shape, 1)
+        cgutils.raw_memcpy(builder, out.data, right.data, n, 8)
+        size, one = builder.trunc(n, ir.IntType(32)), ir.Constant(ir.IntType(32), 1)
+        letter = [ir.Constant(ir.IntType(32), ord(name)) for name in "TN"]
+        which = builder.icmp_signed("!=", values[2], ir.Constant(values[2].type, 0))
+        pivots = builder.gep(lu.data, [builder.mul(n, n)])
+        _called(builder, "dgetrs", builder.select(which, *letter), size, one, lu.data, size, pivots, out.data, size)
+        return context.get_dummy_value()
+
+    return types.none(factors, b, transposed, x), codegen
+
+
+def _factors_of(columns, factors):
+    n = len(columns)
+    lu, pivots, _ = scipy.linalg.lapack.dgetrf(columns.T)
+    factors[:n] = lu.T.view(np.int64)
+    factors[n:].reshape(-1).view(np.int32)[:n] = pivots + 1
+
+
+def _solution_of(factors, b, transposed, x):
+    n = len(b)
+    pivots = factors[n:].reshape(-1).view(np.int32)[:n] - 1
+    x[:] = scipy.linalg.lapack.dgetrs(factors[:n].view(np.float64).T, pivots, b, trans=transposed != 0)[0]
+
+
+def _matrix_of(kinds: Kinds) -> Spec:
+    return ArraySpec("i8", 2)
+
+
+def _vector_of(kinds: Kinds) -> Spec:
+    return ArraySpec("f8", 1)
+
+
+#: the factors of a matrix that is stored by columns (``columns[j, i]`` is A[i, j]), numbers and then pivots, (n + 1, n)
+getrf = CustomFunction(_factors_of, lambda columns: (columns.shape[0] + 1, columns.shape[0]), _matrix_of, fills=True, made=_getrf)
+#: the solution of a system with such factors
+getrs = CustomFunction(_solution_of, lambda factors, b, transposed: b.shape, _vector_of, fills=True, made=_getrs)
 
 
 @intrinsic
@@ -79,70 +154,8 @@ def doubles(typingctx: Any, a: Any) -> Any:
 #: units of rounding below which a pivot is none
 NOISE = 16 * np.finfo(float).eps
 
-#: systems up to this size are solved by loops: a call of LAPACK costs more than their arithmetic
-SMALL = 12
-
-#: bands of up to this many diagonals besides the main one are, too
+#: bands of up to this many diagonals besides the main one are solved by loops: a call of LAPACK costs more than their arithmetic
 NARROW = 8
-
-
-@njit(**INTERNAL)
-def dgetrf(n, lu, factors):
-    """Factorise in place a matrix that is stored by columns in the first n rows (``lu[j, i]`` is A[i, j]); LAPACK's info.
-
-    ``factors`` are the integers of the same memory, whose row n holds the pivots.
-    """
-    if n > SMALL:
-        return _dgetrf((n, n, lu, n, factors[n]))
-    info = np.int32(0)  # Gaussian elimination with partial pivoting
-    for k in range(n):
-        p = k
-        for i in range(k + 1, n):
-            if abs(lu[k, i]) > abs(lu[k, p]):
-                p = i
-        factors[n, k] = p
-        if p != k:
-            for j in range(n):
-                lu[j, k], lu[j, p] = lu[j, p], lu[j, k]
-        if lu[k, k] == 0.0:
-            info = np.int32(k + 1) if info == 0 else info
-            continue
-        for i in range(k + 1, n):
-            lu[k, i] /= lu[k, k]
-        for j in range(k + 1, n):
-            for i in range(k + 1, n):
-                lu[j, i] -= lu[k, i] * lu[j, k]
-    return info
-
-
-@njit(**INTERNAL)
-def dgetrs(transposed, lu, factors, x):
-    """Solve in place with what :func:`dgetrf` left, or with the transposed matrix."""
-    n = len(x)
-    if n > SMALL:
-        _dgetrs((_letter(transposed), n, 1, lu, n, factors[n], x, n))
-    elif transposed:
-        for k in range(n):
-            for m in range(k):
-                x[k] -= lu[k, m] * x[m]
-            x[k] /= lu[k, k]
-        for k in range(n - 1, -1, -1):
-            for m in range(k + 1, n):
-                x[k] -= lu[k, m] * x[m]
-        for k in range(n - 1, -1, -1):
-            p = factors[n, k]
-            x[k], x[p] = x[p], x[k]
-    else:
-        for k in range(n):
-            p = factors[n, k]
-            x[k], x[p] = x[p], x[k]
-        for k in range(n):
-            for m in range(k + 1, n):
-                x[m] -= lu[k, m] * x[k]
-        for k in range(n - 1, -1, -1):
-            x[k] /= lu[k, k]
-            for m in range(k):
-                x[m] -= lu[k, m] * x[k]
 
 
 @njit(**INTERNAL)
@@ -275,42 +288,6 @@ def _compiled_in_double(x):
 
 # -------------------------------------------------------------------------------------------------- factors and solutions
 @njit(**INTERNAL)
-def factorise(a, factors):
-    """Write the factors, (n + 1, n): the numbers by columns, then the pivots.  Whether the matrix is regular."""
-    n = len(a)
-    if a.shape[1] != n:
-        raise ValueError("a matrix that is factorised must be square")
-    if n == 0:
-        return True
-    lu = doubles(factors)
-    for i in range(n):
-        for j in range(n):
-            lu[j, i] = a[i, j]
-    regular = dgetrf(n, lu, factors) == 0
-    for k in range(n):  # of the terms of pivot k: row k of L times column k of U
-        total = abs(lu[k, k])
-        for m in range(k):
-            total += abs(lu[m, k] * lu[k, m])
-        regular = regular and abs(lu[k, k]) > NOISE * total  # not if NaN
-    return regular
-
-
-@njit(**INTERNAL)
-def solve(factors, b, transposed, x):
-    """Write the solution for factors of a regular matrix."""
-    n = len(b)
-    if factors.shape[1] != n:
-        raise ValueError("the right side of a system must be as long as its matrix")
-    work = in_double(x)
-    for k in range(n):
-        work[k] = b[k]
-    if n:
-        dgetrs(transposed, doubles(factors), factors, work)
-    for k in range(n):
-        x[k] = work[k]
-
-
-@njit(**INTERNAL)
 def factorise_bands(bands, lower, factors):
     """Write the factors, (n, 2 lower + upper + 2).  Whether the matrix is regular."""
     rows, n = bands.shape
@@ -372,14 +349,27 @@ def _keep(code: int, number: float, numbers: Any, count: int) -> None:
 
 
 llvm.add_symbol("adjointsim_remember", ctypes.cast(_keep, ctypes.c_void_p).value)
-_remember = types.ExternalFunction("adjointsim_remember", types.void(types.int64, types.float64, _REAL, types.int64))
 
 
-@overload(remember)
-def _compiled_remember(code, number, numbers):
-    def remember(code, number, numbers):
-        given = numbers.copy()
-        _remember(code, number, given.ctypes, len(given))
-        return code
+@intrinsic
+def _report(typingctx: Any, state: Any, size: Any, updates: Any, out: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        given, said = (context.make_array(signature.args[k])(context, builder, values[k]) for k in (2, 3))
+        (n,) = cgutils.unpack_tuple(builder, given.shape, 1)
+        kinds = [v.type for v in (values[0], values[1], given.data, n)]
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), kinds), "adjointsim_remember")
+        builder.call(function, [values[0], values[1], given.data, n])
+        builder.store(values[0], said.data)
+        return context.get_dummy_value()
 
-    return remember
+    return types.none(state, size, updates, out), codegen
+
+
+def _reported(state, size, updates, out):
+    out[0] = remember(state, size, updates)
+
+
+#: an array of the ``state`` alone, with which the code that calls it is going to give up; :func:`remembered` has the reasons
+report = CustomFunction(
+    _reported, lambda state, size, updates: (1,), lambda kinds: ArraySpec("i8", 1), fills=True, made=_report
+)  # fmt: skip

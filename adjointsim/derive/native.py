@@ -210,7 +210,7 @@ class _Builder(Values):
         builder.branch(self.exit)
         builder.position_at_end(self.exit)
         for cell in self.owned.values():
-            self.context.nrt.free(builder, builder.load(cell))
+            self._free(builder.load(cell))
         status = builder.load(self.status)
         if self.owned:
             with cgutils.if_unlikely(builder, builder.icmp_signed("==", status, self.const(_NO_MEMORY, "i8"))):
@@ -294,9 +294,9 @@ class _Builder(Values):
         for d in reversed(dims[1:]):
             strides.insert(0, builder.mul(strides[0], d))
         bytes_ = builder.mul(strides[0], dims[0])
-        context.nrt.free(builder, builder.load(place))
+        self._free(builder.load(place))
         builder.store(nothing, place)
-        data = context.nrt.allocate_unchecked(builder, builder.add(bytes_, self.const(1, "i8")))
+        data = self._libc("malloc", cgutils.voidptr_t, builder.add(bytes_, self.const(1, "i8")))
         with cgutils.if_unlikely(builder, cgutils.is_null(builder, data)):
             builder.store(self.const(_NO_MEMORY, "i8"), self.status)
             builder.branch(self.exit)
@@ -309,6 +309,14 @@ class _Builder(Values):
             with builder.goto_entry_block():
                 self.frames[s.base] = kind, builder.alloca(value.type)
         builder.store(value, self.frames[s.base][1])
+
+    def _free(self, place: Any) -> None:
+        self._libc("free", ll.VoidType(), place)
+
+    def _libc(self, name: str, result: Any, given: Any) -> Any:
+        """A call of the system's: nothing counts who holds this memory."""
+        function = ll.FunctionType(result, [given.type])
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, function, name), [given])
 
     def array(self, base: Base) -> _Array:
         """The memory of a base; where the function makes it, what it made last."""

@@ -23,8 +23,8 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from .factored import banded_factor, banded_solve, lu_factor, lu_solve
-from .lapack import INTERNAL, factorise, factorise_bands, remember, solve, solve_bands
+from .factored import banded_factor, banded_solve, factorise, lu_factor, lu_solve, solve
+from .lapack import INTERNAL, factorise_bands, report, solve_bands
 from .registry import CustomFunction, Kinds, frozen
 from .sparselu import factorise_sparse, solve_sparse, sparse_factor, sparse_solve
 from .spec import ArraySpec, ScalarSpec, Spec, TupleSpec
@@ -79,28 +79,8 @@ def elsewhere(found, most, whole, unit):
     return abs(found - whole) > min(np.sqrt(unit), 65536.0 * unit) * max(most, abs(whole))
 
 
-def _advance(jac, r, x, before, tol, unit):
-    """The next x, the change, the largest residual, and how it stands."""
-    size = size_of(r)
-    if not np.isfinite(size):
-        return x.copy(), np.nan, size, NOT_FINITE
-    factors = np.empty((len(x) + 1, len(x)), np.int64)
-    if not factorise(jac, factors):
-        return x.copy(), np.nan, size, SINGULAR
-    noise, transposed = size >= 0.0, size < 0.0  # true and false, but no literals: Numba would compile it all for these again
-    for i in range(len(x)):
-        terms = 0.0
-        for j in range(len(x)):
-            terms += abs(jac[i, j] * x[j])
-        noise = noise and abs(r[i]) <= 64.0 * unit * terms
-    dx = np.empty_like(r)
-    solve(_read_only(factors), r, transposed, dx)
-    new, change = moved(x, dx)
-    return new, change, size, state_after(change, before, noise, tol, unit)
-
-
 def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
-    """The same with a banded Jacobian; ``probed`` is the whole Jacobian times ``probe``."""
+    """The next x, the change, the largest residual, and how it stands, with a banded Jacobian; ``probed`` is the whole Jacobian times ``probe``."""
     size = size_of(r)
     if not np.isfinite(size):
         return x.copy(), np.nan, size, NOT_FINITE
@@ -152,10 +132,6 @@ def _advance_sparse(values, first, rows, probe, probed, r, x, before, tol, unit)
     return new, change, size, state_after(change, before, noise, tol, unit)
 
 
-def _report(state, size, updates):
-    return remember(state, size, updates)
-
-
 def _advanced(x: int) -> object:
     def types(kinds: Kinds) -> Spec:
         return TupleSpec((ArraySpec(kinds[x][0], 1), ScalarSpec("f8"), ScalarSpec("f8"), ScalarSpec("i8")))
@@ -163,7 +139,6 @@ def _advanced(x: int) -> object:
     return types
 
 
-advance = CustomFunction(_advance, lambda jac, r, x, before, tol, unit: (x.shape,), _advanced(2))  # type: ignore[arg-type]
 advance_banded = CustomFunction(
     _advance_banded,
     lambda bands, lower, probe, probed, r, x, before, tol, unit: (x.shape,),
@@ -174,7 +149,6 @@ advance_sparse = CustomFunction(
     lambda values, first, rows, probe, probed, r, x, before, tol, unit: (x.shape,),
     _advanced(6),  # type: ignore[arg-type]
 )
-report = CustomFunction(_report, None, lambda kinds: ScalarSpec("i8"))
 
 
 # -------------------------------------------------------------------------------------------------- lowered with a residual
@@ -218,10 +192,41 @@ def fill_sparse(tangent, x, groups, columns, first, rows, values):
                 values[m] = column[rows[m]]
 
 
+def advance(jac, factors, r, x, before, tol, unit):
+    """Move x by one iteration: the change, the largest residual, and how it stands.  (What code names from outside is looked up
+    at every run: numbers are written out.)"""
+    size = 0.0
+    for i in range(len(r)):
+        size = max(size, abs(r[i])) if not np.isnan(r[i]) and not np.isnan(size) else np.nan
+    change = np.nan
+    state = 3  # NOT_FINITE
+    if np.isfinite(size):
+        state = 4  # SINGULAR
+        if factorise(jac, factors):
+            state = 0
+            noise = True
+            for i in range(len(x)):
+                terms = 0.0
+                for j in range(len(x)):
+                    terms += abs(jac[i, j] * x[j])
+                noise = noise and abs(r[i]) <= 64.0 * unit * terms
+            solve(factors, r, 0, r)
+            change = 0.0
+            for i in range(len(x)):
+                x[i] -= r[i]
+                if r[i] != 0.0:
+                    own = abs(r[i]) / abs(x[i])
+                    change = max(change, own) if np.isfinite(own) else np.inf
+            if noise or change <= tol or change * change <= unit * min(before, 1.0):
+                state = 1  # DONE
+    return change, size, state
+
+
 def dense_newton(residual, tangent, x, tol, unit, limit):
     """Move ``x`` to a root; returns DONE, or what went wrong."""
     n = len(x)
     jac = np.empty((n, n))
+    factors = np.empty((n + 1, n), np.int64)
     r = np.empty(n)
     updates = np.zeros(limit)
     state = 0
@@ -231,14 +236,13 @@ def dense_newton(residual, tangent, x, tol, unit, limit):
     while state == 0:
         r[:] = residual(x)
         fill(tangent, x, jac)
-        new, change, size, state = advance(jac, r, x, change, tol, unit)
-        x[:] = new
+        change, size, state = advance(jac, factors, r, x, change, tol, unit)
         updates[k] = change
         k += 1
         if state == 0 and k == limit:
             state = 2
     if state != 1:
-        state = report(state, size, updates[:k])
+        state = report(state, size, updates[:k])[0]
     return state
 
 
@@ -267,7 +271,7 @@ def banded_newton(residual, tangent, x, lower, upper, tol, unit, limit):
         if state == 0 and k == limit:
             state = 2
     if state != 1:
-        state = report(state, size, updates[:k])
+        state = report(state, size, updates[:k])[0]
     return state
 
 
@@ -296,7 +300,7 @@ def sparse_newton(residual, tangent, x, groups, columns, first, rows, tol, unit,
         if state == 0 and k == limit:
             state = 2
     if state != 1:
-        state = report(state, size, updates[:k])
+        state = report(state, size, updates[:k])[0]
     return state
 
 

@@ -19,12 +19,14 @@ from .build import Names, const, zero
 from .calls import Calls
 from .complexpairs import interleaved, is_complex
 from .context import Frame, RaiseSite, with_sites
+from .hoist import hoist
 from .ir import (
     CAPTURED,
     ONE,
     Alloc,
     Atom,
     Base,
+    Block,
     Call,
     Const,
     Dim,
@@ -292,11 +294,16 @@ class OpaqueCalls(Calls):
         arrays = tuple((k, p) for k, p in places if isinstance(p, Base))
         numbers = tuple((k, p) for k, p in places if isinstance(p, Var))
         complexes = _complexes((*args, *out), (*specs, *each))
-        foreign = Foreign(custom.code.key, args, arrays, numbers, "set", complexes, custom.fills)
         params = (*args, *(p for _, p in arrays))
-        fn = Fn(self.helpers.name(custom.function), params, (foreign,), tuple(p for _, p in numbers))
+        sites: tuple[RaiseSite, ...] = ()
+        if custom.lowered:
+            body, sites = self._lowered_body(custom.function, names, [*args, *out], [*specs, *each])
+        else:
+            body = (Foreign(custom.code.key, args, arrays, numbers, "set", complexes, custom.fills),)
+        fn = Fn(self.helpers.name(custom.function), params, body, tuple(p for _, p in numbers))
         missing = self.error("", node)
         made = self.helpers.opaques[key] = Opaque(custom.function.__name__, fn, args, out, missing)  # its rules may call it
+        made.own_sites = sites
         if custom.vjp_rule is not None:
             made.vjp = self._rule(made, custom.vjp_rule, specs, each, whole, "vjp", node)
         if custom.jvp_rule is not None:
@@ -308,6 +315,24 @@ class OpaqueCalls(Calls):
                 raise self.error(message, node)
             made.captures = captures
             made.fn = replace(fn, params=(*params, *captures))
+
+    def _lowered_body(
+        self, fn: types.FunctionType, names: Names, params: Sequence[Param], specs: Sequence[Spec]
+    ) -> tuple[Block, tuple[RaiseSite, ...]]:
+        """A function of these parameters, which returns nothing, as code; ``names`` are those taken."""
+        child = self._child(names)
+        source = read(fn)
+        child.b.line = source.node.lineno
+        own = fn.__code__.co_varnames[: fn.__code__.co_argcount]
+        child.function(fn, dict(zip(own, map(child.param_value, params, specs), strict=True)))
+        return hoist(each_to_loops(tuple(child.b.stmts), child.names), child.names), tuple(child.sites)
+
+    def _child(self, names: Names | None = None) -> OpaqueCalls:
+        """What lowers another function of the module."""
+        child = type(self)(names or Names(), self.capture)
+        child.helpers, child.outside, child.seen = self.helpers, self.outside, self.seen
+        child.whole_program = True
+        return child
 
     def _rule(
         self, made: Opaque, given: Any, specs: Sequence[Spec], results: Sequence[Spec], whole: bool, kind: str, node: ast.Call
@@ -343,9 +368,7 @@ class OpaqueCalls(Calls):
     def _lowered_rule(
         self, fn: types.FunctionType, specs: Sequence[Spec], results: Sequence[Spec], whole: bool, kind: str
     ) -> Rule:
-        child = type(self)(Names(), self.capture)
-        child.helpers, child.outside, child.seen = self.helpers, self.outside, self.seen
-        child.whole_program = True
+        child = self._child()
         out, seeds, args = self._rule_params(child.names, fn, specs, results, kind)
         source = read(fn)
         child.b.line = source.node.lineno

@@ -153,10 +153,11 @@ def _plain(obj: Any) -> bool:
 
 # ------------------------------------------------------------------------------------------------------------------- code
 class Code:
-    """A function that is only ever called, compiled by Numba."""
+    """A function that is only ever called, compiled by Numba.  One that is ``made`` is no function of Numba's but instructions
+    that are put where it is called: it needs no compilation of its own, raises nothing and keeps nothing."""
 
-    def __init__(self, key: str, function: Any, compiled: Any, cacheable: bool) -> None:
-        self.key, self.function, self.compiled, self.cacheable = key, function, compiled, cacheable
+    def __init__(self, key: str, function: Any, compiled: Any, cacheable: bool, made: bool = False) -> None:
+        self.key, self.function, self.compiled, self.cacheable, self.made = key, function, compiled, cacheable, made
         self.name = function.__name__
         self.plain = plain_function(function)
         self._results: dict[tuple[Any, ...], Spec] = {}
@@ -227,13 +228,16 @@ def _spec(kind: Any) -> Spec:
 _codes_by_key: dict[str, Code] = {}
 
 
-def code_of(function: Any) -> Code:
-    """The code of a function, plain or @njit."""
+def code_of(function: Any, made: Any = None) -> Code:
+    """The code of a function, plain or @njit; ``made``: the intrinsic that does the same."""
     fn = plain_function(function)
     assert fn is not None
     described = Described(function)
     key = described.digest
     if key not in _codes_by_key:
+        if made is not None:
+            _codes_by_key[key] = Code(key, function, made, True, made=True)
+            return _codes_by_key[key]
         compiled = function if hasattr(function, "py_func") else njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(fn)
         _codes_by_key[key] = Code(key, function, compiled, described.cacheable)
     return _codes_by_key[key]
@@ -273,18 +277,19 @@ class CustomFunction:
 
     ``fills``: it returns nothing and writes its result into its last argument, an array of the shape ``shape`` and the dtype
     ``types``; it is called without it all the same.
+    ``lowered``: it is code like any, without derivatives; ``made``: see :class:`Code`.  Both are for what fills, inside of steps.
     """
 
     def __init__(
         self, function: Any, shape: Callable[..., Any] | None = None, types: Callable[[Kinds], Spec] | None = None,
-        fills: bool = False,
+        fills: bool = False, lowered: bool = False, made: Any = None,
     ) -> None:  # fmt: skip
         fn = plain_function(function)
         if fn is None:
             raise StructureError(f"Got custom_vjp of a {type(function).__name__}, but expected a function, plain or @njit")
         functools.update_wrapper(self, fn)
         self.function: types.FunctionType = fn
-        self.shape, self.fills = shape, fills
+        self.shape, self.fills, self.lowered, self._made = shape, fills, lowered, made
         #: a function of the arguments of a call
         self.called: Any = shape if fills else fn
         self.names: tuple[str, ...] = self.called.__code__.co_varnames[: self.called.__code__.co_argcount]
@@ -299,7 +304,7 @@ class CustomFunction:
     @functools.cached_property
     def code(self) -> Code:
         """What runs."""
-        return code_of(self._given)
+        return code_of(self._given, self._made)
 
     def __call__(self, *args: Any) -> Any:
         """Run the function, compiled."""

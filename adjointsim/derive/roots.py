@@ -307,9 +307,8 @@ class _Lowered:
 
     def __init__(self, low: Roots, problem: Problem, value: Tup, node: ast.AST) -> None:
         self.problem, self.node = problem, node
-        self.child = child = type(low)(Names(), low.capture)
-        child.helpers, child.outside, child.seen = low.helpers, low.outside, low.seen
-        child.whole_program = True
+        self.child: Any = low._child()
+        child = self.child
         child.within = (*low.within, problem.fn)
         child.b.line = low.b.line
         child.frames.append(Frame(low.frame.source, Liveness([])))

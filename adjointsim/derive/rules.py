@@ -37,6 +37,7 @@ from functools import cache
 
 import numpy as np
 
+from .bits import bits, number
 from .ir import Atom, Const
 from .typing_table import DTYPES, RESULTS
 
@@ -164,6 +165,8 @@ rule("band", "a b", "({0} & {1})")
 rule("bor", "a b", "({0} | {1})")
 rule("bxor", "a b", "({0} ^ {1})")
 rule("invert", "a", "(~{0})")
+rule("bits", "x", "special.bits({0})")  # see .bits
+rule("number", "i", "special.number({0})")
 rule("lshift", "a b", "({0} << {1})")
 rule("rshift", "a b", "({0} >> {1})")
 rule("isnan", "x", "math.isnan({0})")
@@ -239,7 +242,9 @@ _FINITE: dict[str, Callable[[float], bool]] = {"div": bool, "powi": lambda n: n 
 #: arguments of one dtype only: (which, dtype).  Those that are not the condition of ``select`` must be literal integers
 FIXED = {"powi": (1, "i8"), "polygamma": (0, "i8"), "roundn": (1, "i8"), "noted": (1, "i8"), "select": (0, "b1")}
 #: operations of arguments of one kind: (dtypes, dtype of the result)
-TYPED = dict.fromkeys(("normal", "uniform"), (("i8", "i8", "i8"), "f8"))
+TYPED = {
+    **dict.fromkeys(("normal", "uniform"), (("i8", "i8", "i8"), "f8")), "bits": (("f8",), "i8"), "number": (("i8",), "f8"),
+}  # fmt: skip
 
 #: what a step may call, by the object it calls; casts (float, int, np.float32 ..) are statements, not entries.  A ufunc has the
 #: types of its operation: float64 for a float32 with an integer, though Numba's ufuncs (not its operators) keep float32
@@ -256,7 +261,7 @@ FUNCTIONS: dict[object, str] = {
     np.sign: "sign", np.abs: "abs", np.minimum: "minimum", np.maximum: "maximum", np.fmin: "fmin", np.fmax: "fmax",
     np.logaddexp: "logaddexp", np.logaddexp2: "logaddexp2", np.arcsin: "asin", np.arccos: "acos", np.arctan: "atan",
     np.arctan2: "atan2", np.arcsinh: "asinh", np.arccosh: "acosh", np.arctanh: "atanh", np.deg2rad: "radians",
-    np.rad2deg: "degrees", noted: NOTED,
+    np.rad2deg: "degrees", noted: NOTED, bits: "bits", number: "number",
 }  # fmt: skip
 _SAME_NAME = (
     "isnan isinf isfinite fabs copysign fmod sqrt cbrt hypot exp expm1 exp2 log log1p log2 log10 sin cos tan asin acos atan"

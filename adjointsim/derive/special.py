@@ -7,11 +7,12 @@ import math
 import numpy as np
 from numba import njit
 
+from .bits import bits, number
 from .elementary import tanh
 from .philox import normal, uniform
 from .sealed import seal
 
-__all__ = ["normal", "polygamma", "tanh", "uniform"]
+__all__ = ["bits", "normal", "number", "polygamma", "tanh", "uniform"]
 
 # the only zero of digamma at x > 0, in two parts, and the Taylor series there: polygamma(n, root) / n!, n = 1, 2, ...
 _ROOT, _ROOT_REST = 1.4616321449683622, 9.549995429965697e-17

@@ -158,8 +158,14 @@ class Calls:
         if not isinstance(s, Call):
             return set()
         fn = self.bodies[s.fn] if s.fn in self.bodies else next(f for f in self.made if f.name == s.fn)
-        inner = {b for st in walk(fn.body) for b in self.reads(st)}
+        inner = {b for st in walk(fn.body) for b in self.reads(st)} | self._meant(s.fn)
         return {a for a, p in zip(s.args, fn.params, strict=True) if isinstance(a, Base) and p in inner}
+
+    def _meant(self, name: str) -> set[Base]:
+        """The arrays on which the results of a custom function depend, whether or not its body reads them: derivatives with
+        respect to the matrix of ``factored.lu_solve`` go through an argument that it takes for that alone."""
+        own = self.opaques.get(name)
+        return set() if own is None else {p for p in own.args if isinstance(p, Base) and is_float(p.dt)}
 
     def _reloaded(self, name: str) -> Places:
         """The places of the arrays of which a function reads what it does not overwrite afterwards, all of it or some cells:
@@ -168,7 +174,7 @@ class Calls:
             fn = self.bodies[name]
             layout = Layout.of(fn.body)
             found = {b for s in walk(fn.body) for b in self.reads(s) if layout.settled(s, b)}
-            found |= {s.base for s in walk(fn.body) if isinstance(s, Load) and layout.final(s)}
+            found |= {s.base for s in walk(fn.body) if isinstance(s, Load) and layout.final(s)} | self._meant(name)
             self._settled[name] = frozenset(k for k, p in enumerate(fn.params) if p in found)
         return self._settled[name]
 

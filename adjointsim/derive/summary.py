@@ -22,6 +22,7 @@ from .emit import NEED
 from .entry import Entry
 from .ir import Alloc, Base, Const, Dim, Foreign, Raise, bases_of, is_float, walk
 from .kernel import Kernel
+from .registry import registered
 from .tapes import ARENAS, arena_of
 
 __all__ = [
@@ -86,7 +87,6 @@ class Calling:
     statuses: frozenset[int]
     reads: frozenset[int]  # inputs whose contents matter
     raises: bool  # foreign code may leave it, and the driver, by an exception
-    allocates: bool  # not all of the memory that it needs is brought by its caller
 
     @property
     def needs(self) -> bool:
@@ -266,5 +266,5 @@ def calling(compiled: Compiled, kernel: Kernel) -> Calling:
     reads = frozenset(k for k, b in enumerate(kernel.inputs) if b in loaded)
     return Calling(
         len(kernel.inputs), len(kernel.captures), tuple(arenas), len(compiled.scratch.bases), frozenset(statuses), reads,
-        any(isinstance(s, Foreign) for s in everything), not compiled.preallocated,
+        any(isinstance(s, Foreign) and not registered(s.key).made for s in everything),
     )  # fmt: skip

@@ -169,7 +169,7 @@ def names_in(coef: str) -> tuple[set[str], set[str]]:
 LOCALLY_CONSTANT = {
     "floordiv", "lt", "le", "gt", "ge", "eq", "ne", "land", "lor", "lxor", "lnot", "band", "bor", "bxor", "invert", "lshift",
     "rshift", "isnan", "isinf", "isfinite", "floor", "ceil", "trunc", "rint", "around", "roundn", "ifloor", "iceil", "itrunc",
-    "round_", "sign", "normal", "uniform",
+    "round_", "sign", "normal", "uniform", "bits", "number",
 }  # fmt: skip
 
 
@@ -324,6 +324,8 @@ def test_the_text_of_an_operation_compiles_to_what_the_interpreter_does(name):
         cases = [(a,) for a in (-2.5, -0.5, 0.5, 1.5, 2.0, 7.9)]
     elif name in ("normal", "uniform"):
         cases = [(1, 2, 3), (0, 0, 0), (-5, 2**62, -(2**62))]
+    elif name == "number":
+        cases = [(0,), (1,), (-5,), (4607182418800017408,), (2**62,)]
     elif name == "roundn":
         cases = [(1.2345, 2), (-7.456, 1)]
     elif len(op.params) == 1:
