@@ -30,15 +30,19 @@ __all__ = [
 #: njit's options for what compiled code calls, and Python, but nobody by its address
 INTERNAL: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
-_REAL = types.CPointer(types.float64)
-_known: set[str] = set()  # symbols of LAPACK's functions
+
+def _symbol(name: str) -> str:
+    return f"adjointsim_{name}"
+
+
+for _name in ("dgetrf", "dgetrs", "dgbtrf", "dgbtrs"):  # at once: code on the disk calls them
+    llvm.add_symbol(_symbol(_name), get_cython_function_address("scipy.linalg.cython_lapack", _name))
 
 
 def _external(name: str) -> Any:
     """A function of LAPACK's for compiled code: it takes a tuple of the arguments but the last, and returns that, ``info``.
     Integers go by their addresses, letters, too; arrays as their memory."""
-    symbol = f"adjointsim_{name}"
-    llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_lapack", name))
+    symbol = _symbol(name)
 
     def call(typingctx: Any, arguments: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -68,14 +72,11 @@ _dgbtrf, _dgbtrs = map(_external, ("dgbtrf", "dgbtrs"))
 # ------------------------------------------------------------------------------------------- instructions for dense systems
 def _called(builder: Any, name: str, *given: Any) -> None:
     """Call a function of LAPACK's; numbers go by their addresses, and what it says of its success is not looked at."""
-    symbol = f"adjointsim_{name}"
-    if symbol not in _known:
-        llvm.add_symbol(symbol, get_cython_function_address("scipy.linalg.cython_lapack", name))
-        _known.add(symbol)
     address, info = ir.IntType(8).as_pointer(), ir.Constant(ir.IntType(32), 0)
     places = [x if isinstance(x.type, ir.PointerType) else cgutils.alloca_once_value(builder, x) for x in (*given, info)]
     function = ir.FunctionType(ir.VoidType(), [address] * len(places))
-    builder.call(cgutils.get_or_insert_function(builder.module, function, symbol), [builder.bitcast(x, address) for x in places])
+    called = cgutils.get_or_insert_function(builder.module, function, _symbol(name))
+    builder.call(called, [builder.bitcast(x, address) for x in places])
 
 
 @intrinsic

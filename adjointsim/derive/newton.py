@@ -80,7 +80,8 @@ def elsewhere(found, most, whole, unit):
 
 
 def _advance_banded(bands, lower, probe, probed, r, x, before, tol, unit):
-    """The next x, the change, the largest residual, and how it stands, with a banded Jacobian; ``probed`` is the whole Jacobian times ``probe``."""
+    """The next x, the change, the largest residual, and how it stands, with a banded Jacobian; ``probed`` is the whole Jacobian
+    times ``probe``."""
     size = size_of(r)
     if not np.isfinite(size):
         return x.copy(), np.nan, size, NOT_FINITE

@@ -30,7 +30,7 @@ import numpy as np
 
 from ..errors import ConvergenceError
 from . import newton
-from .build import Names, const
+from .build import const
 from .complexpairs import is_complex
 from .context import Frame, RaiseSite
 from .hoist import hoist

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .formulas import stage_time, weighted
+from .formulas import polynomial, stage_time, weighted
 from .norms import Norm
 from .tableaus import ExplicitTableau
 
@@ -61,6 +61,21 @@ class Explicit:
         if t.fsal:
             lines.append(f"k{t.stages} = rate({end}, y_next, {p})")
         return [*lines, *self._error()]
+
+    def between(self, begin: str, end: str, p: str) -> list[str]:
+        """Lines that give ``y_at`` at ``theta`` by the published continuous extension."""
+        t = self.tableau
+        assert t.dense is not None
+        lines = [f"k1 = rate({begin}, y, {p})", *self._stages(t.stages - t.fsal, begin, end, p)]
+        if t.fsal:
+            lines += [f"y_next = {self._sum(t.b)}", f"k{t.stages} = rate({end}, y_next, {p})"]
+        for i, (row, c) in enumerate(zip(t.dense.a, t.dense.c, strict=True)):
+            lines.append(f"y_at = {self._sum(row)}")
+            lines.append(f"k{t.stages + i + 1} = rate({stage_time(c, begin, end)}, y_at, {p})")
+        used = [i for i, row in enumerate(t.dense.coefficients) if any(row)]
+        lines += [f"w{i + 1} = {polynomial(t.dense.coefficients[i])}" for i in used]
+        total = self.tree.of(lambda path: f"y{path} + h * ({' + '.join(f'w{i + 1} * k{i + 1}{path}' for i in used)})")
+        return [*lines, f"y_at = {total}"]
 
     @property
     def last(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["lower_triangle", "stage_time", "stage_times", "summed_text", "weighted"]
+__all__ = ["lower_triangle", "polynomial", "stage_time", "stage_times", "summed_text", "weighted"]
 
 
 def weighted(weights: Iterable[object], name: str, path: str) -> str:
@@ -19,6 +19,14 @@ def weighted(weights: Iterable[object], name: str, path: str) -> str:
 def stage_time(c: object, begin: str, end: str) -> str:
     """The time of a stage: ``end`` itself at 1, which the right-hand side may see otherwise than ``begin + h``."""
     return end if c == 1 else f"{begin} + {float(c)!r} * h" if c else begin  # type: ignore[arg-type]
+
+
+def polynomial(coefficients: Sequence[Any]) -> str:
+    """sum_j c_j theta^(j + 1), as Horner has it."""
+    text = ""
+    for c in reversed(coefficients):
+        text = f"theta * ({float(c)!r} + {text})" if text else f"theta * {float(c)!r}"
+    return text
 
 
 def lower_triangle(rows: Sequence[Sequence[Any]]) -> np.ndarray:

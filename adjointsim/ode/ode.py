@@ -205,9 +205,14 @@ class ODE:
         return self.__dict__ | {"_programs": Programs(), "_control": None, "_simulation": None, "_steps": None}
 
     # ----------------------------------------------------------------------------------------------------------- verbs
-    def run(self, y0: Any, p: Any = None) -> ODESolution:
-        """Solve, storing nothing but the observations."""
-        return Solve(self, y0, p).run()
+    def run(self, y0: Any, p: Any = None, *, dense_output: bool = False) -> ODESolution:
+        """Solve, storing nothing but the observations.
+
+        With ``dense_output=True`` the solution's ``sol`` is a function of time, a :class:`.dense_output.DenseOutput`, for which
+        the states at the ends of all steps are stored.  ArgumentError where a method has none: of an SDE, and of "sdirk2" and
+        "implicit_euler" with ``mass=``.
+        """
+        return Solve(self, y0, p).run(dense_output)
 
     def value_and_grad(self, y0: Any, p: Any = None, wrt: Wrt = ("y0", "p")) -> tuple[float, ODEGradient]:
         """The value, and its derivatives with respect to what ``wrt`` names; see :meth:`.Simulation.value_and_grad`.

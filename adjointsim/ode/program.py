@@ -33,6 +33,7 @@ from adjointsim.simulation import Simulation
 from adjointsim.step import Step
 
 from .control import control_text
+from .dense_output import between_text
 from .dirk import Dirk
 from .events import EventText, event_text
 from .explicit import Explicit
@@ -279,6 +280,16 @@ class Program:
             functions = {"terminal": self.terminal, "observe": self.observe, "misfit": self.misfit}
             found = self._simulations[key] = Simulation(self.step, 0, **functions, observe_at=(), **bounds)
         return found
+
+    @cached_property
+    def between(self) -> FunctionType:
+        """The solution inside of a step."""
+        return self._define(between_text(self))
+
+    @cached_property
+    def whole(self) -> FunctionType:
+        """What is integrated, of the state of the simulation."""
+        return self._define(f"def whole(n, z, q):\n    return z{'.y' * self.timed}")
 
     @cached_property
     def whole_rate(self) -> FunctionType:

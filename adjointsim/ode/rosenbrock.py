@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .flat import Flat
-from .formulas import lower_triangle, stage_times, summed_text
+from .formulas import lower_triangle, polynomial, stage_times, summed_text
 from .norms import Norm
 from .tableaus import RosenbrockTableau
 
@@ -61,6 +61,17 @@ class Rosenbrock:
             f"error = unpacked(summed(stage_errors, u, {self.tableau.stages}), y)",
             *self.norm.lines("norm", lambda path: f"error{path}", "y", "y_next"),
         ]
+
+    def between(self, begin: str, end: str, p: str) -> list[str]:
+        """Lines that give ``y_at`` at ``theta`` by the published continuous extension."""
+        t = self.tableau
+        assert t.dense is not None
+        weights = ", ".join(map(polynomial, t.dense.coefficients))
+        at = self.flat.vector.of(lambda path: f"v{path} + moved{path}")
+        return [
+            *self._lines(begin, end, p, None), f"moved = summed(np.array([{weights}]), u, {t.stages})", f"v_at = {at}",
+            "y_at = unpacked(v_at, y)",
+        ]  # fmt: skip
 
     def _lines(self, begin: str, end: str, p: str, known: str | None) -> list[str]:
         """``known``: the derivative at the beginning, if it is there already."""

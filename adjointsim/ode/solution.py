@@ -23,6 +23,8 @@ class ODESolution(Solution):
                 words, and ``success`` is ``status >= 0``.
     ``events``: for each of the problem's events the times at which it happened (SciPy's ``t_events``).
     ``steps``:  the times between which the accepted steps went, float64 of shape (n_steps + 1,); twice the same where a jump was.
+    ``sol``:    the solution as a function of time, a :class:`.dense_output.DenseOutput`, if ``dense_output=True`` was asked of
+                ``run``, else None.
     ``stats``:  the numbers of ``accepted`` and ``rejected`` steps, and the above counts.
 
     The names are those of SciPy's ``solve_ivp``, whose ``y`` is here ``observations.T`` if the state is one vector and nothing
@@ -38,6 +40,7 @@ class ODESolution(Solution):
     stats: dict[str, Any] = field(default_factory=dict)
     events: tuple[np.ndarray, ...] = ()
     steps: np.ndarray = field(default_factory=lambda: np.empty(0))
+    sol: Any = field(default=None, repr=False)
 
     @property
     def success(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from adjointsim.results import Gradient
 from adjointsim.simulation import Simulation
 
 from .dae import check_index
+from .dense_output import DenseOutput
 from .inputs import EVENT, FIXED, LANDS, Inputs, Timed, WithCost, in_room, inputs_of
 from .integration import Found, integrate
 from .moments import NAMES, Moments, check_moments, parts_of
@@ -210,10 +211,12 @@ class Solve:
         """The steps without costs."""
         return Call(self.simulation, self.y0, self.q, costs=False)
 
-    def run(self) -> ODESolution:
-        """Take the steps, storing nothing but the observations."""
+    def run(self, dense_output: bool = False) -> ODESolution:
+        """Take the steps, storing nothing but the observations, unless the solution between them is asked for."""
         with self.named():
-            return self.solution(self.simulation.run(self.y0, self.q))
+            dense = DenseOutput(self) if dense_output else None
+            solution = self.solution(self.simulation.run(self.y0, self.q))
+            return replace(solution, sol=dense) if dense_output else solution
 
     def observations(self) -> Any:
         """The observations alone."""
