@@ -121,8 +121,14 @@ class Values:
             a, b = args
             return builder.select(self._compared("<" if op == "min2" else ">", (b, a)), self.atom(b), self.atom(a))
         if op in ("abs", "fabs") and dt in FLOATS:
-            value = self.cast(args[0], dt)
-            return builder.call(builder.module.declare_intrinsic("llvm.fabs", [value.type]), [value])
+            return self._absolute(self.cast(args[0], dt))
+        if op == "powi" and dt in FLOATS and isinstance(args[1], Const):
+            return self._power(self.cast(args[0], dt), int(args[1].value), dt)  # type: ignore[arg-type]
+        if op in ("isnan", "isinf", "isfinite") and args[0].dt in FLOATS:
+            value, infinite = self.atom(args[0]), self.const(math.inf, args[0].dt)
+            if op == "isnan":
+                return builder.fcmp_unordered("uno", value, value)
+            return builder.fcmp_ordered("==" if op == "isinf" else "<", self._absolute(value), infinite)
         if op == "tanh" and dt in FLOATS:
             return build_tanh(builder, self.cast(args[0], dt))
         if op in _MATH and dt in FLOATS:
@@ -131,6 +137,23 @@ class Values:
             self.context.add_linking_libs(getattr(impl, "libs", ()))
             return impl(builder, [self.cast(args[0], dt)])
         return None
+
+    def _absolute(self, value: Any) -> Any:
+        return self.builder.call(self.builder.module.declare_intrinsic("llvm.fabs", [value.type]), [value])
+
+    def _power(self, value: Any, n: int, dt: str) -> Any:
+        """A power of a literal exponent: the products that Numba has, in their order; None beyond those."""
+        if abs(n) > 0x10000:
+            return None
+        one = result = self.const(1.0, dt)
+        bits = abs(n)
+        while bits:
+            if bits & 1:
+                result = value if result is one else self.builder.fmul(result, value)
+            bits >>= 1
+            if bits:
+                value = self.builder.fmul(value, value)
+        return self.builder.fdiv(one, result) if n < 0 else result
 
     def _compared(self, sign: str, args: Sequence[Atom]) -> Any:
         a, b = args
