@@ -46,7 +46,7 @@ Env = dict[Base | Var, np.ndarray]
 T = TypeVar("T")
 
 #: functions that only generated code calls need no way in from Python
-INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INTERNAL = {"no_cpython_wrapper": True}
 
 
 def raise_site(

@@ -321,7 +321,7 @@ def _literal(v: object) -> str:
 
 def decorated(options: Mapping[str, object] | None) -> str:
     """The decorator of a generated function, with options besides those that all have."""
-    settings = {"error_model": "numpy", "nogil": True, "cache": True, **(options or {})}
+    settings = {"error_model": "numpy", "nogil": True, "cache": True, "no_cfunc_wrapper": True, **(options or {})}
     return f"@njit({', '.join(f'{k}={_literal(v)}' for k, v in settings.items())})"
 
 
